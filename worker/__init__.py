@@ -1,0 +1,5 @@
+"""streamdex: document changes on Kafka, embedded by Jina, searchable in Qdrant. DESIGN: see README.md."""
+
+from importlib.metadata import version
+
+__version__ = version("streamdex")

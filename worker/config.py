@@ -1,0 +1,414 @@
+"""Settings: a TOML file, then `STREAMDEX_…` variables, then flags, in rising precedence.
+
+The usual variables (`JINA_API_KEY`, `KAFKA_BOOTSTRAP_SERVERS`, `QDRANT_URL`, `QDRANT_API_KEY`) stand between file and
+`STREAMDEX_…`. Any secret may come from a file instead: the same name with `_FILE`. The variable of a setting is
+`STREAMDEX_` + section + `__` + name, in capitals.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from worker.errors import ConfigurationError
+from worker.model import Order
+
+MIB = 1024 * 1024
+PREFIX = "STREAMDEX_"
+CONFIG_VARIABLE = "STREAMDEX_CONFIG"
+MEMORY_URL = ":memory:"
+
+# Variables that other tools set already, and the setting each one stands for.
+USUAL_VARIABLES = {
+    "JINA_API_KEY": ("jina", "api_key"),
+    "JINA_API_KEY_FILE": ("jina", "api_key_file"),
+    "KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"),
+    "QDRANT_URL": ("qdrant", "url"),
+    "QDRANT_API_KEY": ("qdrant", "api_key"),
+    "QDRANT_API_KEY_FILE": ("qdrant", "api_key_file"),
+}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _split_commas(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _refuse_both(direct: SecretStr | None, file: Path | None, name: str) -> None:
+    if direct is not None and file is not None:
+        raise ValueError(f"give {name} or {name}_file, not both")
+
+
+def _read_secret(direct: SecretStr | None, file: Path | None, where: str) -> str | None:
+    """The secret, read anew from its file where it has one, so that a rotated key takes effect."""
+    if file is None:
+        return direct.get_secret_value() if direct else None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the secret's file cannot be read: {error.strerror}", where, "Make the file readable for this user."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError("the secret's file is not text", where, "Put the key alone in it, as text.") from None
+
+
+class KafkaSettings(_Section):
+    """Where the events come from."""
+
+    bootstrap_servers: str = Field("localhost:9092", description="host:port of one or more brokers, with commas")
+    topics: Annotated[tuple[str, ...], NoDecode] = Field(("documents",), description="topics to read, with commas")
+    group_id: str = Field("streamdex", description="consumer group; workers of one group share the partitions")
+    auto_offset_reset: Literal["earliest", "latest"] = Field(
+        "earliest", description="where a partition without progress starts; latest skips what is there already"
+    )
+    epoch: int = Field(
+        0, ge=0, description="raise it by one after a topic was deleted and made anew, so that its offsets rank higher"
+    )
+    isolation_level: Literal["read_committed", "read_uncommitted"] = Field(
+        "read_committed", description="read_committed leaves out what aborted transactions wrote"
+    )
+    group_instance_id: str | None = Field(
+        None, description="static membership: unique per replica, such as a StatefulSet's pod name"
+    )
+    dead_letter_topic: str = Field("{topic}.dlq", description="where failures go; {topic} is the source topic")
+    session_timeout_s: float = Field(10.0, gt=0, description="a member silent for so long loses its partitions")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how the brokers want to be spoken to"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="used with the SASL protocols"
+    )
+    sasl_username: str | None = Field(None, description="SASL user")
+    sasl_password: SecretStr | None = Field(None, description="SASL password")
+    sasl_password_file: Path | None = Field(None, description="file that holds the SASL password")
+    ssl_cafile: Path | None = Field(None, description="PEM file of the authority that signed the brokers' certificates")
+    ssl_certfile: Path | None = Field(None, description="PEM file of this client's certificate (mTLS)")
+    ssl_keyfile: Path | None = Field(None, description="PEM file of this client's key (mTLS)")
+
+    @field_validator("topics", mode="before")
+    @classmethod
+    def _topics(cls, value: object) -> object:
+        return _split_commas(value)
+
+    @field_validator("topics")
+    @classmethod
+    def _some_topic(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("name at least one topic")
+        return value
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        _refuse_both(self.sasl_password, self.sasl_password_file, "sasl_password")
+        return self
+
+    def read_password(self) -> str | None:
+        """The SASL password, read anew. Raises ConfigurationError when its file cannot be read."""
+        return _read_secret(self.sasl_password, self.sasl_password_file, "kafka.sasl_password_file")
+
+    def dead_letter_topic_of(self, topic: str) -> str:
+        """The dead-letter topic that belongs to a source topic."""
+        return self.dead_letter_topic.replace("{topic}", topic)
+
+
+class LimitsPreset(StrEnum):
+    """Named limits of a key, from Jina's rate-limit page."""
+
+    FREE = "free"
+    PAID = "paid"
+    PREMIUM = "premium"
+
+
+# requests per minute, tokens per minute, concurrent requests
+_PRESETS = {
+    LimitsPreset.FREE: (100, 100_000, 2),
+    LimitsPreset.PAID: (500, 2_000_000, 50),
+    LimitsPreset.PREMIUM: (5_000, 50_000_000, 500),
+}
+
+
+class JinaSettings(_Section):
+    """How texts become vectors."""
+
+    api_key: SecretStr | None = Field(None, description="the key of the embedding service")
+    api_key_file: Path | None = Field(None, description="file that holds the key; read anew when the key is refused")
+    base_url: str = Field("https://api.jina.ai/v1", description="another server that speaks the same API")
+    dialect: Literal["jina", "openai"] = Field(
+        "jina", description="openai for text-embeddings-inference and vLLM: sends model and input alone"
+    )
+    model: str = Field("jina-embeddings-v3", description="the embedding model")
+    task: str | None = Field(
+        None, description="what the vectors are for; retrieval.passage where the model has it, else the model's own"
+    )
+    dimensions: int | None = Field(None, ge=1, description="length of a vector; the model's own when not set")
+    late_chunking: bool = Field(False, description="embed the chunks of a document in each other's context")
+    truncate: bool = Field(False, description="let the service cut over-long inputs instead of refusing them")
+    limits: LimitsPreset = Field(LimitsPreset.PAID, description="the limits of the key, as a named preset")
+    requests_per_minute: int | None = Field(None, ge=1, description="over the preset")
+    tokens_per_minute: int | None = Field(None, ge=1, description="over the preset")
+    concurrency: int | None = Field(None, ge=1, description="concurrent requests, over the preset")
+    connect_timeout_s: float = Field(5.0, gt=0, description="limit for making a connection")
+    read_timeout_s: float = Field(60.0, gt=0, description="limit for waiting on an answer")
+    ca_file: Path | None = Field(None, description="PEM file of an own authority, for a proxy or a self-hosted server")
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        _refuse_both(self.api_key, self.api_key_file, "api_key")
+        return self
+
+    def read_api_key(self) -> str | None:
+        """The key, read anew. Raises ConfigurationError when its file cannot be read."""
+        return _read_secret(self.api_key, self.api_key_file, "jina.api_key_file")
+
+    @property
+    def effective_limits(self) -> tuple[int, int, int]:
+        """(requests per minute, tokens per minute, concurrent requests): the preset and what overrides it."""
+        requests, tokens, concurrency = _PRESETS[self.limits]
+        return (
+            self.requests_per_minute or requests,
+            self.tokens_per_minute or tokens,
+            self.concurrency or concurrency,
+        )
+
+
+class QdrantSettings(_Section):
+    """Where the vectors go."""
+
+    url: str = Field("http://localhost:6333", description='the server, or ":memory:" for an engine in this process')
+    api_key: SecretStr | None = Field(None, description="the server's key")
+    api_key_file: Path | None = Field(None, description="file that holds the key; read anew when the key is refused")
+    grpc_port: int = Field(6334, ge=1, le=65535, description="the worker speaks gRPC only")
+    collection: str = Field("documents", min_length=1, description="alias that searches use")
+    distance: Literal["cosine", "dot", "euclid", "manhattan"] = Field("cosine", description="how vectors are compared")
+    text_key: str = Field("text", min_length=1, description="payload key of a chunk's text; page_content for LangChain")
+    metadata_key: str = Field("metadata", min_length=1, description="payload key of the event's metadata")
+    timeout_s: float = Field(30.0, gt=0, description="limit for one request")
+    on_disk: bool = Field(False, description="keep vectors on disk")
+    quantization: Literal["none", "scalar", "binary"] = Field("none", description="smaller vectors for the search")
+    hnsw_m: int | None = Field(None, ge=0, description="links per point of the index; the server's own when not set")
+    hnsw_ef_construct: int | None = Field(None, ge=4, description="effort of building the index")
+    shard_number: int | None = Field(None, ge=1, description="shards of the collection")
+    replication_factor: int | None = Field(None, ge=1, description="copies of each shard")
+    write_consistency_factor: int | None = Field(None, ge=1, description="copies that must confirm a write")
+    tenant_key: str | None = Field(None, description="metadata field that separates tenants; gets a tenant index")
+    payload_indexes: dict[str, Literal["keyword", "integer", "float", "bool", "datetime", "text"]] = Field(
+        default_factory=dict, description="further payload indexes: payload path to its kind"
+    )
+
+    def read_api_key(self) -> str | None:
+        """The key, read anew. Raises ConfigurationError when its file cannot be read."""
+        return _read_secret(self.api_key, self.api_key_file, "qdrant.api_key_file")
+
+    @model_validator(mode="after")
+    def _keys_do_not_collide(self) -> Self:
+        _refuse_both(self.api_key, self.api_key_file, "api_key")
+        reserved = {"document_key", "version", "sequence", "chunk", "chunks", "source", "indexed_at"}
+        if self.text_key == self.metadata_key:
+            raise ValueError("text_key and metadata_key must differ")
+        for key in (self.text_key, self.metadata_key):
+            if key in reserved:
+                raise ValueError(f"{key} is a payload key of our own; choose another name for text_key or metadata_key")
+        return self
+
+
+class ChunkSettings(_Section):
+    """How a text is cut."""
+
+    max_tokens: int = Field(512, ge=8, le=32_768, description="longest chunk")
+    overlap_tokens: int = Field(0, ge=0, description="how much of a chunk the next one repeats")
+    tokenizer: str = Field(
+        "estimate", description="estimate counts by script; or a tokenizer.json file, or a name on the hub"
+    )
+
+    @model_validator(mode="after")
+    def _overlap_is_smaller(self) -> Self:
+        if self.overlap_tokens * 2 > self.max_tokens:
+            raise ValueError("overlap_tokens must be at most half of max_tokens")
+        return self
+
+
+class MappingSettings(_Section):
+    """Where an event's parts stand in JSON that is not our own envelope: dotted paths, or for text a template."""
+
+    id: str | None = Field(None, description="path of the document's id, such as after.id")
+    text: str | None = Field(None, description="path of the text, or a template such as {title} - {body.plain}")
+    metadata: str | None = Field(None, description="path of an object, or several paths with commas")
+    version: str | None = Field(None, description="path of the document's own version, an integer")
+    deleted: str | None = Field(None, description="path of a value that is true, or non-empty, for a delete")
+
+    @property
+    def in_use(self) -> bool:
+        """Whether any mapping is set; without one the events are our own envelope."""
+        return any((self.id, self.text, self.metadata, self.version, self.deleted))
+
+
+class CapsSettings(_Section):
+    """Bounds per document; one above them becomes a dead letter with the bound as its reason."""
+
+    record_bytes: int = Field(4 * MIB, ge=1024, description="largest record value")
+    payload_depth: int = Field(32, ge=2, le=32, description="deepest payload; Qdrant breaks on deep ones")
+    payload_bytes: int = Field(1 * MIB, ge=1024, description="largest payload of a point")
+    document_tokens: int = Field(1_000_000, ge=1, description="longest text, by estimate")
+    document_chunks: int = Field(2_000, ge=1, description="most chunks of a document")
+
+
+class AdminSettings(_Section):
+    """Health and metrics over HTTP."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="0 picks a free one and logs it")
+
+
+class WorkerSettings(_Section):
+    """The worker itself."""
+
+    order: Order = Field(Order.OFFSET, description="what orders a document's events: offset, or their own version")
+    drain_timeout_s: float = Field(18.0, gt=0, le=25, description="how long a stop waits for what is already paid for")
+    request_horizon_s: float = Field(60.0, gt=0, description="how long a request given up may still take effect")
+    tombstone_ttl_s: float = Field(14 * 86_400.0, gt=0, description="how long a delete is remembered")
+    intake_bytes: int = Field(64 * MIB, ge=1 * MIB, description="records held in memory; past it the intake pauses")
+    open_records: int = Field(4096, ge=64, description="records open per partition; past it the partition pauses")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else json")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level to log")
+
+
+class Settings(BaseSettings):
+    """All settings, by section."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    jina: JinaSettings = JinaSettings()
+    qdrant: QdrantSettings = QdrantSettings()
+    chunk: ChunkSettings = ChunkSettings()
+    mapping: MappingSettings = MappingSettings()
+    caps: CapsSettings = CapsSettings()
+    admin: AdminSettings = AdminSettings()
+    worker: WorkerSettings = WorkerSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags first; `load_settings` adds the rest, since only it knows the file."""
+        return (init_settings,)
+
+
+def load_settings(config_file: Path | None = None, flags: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    `flags` maps `section.name` to its value. Raises ConfigurationError naming the setting, never its value.
+    """
+    if config_file is None and os.environ.get(CONFIG_VARIABLE):
+        config_file = Path(os.environ[CONFIG_VARIABLE])
+    _refuse_unknown_variables(os.environ)
+    layers = (
+        _from_file(config_file),
+        _from_usual_variables(os.environ),
+        EnvSettingsSource(Settings, env_ignore_empty=True)(),
+        _from_flags(flags or {}),
+    )
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for section, values in layer.items():
+            merged[section] = {**merged.get(section, {}), **values}
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        raise _as_configuration_error(error) from None
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise ConfigurationError("there is no such settings file", str(path), "Give the path of a TOML file.")
+    try:
+        content = TomlConfigSettingsSource(Settings, path)()
+    except (ValueError, OSError) as error:  # tomllib's error is a ValueError that quotes only the place
+        raise ConfigurationError(f"not a TOML file: {error}", str(path), "Mend the line it names.") from None
+    for section, values in content.items():
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{section} stands outside a section", str(path), _SECTIONS)
+    return content
+
+
+def _from_usual_variables(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for variable, (section, name) in USUAL_VARIABLES.items():
+        if environment.get(variable):
+            found.setdefault(section, {})[name] = environment[variable]
+    return found
+
+
+def _from_flags(flags: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for flag, value in flags.items():
+        section, _, name = flag.partition(".")
+        if not name or section not in Settings.model_fields:
+            raise ConfigurationError(f"there is no setting {flag}", "--set", f"Write section.name. {_SECTIONS}")
+        found.setdefault(section, {})[name] = value
+    return found
+
+
+_SECTIONS = f"The sections are {', '.join(Settings.model_fields)}."
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """A misspelt section would otherwise be ignored in silence; a misspelt name is refused by its section."""
+    for variable in environment:
+        section, delimiter, _ = variable.removeprefix(PREFIX).partition("__")
+        if variable.startswith(PREFIX) and delimiter and section.lower() not in Settings.model_fields:
+            raise ConfigurationError(f"there is no section {section.lower()}", variable, _SECTIONS)
+
+
+def _as_configuration_error(error: ValidationError) -> ConfigurationError:
+    """Name the first setting that is wrong. pydantic's own text would quote the value, which may be a secret."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    section, *rest = (str(part) for part in first["loc"])
+    name = ".".join(rest)
+    where = f"{section}.{name}" if name else section
+    if first["type"] == "extra_forbidden":
+        known = _names_of(section)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {section}.{near[0]}?" if near else f"Known in {section}: {', '.join(known)}."
+        return ConfigurationError(f"there is no setting {where}", where, hint)
+    what = first["msg"].removeprefix("Value error, ")
+    if not name:
+        return ConfigurationError(what, where, "Mend it in the TOML file, in the environment or with --set.")
+    variable = PREFIX + where.replace(".", "__").upper()
+    return ConfigurationError(what, where, f"Set it in the TOML file, as {variable} or with --set {where}=….")
+
+
+def _names_of(section: str) -> list[str]:
+    annotation = Settings.model_fields[section].annotation if section in Settings.model_fields else None
+    return list(annotation.model_fields) if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []

@@ -1,0 +1,46 @@
+"""Patience: the one way in which the rooms' shells wait out a fault that is not a record's."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from worker.errors import AccountFault, ServiceFault
+from worker.telemetry import ACCOUNT_REFUSED, SERVICE_DOWN, Health
+
+T = TypeVar("T")
+
+BASE_S = 0.5
+CAP_S = 16.0
+LONGEST_RETRY_AFTER_S = 300.0
+
+
+def backoff_s(attempt: int, dice: Callable[[], float] = random.random) -> float:
+    """Seconds to wait before attempt `attempt` + 1: doubling from 0.5 to 16, ± 30 %. `dice` gives numbers in [0, 1)."""
+    return float(min(CAP_S, BASE_S * 2 ** min(attempt, 10)) * (0.7 + 0.6 * dice()))
+
+
+async def patiently(
+    action: Callable[[], Awaitable[T]],
+    health: Health,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> T:
+    """Do `action` until it succeeds: service faults back off, account faults wait for their mend. Never gives up.
+
+    Other faults (a record's, a suspect's, our own) pass through: waiting would not mend them.
+    """
+    attempt = 0
+    held: str | None = None
+    while True:
+        try:
+            result = await action()
+        except (ServiceFault, AccountFault) as fault:
+            held = fault.service.value
+            health.hold(held, str(fault), ACCOUNT_REFUSED if isinstance(fault, AccountFault) else SERVICE_DOWN)
+            asked_s = fault.retry_after_s if isinstance(fault, ServiceFault) else None
+            await sleep(max(backoff_s(attempt), min(asked_s or 0.0, LONGEST_RETRY_AFTER_S)))
+            attempt += 1
+        else:
+            if held:
+                health.release(held)
+            return result

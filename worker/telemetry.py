@@ -1,0 +1,156 @@
+"""Every log event and every metric, named once.
+
+A log event is a `Signal`; `emit` writes it as one line: JSON through orjson, or coloured on a terminal. Lines tell
+state changes, not documents, and carry no secret, document text or metadata. Metrics live in a registry of their own,
+so that several workers in one process (tests, the demo) do not share counters.
+"""
+
+import logging
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal, TextIO
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A log event: its name in the field `event`, its level, and what it tells."""
+
+    event: str
+    level: Level
+    tells: str
+
+
+STARTED = Signal("worker.started", "info", "the worker reads its topics")
+STOPPING = Signal("worker.stopping", "info", "a stop was asked for; fetching has ended, what is paid for is finished")
+STOPPED = Signal("worker.stopped", "info", "the worker has left its group")
+ASSIGNED = Signal("partitions.assigned", "info", "partitions came to this replica, with where each one starts")
+REVOKED = Signal("partitions.revoked", "info", "partitions left this replica after their drain and commit")
+DRAIN_INCOMPLETE = Signal("drain.incomplete", "warning", "the drain's time ran out; open records will be read again")
+COMMIT_FAILED = Signal("commit.failed", "warning", "a commit was refused or took too long; it is tried again")
+INTAKE_PAUSED = Signal("intake.paused", "debug", "too much is open; partitions are paused, polling goes on")
+INTAKE_RESUMED = Signal("intake.resumed", "debug", "enough has settled; partitions are read again")
+PARTITION_HELD = Signal("partition.held", "error", "a partition cannot go on until a person mends it")
+KAFKA_RESTARTED = Signal("kafka.restarted", "warning", "the consumer was stuck and has been made anew")
+KAFKA_UNREACHABLE = Signal("kafka.unreachable", "warning", "the brokers do not answer; trying again")
+OFFSET_OUT_OF_RANGE = Signal("kafka.offset_out_of_range", "error", "the log no longer holds where this group stood")
+SERVICE_DOWN = Signal("service.down", "warning", "a neighbour does not work; the worker holds and tries again")
+SERVICE_BACK = Signal("service.back", "info", "the neighbour works again")
+ACCOUNT_REFUSED = Signal("account.refused", "error", "the account or configuration is refused; waiting for its mend")
+RETRY_AFTER_CAPPED = Signal("jina.retry_after_capped", "warning", "the service asked for an absurd wait; capped")
+ESTIMATE_OFF = Signal("jina.estimate_off", "debug", "estimated and billed tokens differ; the estimate is corrected")
+DEAD_LETTERED = Signal("record.dead_lettered", "warning", "a record went to the dead-letter topic, with its reason")
+DEAD_LETTER_REFUSED = Signal("dead_letter.refused", "error", "the dead-letter topic did not take a record; it waits")
+INTERNAL = Signal("internal.fault", "error", "a bug of ours met a record; it is retried, then judged by contrast")
+SETTLED_TWICE = Signal("settle.twice", "error", "a bug of ours settled a record twice; the first outcome stands")
+COLLECTION_CREATED = Signal("collection.created", "info", "a collection was made, with its alias and indexes")
+COLLECTION_DIFFERS = Signal("collection.differs", "warning", "an existing collection differs in what does not matter")
+VERSION_IGNORED = Signal("event.version_ignored", "warning", "events carry a version, but worker.order is offset")
+CROSS_PARTITION = Signal("event.cross_partition", "warning", "a document's events come from two partitions of a topic")
+CATCHING_UP = Signal("progress.behind", "warning", "the collection knows less than the group; reading from there")
+TOPIC_RECREATED = Signal("topic.recreated", "error", "the topic was made anew; raise kafka.epoch")
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """The Prometheus metrics of one worker. Names are what dashboards rely on."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self.records = counter("records", "Records settled, by outcome", "outcome")
+        self.dead_letters = counter("dead_letters", "Records sent to the dead-letter topic, by reason", "reason")
+        self.commits = counter("commits", "Offset commits, by result", "result")
+        self.rebalances = counter("rebalances", "Assignments of partitions taken up")
+        self.restarts = counter("kafka_restarts", "Consumers made anew, by cause", "cause")
+        self.open_records = gauge("open_records", "Records taken in and not settled")
+        self.open_bytes = gauge("open_bytes", "Bytes of records taken in and not settled")
+        self.queued = gauge("queued", "What waits before a stage", "stage")
+        self.lag = gauge("lag_records", "Records behind the end of the log", "topic", "partition")
+        self.request_seconds = histogram("request_seconds", "Requests to a neighbour", "service", "operation")
+        self.requests_failed = counter("requests_failed", "Requests that failed, by kind", "service", "kind")
+        self.tokens_billed = counter("tokens_billed", "Tokens the embedding service counted")
+        self.tokens_estimated = counter("tokens_estimated", "Tokens estimated for the same inputs")
+        self.inputs_embedded = counter("inputs_embedded", "Texts embedded")
+        self.searchable_seconds = histogram("event_to_searchable_seconds", "From a record's timestamp to its outcome")
+        self.internal_faults = counter("internal_faults", "Bugs of ours met while handling records")
+        self.superseded_across = counter("superseded_across_partitions", "Events overtaken from another partition")
+
+    def _counter(self, name: str, tells: str, *labels: str) -> Counter:
+        return Counter(f"streamdex_{name}", tells, labels, registry=self.registry)
+
+    def _gauge(self, name: str, tells: str, *labels: str) -> Gauge:
+        return Gauge(f"streamdex_{name}", tells, labels, registry=self.registry)
+
+    def _histogram(self, name: str, tells: str, *labels: str) -> Histogram:
+        return Histogram(f"streamdex_{name}", tells, labels, registry=self.registry, buckets=SECONDS)
+
+
+def emit(signal: Signal, **fields: Any) -> None:
+    """Write one log line. Fields hold names, numbers and reasons; never what a user wrote."""
+    getattr(structlog.get_logger(), signal.level)(signal.event, **fields)
+
+
+class Health:
+    """What keeps this worker from its work at the moment, if anything: one reason per neighbour or partition.
+
+    A state change is logged once, however often the fault repeats.
+    """
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Name of what is held to why, with the mend where a person must act; empty when all is well."""
+        return dict(self._reasons)
+
+    def hold(self, name: str, reason: str, signal: Signal = SERVICE_DOWN) -> None:
+        """Note that `name` (a service, a partition) does not work, and why."""
+        if self._reasons.get(name) != reason:
+            self._reasons[name] = reason
+            emit(signal, name=name, reason=reason)
+
+    def release(self, name: str) -> None:
+        """Note that `name` works; says so once if it did not before."""
+        if self._reasons.pop(name, None) is not None:
+            emit(SERVICE_BACK, name=name)
+
+
+def configure_logging(
+    log_format: Literal["auto", "json", "console"], level: Level, stream: TextIO = sys.stderr
+) -> None:
+    """Send log lines to `stream`. The client libraries' own lines (warnings and worse) go the same way."""
+    console = log_format == "console" or (log_format == "auto" and stream.isatty())
+    number = logging.getLevelName(level.upper())
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        if console
+        else structlog.processors.JSONRenderer(serializer=lambda line, **_: orjson.dumps(line, default=str).decode())
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(number, logging.WARNING))
