@@ -1,0 +1,89 @@
+# Everything that is done with streamdex from a checkout. `make` alone lists it.
+# Needs only make and Python 3.11 or newer; each target first brings .venv to what the locks say.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+RUN_READY := .venv/.run-ready
+DEV_READY := .venv/.dev-ready
+SET_UP_BY := requirements/build.lock pyproject.toml tools/environment.py
+
+# The first interpreter that is new enough and can make environments. A version manager's shim may stand on the PATH
+# and still not run, so each candidate is tried, not just looked up. PYTHON=… goes first.
+CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python
+define set_up
+	@for python in $(CANDIDATES); do \
+	    if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        exec $$python tools/environment.py $(1); \
+	    fi; \
+	done; \
+	echo "streamdex needs Python 3.11 or newer, with its venv module (Debian, Ubuntu: package python3-venv)." >&2; \
+	echo "None of these is one: $(CANDIDATES). Name yours with: make PYTHON=/path/to/python3" >&2; \
+	exit 1
+endef
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(RUN_READY)  ## all of streamdex in one process, on real documents; ARGS=--json for one JSON object
+	@$(BIN)/streamdex demo $(ARGS)
+
+.PHONY: test
+test: lint types contracts tests  ## lint, types, contracts and all tests
+
+.PHONY: venv
+venv: $(DEV_READY)  ## make or renew .venv with everything for development
+
+.PHONY: lint
+lint: $(DEV_READY)  ## ruff: check and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: format
+format: $(DEV_READY)  ## ruff: mend what it can and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: types
+types: $(DEV_READY)  ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: contracts
+contracts: $(DEV_READY)  ## import-linter: the walls between the rooms
+	$(BIN)/lint-imports
+
+.PHONY: tests
+tests: $(DEV_READY)  ## all tests; ARGS='tests/unit -k chunk' for some
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: quick
+quick: $(DEV_READY)  ## the tests that need no service
+	$(BIN)/pytest tests/unit tests/property tests/simulation $(ARGS)
+
+.PHONY: serve
+serve: $(RUN_READY)  ## the Jina-compatible stand-in on a local port; ARGS='--port 8000'
+	$(BIN)/streamdex serve-embeddings $(ARGS)
+
+.PHONY: lock
+lock: $(DEV_READY)  ## resolve pyproject.toml into requirements/; ARGS=--upgrade for newer versions
+	$(BIN)/python -m tools.locks $(ARGS)
+
+.PHONY: image
+image:  ## build the container image (needs Docker)
+	docker build --file deploy/Dockerfile --tag streamdex .
+
+.PHONY: clean
+clean:  ## remove .venv and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+
+$(RUN_READY): requirements/run.lock $(SET_UP_BY)
+	$(call set_up,run)
+	@touch $@
+
+$(DEV_READY): requirements/dev.lock $(SET_UP_BY)
+	$(call set_up,dev)
+	@touch $(RUN_READY) $@
