@@ -46,7 +46,7 @@ def install(*arguments: str) -> None:
             if line.startswith("Collecting "):
                 fetched += 1
                 show_progress(fetched, line.split()[1])
-            elif line.startswith("Installing collected packages"):
+            elif fetched and line.startswith("Installing collected packages"):
                 end_progress(f"  installing {fetched} packages")
     if pip.returncode:
         end_progress("".join(last_lines))
