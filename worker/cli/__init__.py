@@ -1,0 +1,62 @@
+"""The commands, one file each. Faults of ours become one line and an exit code; a traceback is a bug of ours."""
+
+import sys
+
+import typer
+from typer.core import TyperGroup
+
+from worker import __version__
+from worker.cli.check import check
+from worker.cli.config import config
+from worker.cli.demo import demo
+from worker.cli.run import run
+from worker.cli.search import search
+from worker.cli.serve_embeddings import serve_embeddings
+from worker.errors import ConfigurationError, ExitCode, StreamdexError
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            sys.stderr.write(f"Error: {error.what}\n  where: {error.where}\n  mend:  {error.mend}\n")
+            raise typer.Exit(ExitCode.CONFIGURATION) from None
+        except StreamdexError as error:
+            sys.stderr.write(f"Error: {error}\n")
+            raise typer.Exit(ExitCode.CRASHED) from None
+
+
+# Typer's pretty tracebacks show local variables, and with them keys and documents.
+app = typer.Typer(
+    cls=_Commands,
+    name="streamdex",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Document changes on Kafka, embedded by Jina, searchable in Qdrant within a second.",
+)
+for command in (run, demo, check, search, config, serve_embeddings):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"streamdex {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Document changes on Kafka, embedded by Jina, searchable in Qdrant within a second.
+
+    Nothing lost, nothing stale, nothing paid for twice. Start with `streamdex demo`: it needs nothing else.
+    """
+
+
+def main() -> None:
+    """The entry point of the `streamdex` command."""
+    app()

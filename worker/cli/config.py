@@ -1,0 +1,44 @@
+"""`streamdex config`: the effective settings."""
+
+import json
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+
+from worker.cli.options import ConfigOption, SetOption, settings_from
+from worker.config import PREFIX, Settings
+
+
+def config(
+    config_file: ConfigOption = None,
+    overrides: SetOption = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the settings instead.")] = False,
+) -> None:
+    """Print the effective settings as TOML, each with what it is for; secrets are masked.
+
+    Example: `streamdex config --set jina.limits=free > streamdex.toml`
+    """
+    if schema:
+        typer.echo(json.dumps(Settings.model_json_schema(), indent=2))
+        return
+    settings = settings_from(config_file, overrides)
+    for section in type(settings).model_fields:
+        typer.echo(_section(section, getattr(settings, section)))
+
+
+def _section(name: str, section: BaseModel) -> str:
+    lines = [f"[{name}]"]
+    values = section.model_dump(mode="json")
+    for field, about in type(section).model_fields.items():
+        value = values[field]
+        variable = f"{PREFIX}{name.upper()}__{field.upper()}"
+        lines.append(f"# {about.description} ({variable})")
+        lines.append(f"{field} = {_toml(value)}" if value is not None else f"# {field} =")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)  # strings, numbers, booleans and lists of them are written alike in JSON and TOML

@@ -1,0 +1,361 @@
+"""The flow of one worker: take in → plan → embed → write → settle, each stage a bounded queue away from the next.
+
+Read from top to bottom in the order the data flows. The rooms decide; this module moves items between them and sees to
+it that each one ends in exactly one outcome, or stays unsettled and is read again by the partition's next owner.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from worker.embed import Embedder, EmbedJob
+from worker.errors import RecordFault, Stage
+from worker.index import Index, Written
+from worker.intake import Decoder, Gate
+from worker.items import Item, Letter
+from worker.model import Chunk, DocumentWrite, Manifest, Order, Outcome, Partition, Rank, Record
+from worker.plan import Lanes, Overtaken, Planner, outcome_of, rank_of
+from worker.retry import patiently
+from worker.settle import Ledger, Ticket
+from worker.telemetry import CROSS_PARTITION, VERSION_IGNORED, Health, Metrics, emit
+from worker.verdicts import SENDERS, Verdicts
+
+PLAN_DOCUMENTS = 64  # manifests read in one request; more gain nothing
+WRITE_POINTS = 64  # as fast as 256 a request, at a quarter of the latency
+WRITERS = 4  # writes in flight; apart from the embedding slots, so that neither waits for the other
+EMBED_QUEUE_INPUTS = 4096  # planned texts that wait; past it planning waits
+WRITE_QUEUE_ITEMS = 1024  # documents that wait for Qdrant; past it planning waits, and embedding runs dry
+
+
+@dataclass(slots=True)
+class Standing:
+    """What turns positions into ranks in this deployment; `bases` grow as partitions are assigned."""
+
+    order: Order
+    epoch: int
+    generation: int
+    bases: dict[tuple[str, int, int], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The rooms that the flow calls, and that never call it back."""
+
+    decoder: Decoder
+    planner: Planner
+    index: Index
+    ledger: Ledger
+    gate: Gate
+    health: Health
+    metrics: Metrics
+
+
+class Flow:
+    """Moves items through the rooms. `tasks` run the stages, `take_in` feeds them, `let_go` ends them by partition.
+
+    `together`: the texts of a document are embedded in one request (late chunking).
+    `skip_purge_after`: as many records after an assignment may have been seen by a former owner (DESIGN: purge rule).
+    """
+
+    def __init__(self, rooms: Rooms, standing: Standing, *, together: bool, skip_purge_after: int) -> None:
+        self._rooms = rooms
+        self._standing = standing
+        self._together = together
+        self._skip_purge_after = skip_purge_after
+        self._lanes: Lanes[Item] = Lanes()
+        self._to_write: asyncio.Queue[Item] = asyncio.Queue()
+        self._to_sweep: asyncio.Queue[tuple[Item, Overtaken]] = asyncio.Queue()
+        self._open: set[Item] = set()  # planned or further: paid for, or about to be
+        self._timers: dict[Ticket, asyncio.TimerHandle] = {}
+        self._leaving: set[Partition] = set()
+        self._changed = asyncio.Event()
+        self._outcomes = {outcome: rooms.metrics.records.labels(outcome.value) for outcome in Outcome}
+        self._said: set[str] = set()
+
+    def connect(self, embedder: Embedder, verdicts: Verdicts) -> None:
+        """The two rooms that call back: the embedder to `embedded`, the verdicts to `later` and `letter_sent`."""
+        self._embedder = embedder
+        self._verdicts = verdicts
+
+    def tasks(self) -> list[Coroutine[object, object, None]]:
+        """The loops of the stages; each runs until it is cancelled."""
+        return [
+            self._plan_for_ever(),
+            self._sweep_for_ever(),
+            self._embedder.run(),
+            *(self._write_for_ever() for _ in range(WRITERS)),
+            *(self._verdicts.send_for_ever() for _ in range(SENDERS)),
+        ]
+
+    # --- take in: records become items in lanes -----------------------------------------------------------------
+
+    def take_in(self, partition: Partition, records: Sequence[Record], position: int) -> None:
+        """Open a ticket for each record and queue its event; `position` is where the partition is read next."""
+        tracker = self._rooms.ledger.tracker(partition)
+        if tracker is None:
+            return  # revoked meanwhile: the next owner reads these again
+        for record in records:
+            size_bytes = record.size_bytes
+            self._rooms.gate.took(partition, 1, size_bytes)
+            self._decode(record, tracker.open(record.offset, size_bytes, record.timestamp_ms))
+        tracker.advance(position)
+        self._changed.set()
+
+    def _decode(self, record: Record, ticket: Ticket) -> None:
+        if not ticket.alive:
+            return
+        standing = self._standing
+        try:
+            event = self._rooms.decoder.decode(record, standing.epoch)
+            rank = rank_of(event, standing.order, standing.bases, standing.generation)
+        except RecordFault as fault:
+            self._verdicts.condemn(record, ticket, fault)
+        except Exception as error:  # noqa: BLE001  # our own bug must neither stop the worker nor lose the record
+            self._verdicts.own_bug(error, Stage.DECODE, record, ticket, None, lambda: self._decode(record, ticket))
+        else:
+            self._verdicts.passed(Stage.DECODE)
+            if event.version is not None and standing.order is Order.OFFSET:
+                self._say_once("version", lambda: emit(VERSION_IGNORED, topic=record.topic))
+            self._lanes.offer(Item(record, ticket, event, rank))
+            self._changed.set()
+
+    # --- plan: manifests tell what is new -----------------------------------------------------------------------
+
+    async def _plan_for_ever(self) -> None:
+        while True:
+            await self._until(self._may_plan)
+            items = self._lanes.take(PLAN_DOCUMENTS)
+            self._open.update(items)
+            keys = [item.document_key for item in items]
+            manifests = await patiently(lambda: self._rooms.index.read_manifests(keys), self._rooms.health)
+            overtaken = [pair for item in items if (pair := self._plan(item, manifests.get(item.document_key)))]
+            if overtaken:
+                await self._sweep(overtaken)
+
+    def _may_plan(self) -> bool:
+        return (
+            self._lanes.ready > 0
+            and self._embedder.queued_inputs < EMBED_QUEUE_INPUTS
+            and self._to_write.qsize() < WRITE_QUEUE_ITEMS
+        )
+
+    def _plan(self, item: Item, manifest: Manifest | None) -> tuple[Item, Overtaken] | None:
+        """Send the item on its way; returned when the store knows its event or a newer one already."""
+        if item.partition in self._leaving:
+            self._give_up(item)
+            return None
+        try:
+            decision = self._rooms.planner.decide(item.event, item.rank, manifest, bool(item.swallowed))
+            if isinstance(decision, DocumentWrite):
+                self._rooms.index.check(decision)
+        except RecordFault as fault:
+            self._verdicts.condemn(item.record, item.ticket, fault, item)
+        except Exception as error:  # noqa: BLE001  # our own bug, as in `_decode`
+            again = self._plan_again(item)
+            self._verdicts.own_bug(error, Stage.PLAN, item.record, item.ticket, item, again)
+        else:
+            self._verdicts.passed(Stage.PLAN)
+            if isinstance(decision, Overtaken):
+                self._note_crossing(item, manifest)
+                return item, decision
+            item.write = decision
+            self._embed(item, decision.to_embed)
+        return None
+
+    def _plan_again(self, item: Item) -> Callable[[], None]:
+        def again() -> None:
+            self._open.discard(item)
+            self._lanes.finish(item)
+            self._lanes.offer(item)
+            self._changed.set()
+
+        return again
+
+    async def _sweep(self, overtaken: Sequence[tuple[Item, Overtaken]]) -> None:
+        """A crash may have left points below the manifest's rank: remove them before the events settle."""
+        below: Mapping[str, Rank] = {item.document_key: decision.rank for item, decision in overtaken}
+        await patiently(lambda: self._rooms.index.sweep(below), self._rooms.health)
+        for item, decision in overtaken:
+            self._settle(item, decision.outcome)
+
+    # --- embed: texts become vectors ----------------------------------------------------------------------------
+
+    def _embed(self, item: Item, chunks: tuple[Chunk, ...]) -> None:
+        """Queue the chunks that need a vector; a document that needs none goes straight to the writers."""
+        if not chunks:
+            self._to_write.put_nowait(item)
+            return
+        if self._together:
+            chunks = item.planned.chunks  # each vector depends on all of its document
+        item.embedding = chunks
+        texts = tuple(chunk.text for chunk in chunks)
+        tokens = tuple(chunk.tokens for chunk in chunks)
+        self._embedder.submit(EmbedJob(texts, tokens, together=self._together, owner=item))
+
+    def embedded(self, job: EmbedJob) -> None:
+        """The embedder's answer for one document: all of its vectors, or a proven fault."""
+        item = cast("Item", job.owner)
+        if job.fault is not None:
+            self._verdicts.condemn(item.record, item.ticket, job.fault, item)
+            return
+        item.vectors.update(zip((chunk.id for chunk in item.embedding), job.vectors, strict=True))
+        self._to_write.put_nowait(item)
+
+    # --- write: points, manifests, purges -----------------------------------------------------------------------
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            batch = [await self._to_write.get()]
+            points = len(batch[0].vectors)
+            while points < WRITE_POINTS and not self._to_write.empty():
+                batch.append(self._to_write.get_nowait())
+                points += max(1, len(batch[-1].vectors))
+            self._changed.set()
+            await self._write(batch)
+
+    async def _write(self, batch: list[Item]) -> None:
+        requests = [(item.planned, item.vectors, self._may_skip_purge(item)) for item in batch]
+        try:
+            results = await patiently(lambda: self._rooms.index.write(requests), self._rooms.health)
+        except Exception as error:  # noqa: BLE001  # our own bug, as in `_decode`; one by one it names its record
+            if len(batch) > 1:
+                for item in batch:
+                    await self._write([item])
+            else:
+                item = batch[0]
+                again = self._write_again(item)
+                self._verdicts.own_bug(error, Stage.INDEX, item.record, item.ticket, item, again)
+            return
+        for item, written in zip(batch, results, strict=True):
+            await self._written(item, written)
+
+    def _write_again(self, item: Item) -> Callable[[], None]:
+        return lambda: self._to_write.put_nowait(item)
+
+    async def _written(self, item: Item, written: Written) -> None:
+        if written.fault is not None:
+            await self._verdicts.judge(item, written.fault, self._write_again(item))
+        elif written.missing:
+            vanished = frozenset(written.missing)
+            self._embed(item, tuple(chunk for chunk in item.planned.chunks if chunk.id in vanished))
+        elif written.found is not None:
+            self._verdicts.passed(Stage.INDEX)
+            found = Overtaken(outcome_of(item.planned, written.found), written.found)
+            if written.settle_after_s is None:
+                self._settle(item, found.outcome)
+            else:
+                self.later(item.ticket, written.settle_after_s, lambda: self._to_sweep.put_nowait((item, found)))
+
+    async def _sweep_for_ever(self) -> None:
+        """Once more for documents with a request that was given up: by now it has landed or never will."""
+        while True:
+            await self._sweep([await self._to_sweep.get()])
+
+    def _may_skip_purge(self, item: Item) -> bool:
+        """Nobody can have left chunks of this document: see DESIGN, step 5."""
+        return (
+            self._standing.order is Order.OFFSET
+            and item.planned.before is None
+            and not item.swallowed
+            and item.ticket.offset >= item.ticket.start + self._skip_purge_after
+        )
+
+    # --- settle: the one outcome of each event ------------------------------------------------------------------
+
+    def _settle(self, item: Item, outcome: Outcome) -> None:
+        """The event has its outcome; those it swallowed are superseded with it, and its document's lane is free."""
+        for swallowed in item.swallowed:
+            self._settle_ticket(swallowed.record, swallowed.ticket, Outcome.SUPERSEDED)
+        self._settle_ticket(item.record, item.ticket, outcome)
+        self._open.discard(item)
+        self._lanes.finish(item)
+        self._changed.set()
+
+    def _settle_ticket(self, record: Record, ticket: Ticket, outcome: Outcome) -> None:
+        self._verdicts.forget(ticket)
+        if ticket.settle(outcome):
+            self._rooms.gate.settled(ticket.partition, ticket.size_bytes)
+            self._outcomes[outcome].inc()
+            self._rooms.metrics.searchable_seconds.observe(max(0.0, time.time() - record.timestamp_ms / 1000))
+
+    def letter_sent(self, letter: Letter) -> None:
+        """The dead-letter topic has it. It counts as not written, so the events it had swallowed are next."""
+        item = letter.item
+        if item is None:
+            self._settle_ticket(letter.record, letter.ticket, Outcome.DEAD_LETTERED)
+            self._changed.set()
+            return
+        returning, item.swallowed = item.swallowed, []
+        self._settle(item, Outcome.DEAD_LETTERED)
+        for swallowed in returning:
+            self._lanes.offer(swallowed)
+
+    def _note_crossing(self, item: Item, manifest: Manifest | None) -> None:
+        """In offset order a document's events should share a partition: one overtaken from another is counted."""
+        crossed = (
+            manifest is not None
+            and manifest.position.topic == item.event.position.topic
+            and manifest.position.partition != item.event.position.partition
+        )
+        if crossed and self._standing.order is Order.OFFSET:
+            self._rooms.metrics.superseded_across.inc()
+            self._say_once("across", lambda: emit(CROSS_PARTITION, topic=item.record.topic))
+
+    def _say_once(self, what: str, say: Callable[[], None]) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            say()
+
+    # --- leave: partitions go to another replica, or the worker stops -------------------------------------------
+
+    async def let_go(self, partitions: Collection[Partition], timeout_s: float, cut_short: asyncio.Event) -> int:
+        """Stop dispatching for these partitions and wait for what is paid for; the number of records left undone."""
+        leaving = set(partitions)
+        self._leaving |= leaving
+        try:
+            self._lanes.withdraw(lambda item: item.partition in leaving)
+            for job in self._embedder.withdraw(lambda job: cast("Item", job.owner).partition in leaving):
+                self._give_up(cast("Item", job.owner))
+            self._drop_timers()
+            async with asyncio.timeout(timeout_s):
+                await self._until(lambda: cut_short.is_set() or not self._unfinished(leaving))
+        except TimeoutError:
+            pass  # the count tells what is left: it will be read again
+        finally:
+            self._leaving -= leaving
+        return self._unfinished(leaving)
+
+    def _unfinished(self, leaving: Collection[Partition]) -> int:
+        return sum(one.partition in leaving for one in (*self._open, *self._verdicts.waiting))
+
+    def _give_up(self, item: Item) -> None:
+        """Leave the item to its partition's next owner. What it swallowed of partitions that stay returns."""
+        self._verdicts.forget(item.ticket)
+        self._open.discard(item)
+        self._lanes.finish(item)
+        for swallowed in item.swallowed:
+            if swallowed.partition not in self._leaving:
+                self._lanes.offer(swallowed)
+        self._changed.set()
+
+    def _drop_timers(self) -> None:
+        for ticket in [ticket for ticket in self._timers if ticket.partition in self._leaving]:
+            self._timers.pop(ticket).cancel()
+            for item in [item for item in self._open if item.ticket is ticket]:
+                self._give_up(item)
+
+    def later(self, ticket: Ticket, delay_s: float, action: Callable[[], None]) -> None:
+        """Do `action` for the ticket after a while, unless its partition leaves before."""
+
+        def act() -> None:
+            self._timers.pop(ticket, None)
+            action()
+
+        self._timers[ticket] = asyncio.get_running_loop().call_later(delay_s, act)
+
+    async def _until(self, condition: Callable[[], object]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()

@@ -1,0 +1,141 @@
+"""Whose fault? What happens to a record that could not be handled: a dead letter when proven, another try otherwise."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from traceback import extract_tb
+
+from worker.deadletter import DeadLetters
+from worker.errors import Reason, RecordFault, Service, Stage, SuspectFault
+from worker.index import Index
+from worker.items import Item, Letter
+from worker.model import Position, Record
+from worker.retry import backoff_s, patiently
+from worker.settle import Ticket
+from worker.telemetry import DEAD_LETTERED, INTERNAL, Health, Metrics, emit
+
+SENDERS = 8  # dead letters that wait for their acknowledgement at the same time
+OWN_ATTEMPTS = 5  # an exception of ours is tried so often before the record is suspected
+OTHERS_FAILING_BOUND = 0.1  # and only while fewer than this share of the other attempts fail as well
+
+Later = Callable[[Ticket, float, Callable[[], None]], None]
+
+
+@dataclass(slots=True)
+class _Suspect:
+    """A record that raised an exception of ours, and how the stage stood when it first did."""
+
+    passed_before: int
+    failed_before: int
+    attempts: int = 0
+
+
+class Verdicts:
+    """Judges and sends. `later` delays an action for a ticket; `on_sent` hears of each acknowledged letter."""
+
+    def __init__(
+        self,
+        dead_letters: DeadLetters,
+        index: Index,
+        epoch: int,
+        health: Health,
+        metrics: Metrics,
+        *,
+        later: Later,
+        on_sent: Callable[[Letter], None],
+    ) -> None:
+        self._dead_letters = dead_letters
+        self._index = index
+        self._epoch = epoch
+        self._health = health
+        self._metrics = metrics
+        self._later = later
+        self._on_sent = on_sent
+        self._letters: asyncio.Queue[Letter] = asyncio.Queue()
+        self._suspects: dict[Ticket, _Suspect] = {}
+        self._passed: Counter[Stage] = Counter()
+        self._failed: Counter[Stage] = Counter()
+        self.waiting: set[Letter] = set()
+
+    def passed(self, stage: Stage) -> None:
+        """A record came through a stage: what others are contrasted with."""
+        self._passed[stage] += 1
+
+    def condemn(self, record: Record, ticket: Ticket, fault: RecordFault, item: Item | None = None) -> None:
+        """The fault is proven: the record goes to the dead-letter topic, and settles when that has it."""
+        position = item.event.position if item else _position(record, self._epoch)
+        letter = Letter(record, ticket, position, fault, int(time.time() * 1000), item)
+        self._suspects.pop(ticket, None)
+        self.waiting.add(letter)
+        self._letters.put_nowait(letter)
+
+    def own_bug(
+        self, error: Exception, stage: Stage, record: Record, ticket: Ticket, item: Item | None, again: Callable[[], None]
+    ) -> None:
+        """An exception of ours met a record: try again, then suspect the record, by contrast with the others."""
+        suspect = self._suspects.setdefault(ticket, _Suspect(self._passed[stage], self._failed[stage]))
+        suspect.attempts += 1
+        self._failed[stage] += 1
+        trace = _trace_hash(error)
+        self._metrics.internal_faults.inc()
+        emit(INTERNAL, stage=stage.value, kind=type(error).__name__, trace=trace, attempts=suspect.attempts)
+        if suspect.attempts >= OWN_ATTEMPTS and self._stands_out(suspect, stage):
+            message = f"{type(error).__name__} at {trace} in every of {suspect.attempts} attempts"
+            self.condemn(record, ticket, RecordFault(stage, Reason.INTERNAL, message, suspect.attempts), item)
+        else:
+            self._later(ticket, backoff_s(suspect.attempts - 1), again)
+
+    def _stands_out(self, suspect: _Suspect, stage: Stage) -> bool:
+        passed = self._passed[stage] - suspect.passed_before
+        others_failed = self._failed[stage] - suspect.failed_before - suspect.attempts
+        return passed > 0 and others_failed < OTHERS_FAILING_BOUND * (passed + others_failed)
+
+    async def judge(self, item: Item, fault: SuspectFault, again: Callable[[], None]) -> None:
+        """Refused alone by Qdrant: the record's fault only if a canary passes the same stage afterwards."""
+        suspect = self._suspects.setdefault(item.ticket, _Suspect(0, 0))
+        suspect.attempts += 1
+        if await patiently(self._index.canary, self._health):
+            proven = RecordFault(Stage.INDEX, fault.reason, fault.message, suspect.attempts)
+            self._health.release(Service.QDRANT)
+            self.condemn(item.record, item.ticket, proven, item)
+        else:
+            self._health.hold(Service.QDRANT, "every write is refused: the collection or its settings are at fault")
+            self._later(item.ticket, backoff_s(suspect.attempts - 1), again)
+
+    def forget(self, ticket: Ticket) -> None:
+        """The ticket has its outcome, or its partition has left."""
+        self._suspects.pop(ticket, None)
+
+    async def send_for_ever(self) -> None:
+        """One sender: a letter is done when the dead-letter topic has acknowledged it, however long that takes."""
+        while True:
+            letter = await self._letters.get()
+            if letter.ticket.alive:
+                await self._send(letter)
+                self._on_sent(letter)
+            self.waiting.discard(letter)
+
+    async def _send(self, letter: Letter) -> None:
+        write = letter.item.write if letter.item else None
+        if write is not None:  # an earlier attempt may have left chunks that no manifest lists
+            await patiently(lambda: self._index.clean(write), self._health)
+        await patiently(
+            lambda: self._dead_letters.send(letter.record, letter.fault, letter.position, letter.failed_at_ms),
+            self._health,
+        )
+        self._metrics.dead_letters.labels(letter.fault.reason.value).inc()
+        place = {"topic": letter.record.topic, "partition": letter.record.partition, "offset": letter.record.offset}
+        emit(DEAD_LETTERED, stage=letter.fault.stage.value, reason=letter.fault.reason.value, **place)
+
+
+def _position(record: Record, epoch: int) -> Position:
+    return Position(record.topic, record.partition, epoch, record.offset, record.timestamp_ms)
+
+
+def _trace_hash(error: Exception) -> str:
+    """Eight digits that tell one bug from another without quoting what it met."""
+    frames = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
+    return blake2b("\n".join(frames).encode(), digest_size=4).hexdigest()
