@@ -1,0 +1,67 @@
+"""The ways in which a collection can differ from the fold of its topic."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+EXAMPLES = 5
+
+
+class Kind(StrEnum):
+    """A class of difference."""
+
+    MISSING_DOCUMENT = "missing document"
+    STALE_DOCUMENT = "stale document"
+    UNEXPECTED_DOCUMENT = "unexpected document"
+    WRONG_CONTENT = "wrong content"
+    MISSING_CHUNK = "missing chunk"
+    EXTRA_CHUNK = "extra chunk"
+    STALE_CHUNK = "stale chunk"
+    WRONG_PAYLOAD = "wrong payload"
+    NOT_DEAD_LETTERED = "not dead-lettered"
+
+
+MEANINGS = {
+    Kind.MISSING_DOCUMENT: "the topic has it, the collection does not",
+    Kind.STALE_DOCUMENT: "the collection has an older event than the topic",
+    Kind.UNEXPECTED_DOCUMENT: "the collection has an event that the topic does not have",
+    Kind.WRONG_CONTENT: "the manifest's chunks or content differ from the event's",
+    Kind.MISSING_CHUNK: "the manifest lists a chunk that has no point",
+    Kind.EXTRA_CHUNK: "a point that no manifest lists, left by a writer that died",
+    Kind.STALE_CHUNK: "a point with another rank than its manifest",
+    Kind.WRONG_PAYLOAD: "a point whose text, metadata or place is not the event's",
+    Kind.NOT_DEAD_LETTERED: "an event that cannot be indexed and is not in the dead-letter topic",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference. `document_key` is empty for a record that is no event; `place` is topic[partition]@offset."""
+
+    kind: Kind
+    document_key: str
+    place: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What a verification found. `documents` and `points` were compared; `unverifiable` lie below the log's start."""
+
+    documents: int = 0
+    points: int = 0
+    unverifiable: int = 0
+    beyond_horizon: int = 0
+    counts: Counter[Kind] = field(default_factory=Counter)
+    examples: dict[Kind, list[Difference]] = field(default_factory=dict)
+
+    @property
+    def equal(self) -> bool:
+        """Whether the collection equals the fold."""
+        return not self.counts
+
+    def add(self, difference: Difference) -> None:
+        """Count a difference, and keep it as an example while there are few."""
+        self.counts[difference.kind] += 1
+        examples = self.examples.setdefault(difference.kind, [])
+        if len(examples) < EXAMPLES:
+            examples.append(difference)
