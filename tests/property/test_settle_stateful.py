@@ -21,7 +21,7 @@ class _Assignment:
         self.position = start
         self.open: set[int] = set()
         self.timestamps: dict[int, int] = {}
-        self.committed = start
+        self.committed = -1
 
     @property
     def committable(self) -> int:
@@ -65,7 +65,7 @@ class SettlementMachine(RuleBasedStateMachine):
         self.ledger.revoke([partition])
         gone = self.model.pop(partition, None)
         if gone:
-            self.log_start[partition] = gone.committed
+            self.log_start[partition] = max(gone.committed, self.log_start[partition])
 
     @rule(target=tickets, partition=st.sampled_from(PARTITIONS), gap=st.integers(0, 5), timestamp_ms=st.integers(0, 99))
     def take_in(self, partition: Partition, gap: int, timestamp_ms: int) -> tuple[Ticket, _Assignment]:

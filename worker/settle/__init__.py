@@ -7,6 +7,7 @@ but for the thin `Committer`.
 from worker.settle.committer import Committer
 from worker.settle.ledger import Ledger, LedgerStatistics, Mark
 from worker.settle.report import settled_twice_reporter
+from worker.settle.start import start_offset
 from worker.settle.tracker import Ticket, Tracker, TrackerStatistics
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "Tracker",
     "TrackerStatistics",
     "settled_twice_reporter",
+    "start_offset",
 ]

@@ -67,11 +67,14 @@ class Ledger:
         }
 
     def moved(self) -> dict[Partition, Mark]:
-        """What may be committed and was not yet."""
-        return {partition: mark for partition, mark in self.marks().items() if self._has_moved(partition, mark)}
+        """What may be committed and was not yet: also the start of an assignment that never committed.
 
-    def _has_moved(self, partition: Partition, mark: Mark) -> bool:
-        return mark.offset > self._noted.get(partition, mark.tracker.start)
+        Otherwise a partition that starts at the end of its log would have a commit, but no progress until its first
+        record, and a restart would take the collection for a new one.
+        """
+        return {
+            partition: mark for partition, mark in self.marks().items() if mark.offset > self._noted.get(partition, -1)
+        }
 
     def living(self, marks: Iterable[Mark]) -> dict[Partition, Mark]:
         """Of these marks, those whose assignment still lasts; a dead tracker's must not be committed."""

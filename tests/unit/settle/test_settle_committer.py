@@ -84,10 +84,16 @@ async def test_progress_goes_before_the_commit() -> None:
 
 async def test_partitions_that_did_not_move_are_committed_along_but_write_no_progress() -> None:
     f = Fixture()
-    f.settle(A, 0)
     f.ledger.assign(B, 7)
     await f.committer.commit_now()
-    assert f.calls == [("progress", {A: 1}), ("commit", {A: 1, B: 7})]
+    f.settle(A, 0)
+    await f.committer.commit_now()
+    assert f.calls == [
+        ("progress", {B: 7}),  # the first commit of an assignment tells where it started
+        ("commit", {B: 7}),
+        ("progress", {A: 1}),
+        ("commit", {A: 1, B: 7}),
+    ]
 
 
 async def test_nothing_is_sent_without_partitions() -> None:
@@ -126,7 +132,7 @@ async def test_an_idle_partition_is_committed_every_third_of_the_session() -> No
     f = Fixture(ticks=10, session_timeout_s=9.0)
     f.ledger.assign(A, 5)
     await f.run()
-    assert f.calls == [("commit", {A: 5})] * 4  # after 1, 4, 7 and 10 s
+    assert f.calls == [("progress", {A: 5})] + [("commit", {A: 5})] * 4  # after 1, 4, 7 and 10 s
     assert f.committer.last_accepted_s == 10.0
 
 

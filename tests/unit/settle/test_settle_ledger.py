@@ -17,9 +17,11 @@ def test_unknown_partitions_have_no_tracker_and_may_be_revoked() -> None:
     assert ledger.partitions == ()
 
 
-def test_nothing_moved_at_the_start() -> None:
+def test_the_start_counts_as_moved_until_it_is_noted() -> None:
     ledger = Ledger()
     ledger.assign(A, 5)
+    assert {p: m.offset for p, m in ledger.moved().items()} == {A: 5}
+    ledger.noted(ledger.marks().values())
     assert ledger.moved() == {}
     assert ledger.marks()[A].offset == 5
 
@@ -30,7 +32,7 @@ def test_what_moved_is_told_until_it_is_noted() -> None:
     ledger.assign(B, 0)
     tracker.open(5, 0, 77).settle(Outcome.INDEXED)
     moved = ledger.moved()
-    assert {p: (m.offset, m.timestamp_ms) for p, m in moved.items()} == {A: (6, 77)}
+    assert {p: (m.offset, m.timestamp_ms) for p, m in moved.items()} == {A: (6, 77), B: (0, None)}
     ledger.noted(moved.values())
     assert ledger.moved() == {}
 
