@@ -1,0 +1,111 @@
+"""Log lines, health said once, and patience that never gives up."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import orjson
+import pytest
+import structlog
+
+from worker import telemetry
+from worker.errors import AccountFault, Reason, RecordFault, Service, ServiceFault, Stage
+from worker.retry import CAP_S, backoff_s, patiently
+from worker.telemetry import Health, Metrics, Signal, configure_logging, emit
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    handlers, level = logging.getLogger().handlers, logging.getLogger().level
+    configure_logging("auto", "info", stream)
+    yield stream
+    structlog.reset_defaults()
+    logging.getLogger().handlers, logging.getLogger().level = handlers, level
+
+
+def read(stream: io.StringIO) -> list[dict[str, object]]:
+    return [orjson.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_json_away_from_a_terminal(lines: io.StringIO) -> None:
+    emit(telemetry.STARTED, topics=("a",))
+    emit(telemetry.INTAKE_PAUSED)  # debug, below the level
+    (line,) = read(lines)
+    assert (line["event"], line["level"], line["topics"]) == ("worker.started", "info", ["a"])
+    assert "timestamp" in line
+
+
+def test_client_libraries_warn_in_the_same_form(lines: io.StringIO) -> None:
+    logging.getLogger("aiokafka").warning("node %s is gone", 1)
+    logging.getLogger("aiokafka").info("chatter")
+    (line,) = read(lines)
+    assert (line["event"], line["level"]) == ("node 1 is gone", "warning")
+
+
+def test_signals_are_named_once() -> None:
+    signals = [value for value in vars(telemetry).values() if isinstance(value, Signal)]
+    assert len({signal.event for signal in signals}) == len(signals) > 20
+
+
+def test_health_says_each_change_once(lines: io.StringIO) -> None:
+    health = Health()
+    health.hold("jina", "no balance")
+    health.hold("jina", "no balance")
+    assert health.reasons == {"jina": "no balance"}
+    health.release("jina")
+    health.release("jina")
+    assert health.reasons == {}
+    assert [line["event"] for line in read(lines)] == ["service.down", "service.back"]
+
+
+def test_two_workers_in_a_process_count_apart() -> None:
+    with warnings.catch_warnings():
+        one, two = Metrics(), Metrics()
+    one.rebalances.inc()
+    assert one.registry.get_sample_value("streamdex_rebalances_total") == 1
+    assert two.registry.get_sample_value("streamdex_rebalances_total") == 0
+
+
+def test_backoff_doubles_to_its_cap_with_jitter() -> None:
+    middle = [backoff_s(attempt, lambda: 0.5) for attempt in range(8)]
+    assert middle == [0.5, 1, 2, 4, 8, 16, 16, 16]
+    assert backoff_s(99, lambda: 0.999999) < CAP_S * 1.3
+    assert backoff_s(0, lambda: 0.0) == pytest.approx(0.35)
+
+
+async def test_patience_outlasts_an_outage_and_heeds_what_the_neighbour_asks() -> None:
+    faults: list[Exception] = [
+        ServiceFault(Service.QDRANT, "unavailable"),
+        ServiceFault(Service.QDRANT, "exhausted", retry_after_s=120),
+        ServiceFault(Service.QDRANT, "exhausted", retry_after_s=1e9),
+        AccountFault(Service.QDRANT, "key refused", "Set another."),
+    ]
+    slept: list[float] = []
+    reasons: list[dict[str, str]] = []
+    health = Health()
+
+    async def action() -> str:
+        if faults:
+            raise faults.pop(0)
+        return "done"
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        reasons.append(health.reasons)
+
+    assert await patiently(action, health, sleep) == "done"
+    assert slept[0] < 1
+    assert slept[1] == 120
+    assert slept[2] == 300
+    assert reasons[3] == {"qdrant": "key refused. Set another."}
+    assert health.reasons == {}
+
+
+async def test_patience_lets_through_what_waiting_does_not_mend() -> None:
+    async def action() -> None:
+        raise RecordFault(Stage.EMBED, Reason.WRONG_ANSWER, "x")
+
+    with pytest.raises(RecordFault):
+        await patiently(action, Health())
