@@ -12,6 +12,7 @@ _GRACE_S = 2.0  # what is being answered when the stop comes may end
 
 
 def serve_embeddings(  # noqa: PLR0913 - a command's parameters are its flags
+    *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8090,
     requests_per_minute: Annotated[int, typer.Option(min=0, help="0: no limit.")] = 500,

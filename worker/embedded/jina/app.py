@@ -1,0 +1,173 @@
+"""HTTP around the service: reads a request, waits as long as the latency model says, sends the reply its way."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from worker.embedded.jina.faults import Fault
+from worker.embedded.jina.service import Admitted, Manner, Reply, Service
+
+FAULT_HEADER = "x-streamdex-fault"
+STAND_IN_HEADER = (b"x-streamdex-stand-in", b"lexical vectors")
+_PLAINLY = (
+    "This is streamdex's stand-in for the Jina embedding API: POST /v1/embeddings.\n"
+    "Its vectors are lexical: texts that share words are near each other. No model is behind it.\n"
+    "Faults: header x-streamdex-fault, POST and DELETE /_control/faults. Statistics: GET /_control/stats.\n"
+)
+_DRIPS = 20  # a slow answer comes in so many pieces
+
+Sleep = Callable[[float], Awaitable[object]]
+Cut = Callable[[Scope], None]
+
+
+def create_app(service: Service, clock_s: Callable[[], float], sleep: Sleep, cut: Cut) -> Starlette:
+    """The application. `cut` ends the connection of a scope abruptly, which ASGI itself has no word for."""
+    control = Control(service, clock_s)
+    return Starlette(
+        routes=[
+            Route("/", _index),
+            Route("/v1/embeddings", Embeddings(service, clock_s, sleep, cut), methods=["POST"]),
+            Route("/_control/faults", control.add_fault, methods=["POST"]),
+            Route("/_control/faults", control.clear_faults, methods=["DELETE"]),
+            Route("/_control/stats", control.show_stats, methods=["GET"]),
+        ]
+    )
+
+
+async def _index(_request: Request) -> Response:
+    return PlainTextResponse(_PLAINLY)
+
+
+class Embeddings:
+    """POST /v1/embeddings, as a plain ASGI application: some faults need what a response object cannot do."""
+
+    def __init__(self, service: Service, clock_s: Callable[[], float], sleep: Sleep, cut: Cut) -> None:
+        self._service = service
+        self._clock_s = clock_s
+        self._sleep = sleep
+        self._cut = cut
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        try:
+            body = await _read(request, self._service.options.max_body_bytes)
+        except ClientDisconnect:
+            return
+        if body is None:
+            await _send_whole(send, Reply(413, orjson.dumps({"detail": "Request body too large"})))
+            return
+        begun = self._service.begin(
+            request.headers.get("authorization"), request.headers.get(FAULT_HEADER), body, self._clock_s()
+        )
+        if isinstance(begun, Reply):
+            await _send_whole(send, begun)
+            return
+        try:
+            await self._carry_out(begun, scope, receive, send)
+        finally:
+            self._service.leave()
+
+    async def _carry_out(self, admitted: Admitted, scope: Scope, receive: Receive, send: Send) -> None:
+        if admitted.delay_s > 0:
+            await self._sleep(admitted.delay_s)
+        reply = self._service.finish(admitted)
+        match reply.manner:
+            case Manner.WHOLE:
+                await _send_whole(send, reply)
+            case Manner.DRIP:
+                await self._drip(send, reply)
+            case Manner.HANG:
+                await self._hang(reply.seconds, scope, receive)
+            case Manner.RESET:
+                self._cut(scope)
+                await _until_gone(receive)
+
+    async def _drip(self, send: Send, reply: Reply) -> None:
+        await _send_start(send, reply)
+        size = max(1, len(reply.body) // _DRIPS)
+        for start in range(0, len(reply.body), size):
+            await send({"type": "http.response.body", "body": reply.body[start : start + size], "more_body": True})
+            await self._sleep((reply.seconds or 0.0) / _DRIPS)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _hang(self, seconds: float | None, scope: Scope, receive: Receive) -> None:
+        """Say nothing until the client leaves; after `seconds`, if given, cut the connection."""
+        if seconds is not None:
+            await self._sleep(seconds)
+            self._cut(scope)
+        await _until_gone(receive)
+
+
+class Control:
+    """Faults and statistics over HTTP."""
+
+    def __init__(self, service: Service, clock_s: Callable[[], float]) -> None:
+        self._service = service
+        self._clock_s = clock_s
+
+    async def add_fault(self, request: Request) -> Response:
+        """Set a fault from a JSON object with the fields of `Fault`."""
+        try:
+            given = orjson.loads(await request.body())
+            fault = Fault(**given)
+        except (ValueError, TypeError) as error:
+            return _json({"detail": f"not a fault: {error}"}, status=422)
+        self._service.faults.add(fault, self._clock_s())
+        return _json({"kind": fault.kind}, status=201)
+
+    async def clear_faults(self, _request: Request) -> Response:
+        """Set no faults any more."""
+        self._service.faults.clear()
+        return Response(status_code=204)
+
+    async def show_stats(self, _request: Request) -> Response:
+        """All counters and the log of the last requests."""
+        stats = asdict(self._service.stats)
+        stats["log"] = list(stats["log"])
+        return _json({**stats, "faults_fired": dict(self._service.faults.fired)})
+
+
+def _json(value: dict[str, Any], status: int = 200) -> Response:
+    body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    return Response(body, status_code=status, media_type="application/json")
+
+
+async def _read(request: Request, limit_bytes: int) -> bytes | None:
+    """The body, or None when it is larger than the limit."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit_bytes:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _send_start(send: Send, reply: Reply) -> None:
+    headers = [
+        (b"content-type", reply.content_type.encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+        STAND_IN_HEADER,
+        *((name.encode(), value.encode()) for name, value in reply.headers),
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+
+
+async def _send_whole(send: Send, reply: Reply) -> None:
+    await _send_start(send, reply)
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _until_gone(receive: Receive) -> None:
+    message = await receive()
+    while message["type"] != "http.disconnect":
+        message = await receive()

@@ -1,0 +1,166 @@
+"""The stand-in on a port, in this event loop."""
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import struct
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from worker.embedded.jina.app import Sleep, create_app
+from worker.embedded.jina.faults import Fault, FaultKind, Faults
+from worker.embedded.jina.options import Options
+from worker.embedded.jina.service import Service
+from worker.embedded.jina.stats import Stats
+from worker.errors import ConfigurationError
+
+_KEEP_ALIVE_S = 300  # longer than any client keeps an idle connection: only the client ends them
+_LINGER_NOT = struct.pack("ii", 1, 0)  # SO_LINGER with 0 s: the close is a reset
+
+
+class JinaServer:
+    """A Jina-compatible embedding server. An async context manager, or `start` and `stop`.
+
+    Time, sleep and dice may be given by tests. `start` raises ConfigurationError when it cannot listen.
+    """
+
+    def __init__(
+        self,
+        options: Options | None = None,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,
+        sleep: Sleep = asyncio.sleep,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self.options = options or Options()
+        self._clock_s = clock_s
+        self._service = Service(self.options, dice, wall_s)
+        app = create_app(self._service, clock_s, sleep, self._cut)
+        config = uvicorn.Config(
+            _uncancelled(app),
+            http="h11",  # there is no other without further packages, and its class is the same everywhere
+            ws="none",
+            lifespan="off",
+            log_config=None,  # the process's own logging stays as it is
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+        )
+        # Not `Server.serve`: that takes over the process's signals, and ticks ten times a second.
+        self._uvicorn = uvicorn.Server(config)
+        self._port: int | None = None
+
+    @property
+    def base_url(self) -> str:
+        """What to set as `jina.base_url`. Only after `start`."""
+        if self._port is None:
+            raise RuntimeError("the server has not been started")
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        return f"http://{host}:{self._port}/v1"
+
+    @property
+    def stats(self) -> Stats:
+        """What it has done so far."""
+        return self._service.stats
+
+    @property
+    def faults(self) -> Faults:
+        """The faults set, and how often which kind fired."""
+        return self._service.faults
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being answered at this moment."""
+        return self._service.limiter.in_flight
+
+    def inject(
+        self,
+        kind: FaultKind | str,
+        argument: str = "",
+        *,
+        match: str | None = None,
+        times: int | None = None,
+        duration_s: float | None = None,
+        probability: float = 1.0,
+    ) -> Fault:
+        """Set a fault (see `Fault`); its `fired` says how many requests met it."""
+        fault = Fault(FaultKind(kind), argument, match, times, duration_s, probability)
+        return self.faults.add(fault, self._clock_s())
+
+    async def start(self) -> None:
+        """Listen. Raises ConfigurationError when the port is taken or the address is not this machine's."""
+        listener = _listen(self.options.host, self.options.port)
+        self._port = listener.getsockname()[1]
+        config = self._uvicorn.config
+        config.load()
+        self._uvicorn.lifespan = config.lifespan_class(config)
+        await self._uvicorn.startup(sockets=[listener])
+
+    async def stop(self, grace_s: float = 0.0) -> None:
+        """Stop listening, give requests under way `grace_s` to end, then cut what is left. Safe twice."""
+        if not self._uvicorn.started:
+            return
+        self._uvicorn.started = False
+        for server in self._uvicorn.servers:
+            server.close()
+        state = self._uvicorn.server_state
+        for connection in list(state.connections):
+            connection.shutdown()  # idle ones end now, busy ones after their answer
+        if state.tasks and grace_s > 0:
+            await asyncio.wait(set(state.tasks), timeout=grace_s)
+        for connection in list(state.connections):
+            connection.transport.abort()
+        under_way = list(state.tasks)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports' own callbacks close the sockets
+        for server in self._uvicorn.servers:
+            await server.wait_closed()
+
+    def _cut(self, scope: Scope) -> None:
+        for connection in list(self._uvicorn.server_state.connections):
+            # Not every protocol class of uvicorn's has `client`; the one chosen above does.
+            if getattr(connection, "client", None) == tuple(scope["client"]):
+                sock = connection.transport.get_extra_info("socket")
+                with contextlib.suppress(OSError):  # the client was faster
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+                connection.transport.abort()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise ConfigurationError(
+            f"cannot listen: {reason}", f"{host}:{port}", "Choose another port, or 0 for a free one."
+        ) from None
+
+
+def _uncancelled(app: ASGIApp) -> ASGIApp:
+    """A request that `stop` cancels ends quietly; uvicorn would log it as a crash of the application."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
+    return run
