@@ -1,0 +1,14 @@
+"""Qdrant: the collection equals what was written, whoever writes, however often, in whatever order.
+
+`Index.open` makes or checks the collection. `Index.write` writes documents with guards, manifests, read-backs and
+purges; what it answers is what Qdrant holds. The collection remembers its order, its vectors' fingerprint, generations,
+bases and progress. gRPC only; the only room that imports qdrant_client and grpc.
+"""
+
+from worker.index.jobs import WriteJob, Written
+from worker.index.payload import check_payload
+from worker.index.reader import Hit, StoredPoint
+from worker.index.reserved import LogId, Progress
+from worker.index.room import Index
+
+__all__ = ["Hit", "Index", "LogId", "Progress", "StoredPoint", "WriteJob", "Written", "check_payload"]

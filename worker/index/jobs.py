@@ -1,0 +1,66 @@
+"""What the room is asked to write, and how that ended."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from worker.errors import SuspectFault
+from worker.model import Chunk, DocumentWrite, Rank
+
+
+class WriteJob(NamedTuple):
+    """One document to write, with the vectors (packed float32) by chunk id of the chunks that are to be upserted.
+
+    Chunks without a vector here are kept ones. `may_skip_purge` is the caller's part of the rule for leaving out the
+    purge: `offset` order, and the event lies beyond the records that a former owner of its partition may have open.
+    """
+
+    write: DocumentWrite
+    vectors: Mapping[str, bytes]
+    may_skip_purge: bool = False
+
+    @property
+    def document_key(self) -> str:
+        """Names the document."""
+        return self.write.event.document_key
+
+    @property
+    def new(self) -> list[Chunk]:
+        """The chunks that come with a vector."""
+        return [chunk for chunk in self.write.chunks if chunk.id in self.vectors]
+
+    @property
+    def kept(self) -> list[Chunk]:
+        """The chunks that have their vector in the collection already."""
+        return [chunk for chunk in self.write.chunks if chunk.id not in self.vectors]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a document's write ended: exactly one of `found`, `missing` and `fault` is set.
+
+    `found` is the rank its manifest has now: above the write's own where a newer event was faster. `missing` are kept
+    chunks that another writer deleted meanwhile: embed them and write again with their vectors too. `fault`: Qdrant
+    refuses this document alone. `settle_after_s`: a request was given up that may land later; settle only when
+    `sweep_late` has been done, so many seconds from now.
+    """
+
+    found: Rank | None = None
+    missing: tuple[str, ...] = ()
+    fault: SuspectFault | None = None
+    settle_after_s: float | None = None
+
+
+def newest_by_document(jobs: Sequence[WriteJob]) -> dict[str, WriteJob]:
+    """One job per document, the one with the highest rank: of two copies in a request Qdrant would keep the last."""
+    newest: dict[str, WriteJob] = {}
+    for job in jobs:
+        other = newest.get(job.document_key)
+        if other is None or job.write.rank > other.write.rank:
+            newest[job.document_key] = job
+    return newest
+
+
+def moved(chunks: Sequence[Chunk], before: Sequence[str]) -> list[Chunk]:
+    """The chunks that stood elsewhere in the document before."""
+    return [chunk for chunk in chunks if chunk.place >= len(before) or before[chunk.place] != chunk.id]

@@ -1,0 +1,143 @@
+"""A point as it is stored: payload (schema 1, permanent), vector as packed bytes, and what a payload may hold."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from qdrant_client import grpc as q
+
+from worker.config import CapsSettings
+from worker.errors import Reason, RecordFault, Stage
+from worker.index.guards import DOCUMENT_KEY, Guards
+from worker.index.values import put
+from worker.model import Chunk, DocumentWrite, Position
+
+CHUNK = "chunk"
+CHUNKS = "chunks"
+SOURCE = "source"
+INDEXED_AT = "indexed_at"
+
+EXACT = 2**53  # Qdrant compares numbers as doubles: exact below
+_INTEGERS = range(-(2**63), 2**63)
+_OWN_FIELDS_BYTES = 512  # our own fields beside text, metadata and key, generously
+_METADATA_LEVEL = 2  # the payload itself is level 1
+
+
+class PointFormat:
+    """How the points of one collection are filled: payload keys, rank fields, length of the vectors."""
+
+    def __init__(self, guards: Guards, text_key: str, metadata_key: str, vector: "PackedVector") -> None:
+        self._guards = guards
+        self._text_key = text_key
+        self._metadata_key = metadata_key
+        self._vector = vector
+
+    def fill_point(self, point: q.PointStruct, write: DocumentWrite, chunk: Chunk, vector: bytes, now: str) -> None:
+        """Fill a new point: id, whole payload, vector. `now` is RFC 3339."""
+        point.id.uuid = chunk.id
+        self.fill_chunk(point.payload, write, chunk, now)
+        self._vector.merge_into(point.vectors, vector)
+
+    def fill_chunk(self, payload: Any, write: DocumentWrite, chunk: Chunk, now: str) -> None:
+        """Fill the whole payload of one chunk."""
+        payload[DOCUMENT_KEY].string_value = write.event.document_key
+        payload[CHUNK].integer_value = chunk.place
+        payload[self._text_key].string_value = chunk.text
+        self.fill_shared(payload, write, now)
+
+    def fill_shared(self, payload: Any, write: DocumentWrite, now: str) -> None:
+        """Fill what all chunks of a document share and what an event may change without a new vector."""
+        self._guards.put_rank(payload, write.rank)
+        payload[CHUNKS].integer_value = len(write.chunks)
+        put(payload[self._metadata_key], write.event.metadata)
+        put_source(payload, write.event.position)
+        payload[INDEXED_AT].string_value = now
+
+
+class PackedVector:
+    """Puts packed little-endian float32 bytes into messages without making a Python float."""
+
+    def __init__(self, dimension: int) -> None:
+        self.bytes = 4 * dimension
+        zeros = q.DenseVector(data=[0.0] * dimension)
+        # What stands before the floats on the wire is the same for every vector of this length.
+        self._dense_head = zeros.SerializeToString()[: -self.bytes]
+        self._vectors_head = q.Vectors(vector=q.Vector(dense=zeros)).SerializeToString()[: -self.bytes]
+
+    def merge_into(self, vectors: q.Vectors, vector: bytes) -> None:
+        """Fill a point's vectors. Raises ValueError for a vector of another length."""
+        self._check(vector)
+        vectors.MergeFromString(self._vectors_head + vector)
+
+    def merge_into_dense(self, dense: q.DenseVector, vector: bytes) -> None:
+        """Fill a query's vector. Raises ValueError for a vector of another length."""
+        self._check(vector)
+        dense.MergeFromString(self._dense_head + vector)
+
+    def _check(self, vector: bytes) -> None:
+        if len(vector) != self.bytes:
+            raise ValueError(f"a vector of {len(vector)} bytes where {self.bytes} are stored")
+
+
+def put_source(payload: Any, position: Position) -> None:
+    """Store where the event stood in the log."""
+    source = payload[SOURCE].struct_value.fields
+    source["topic"].string_value = position.topic
+    source["partition"].integer_value = position.partition
+    source["offset"].integer_value = position.offset
+
+
+def rfc3339(time_ms: int) -> str:
+    """Epoch milliseconds as RFC 3339 in UTC, such as 2026-11-22T19:28:00.000Z."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03}Z"
+
+
+def check_payload(write: DocumentWrite, caps: CapsSettings) -> None:
+    """See to it that Qdrant can take the document's payloads, before money is spent on its vectors.
+
+    Deep payloads are answered `completed` and keep the server from its next start; NaN and lone surrogates are refused
+    for the whole batch. Raises RecordFault: TOO_DEEP, PAYLOAD_TOO_LARGE, UNDECODABLE.
+    """
+    if not -EXACT < write.rank.version < EXACT or not 0 <= write.rank.sequence < EXACT:
+        raise _undecodable("the version does not fit into 53 bits")
+    event = write.event
+    shared = _string_bytes(event.document_key) + _measure(event.metadata, _METADATA_LEVEL, caps.payload_depth)
+    longest = max((_string_bytes(chunk.text) for chunk in write.chunks), default=0)
+    total = shared + longest + _OWN_FIELDS_BYTES
+    if total > caps.payload_bytes:
+        raise RecordFault(
+            Stage.PLAN,
+            Reason.PAYLOAD_TOO_LARGE,
+            f"a point's payload would take {total} bytes; caps.payload_bytes is {caps.payload_bytes}",
+        )
+
+
+def _measure(value: Any, level: int, deepest: int) -> int:
+    """Bytes that a JSON value takes, roughly. `level` is where an object or a list would stand."""
+    kind = type(value)
+    if kind is str:
+        return _string_bytes(value)
+    if kind is dict or kind is list:
+        if level > deepest:
+            raise RecordFault(Stage.PLAN, Reason.TOO_DEEP, f"the payload has more than {deepest} levels")
+        if kind is list:
+            return 2 + sum([_measure(item, level + 1, deepest) for item in value])
+        return 2 + sum([_string_bytes(key) + 4 + _measure(item, level + 1, deepest) for key, item in value.items()])
+    if kind is int and value not in _INTEGERS:
+        raise _undecodable("the metadata holds an integer beyond 64 bits")
+    if kind is float and not math.isfinite(value):
+        raise _undecodable("the metadata holds a number that is not finite")
+    return 10
+
+
+def _string_bytes(text: str) -> int:
+    if text.isascii():
+        return len(text) + 4
+    try:
+        return len(text.encode()) + 4
+    except UnicodeEncodeError:
+        raise _undecodable("a text holds half of a surrogate pair") from None
+
+
+def _undecodable(message: str) -> RecordFault:
+    return RecordFault(Stage.PLAN, Reason.UNDECODABLE, message)

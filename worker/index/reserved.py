@@ -1,0 +1,212 @@
+"""What a collection remembers of its writers, in manifests of our own (schema 1, permanent).
+
+| kind | name of its id | holds |
+|---|---|---|
+| schema | `schema` | order, and the fingerprint of its vectors |
+| generation | `generation:N` | number N and the digest of the cutting that has it |
+| base | `base:TOPIC/PARTITION/EPOCH/CLUSTER` | the number that a log's offsets are added to |
+| progress | `progress:` and the same | the settled offset of a log, and the timestamp of the record below it |
+
+All but progress are inserted once and then read back: whoever comes second takes what the first one wrote. So two
+workers that start at the same moment agree. A generation has a manifest of its own, not a place in one list, because a
+list could only be appended to by comparing and swapping.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from worker.errors import AccountFault, ConfigurationError
+from worker.index.keys import reserved_id
+from worker.index.manifests import KIND, SCHEMA, SCHEMA_NUMBER, refuse_other_schema
+from worker.index.store import Store, by_keyword
+from worker.index.values import get_all, put_all
+from worker.model import JsonObject, Order
+
+GENERATIONS = 64
+
+
+class LogId(NamedTuple):
+    """One partition of one topic of one cluster, between two times that the topic was made anew."""
+
+    cluster_id: str
+    topic: str
+    partition: int
+    epoch: int
+
+
+class Progress(NamedTuple):
+    """A log is settled below `offset`; `timestamp_ms` is of the record just below it."""
+
+    offset: int
+    timestamp_ms: int
+
+
+class Reserved:
+    """Reads and writes the reserved manifests. `clock_ms` gives the time in epoch milliseconds."""
+
+    def __init__(self, store: Store, clock_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._clock_ms = clock_ms
+
+    async def agree(self, order: Order, fingerprint: Mapping[str, Any]) -> None:
+        """Remember order and fingerprint, or refuse when the collection remembers others. Raises ConfigurationError."""
+        mine = {"order": order.value, "fingerprint": orjson.loads(orjson.dumps(dict(fingerprint)))}
+        await self._insert({reserved_id("schema"): {KIND: "schema", **mine}})
+        await self.check(order, fingerprint)
+
+    async def check(self, order: Order, fingerprint: Mapping[str, Any]) -> None:
+        """Refuse when the collection remembers another order or fingerprint. Raises ConfigurationError."""
+        try:
+            found = await self._get(["schema"])
+        except AccountFault as fault:  # a newer schema: at the start a person must mend it before anything runs
+            raise ConfigurationError(fault.message, "qdrant.collection", fault.mend) from None
+        for stored in found:
+            _refuse_other_order(order, stored)
+            _refuse_other_fingerprint(orjson.loads(orjson.dumps(dict(fingerprint))), stored)
+
+    async def generation(self, cutting: str) -> int:
+        """The number of a cutting's digest, in the order the collection first saw them.
+
+        Raises ConfigurationError when all 64 are taken.
+        """
+        while True:
+            known = {item["cutting"]: item["number"] for item in await self._get(_generation_names())}
+            if cutting in known:
+                return int(known[cutting])
+            number = len(known)
+            if number >= GENERATIONS:
+                raise ConfigurationError(
+                    f"the collection has seen {GENERATIONS} ways of cutting texts",
+                    "chunk, mapping, qdrant.text_key, qdrant.metadata_key",
+                    "Go back to earlier settings, or run `streamdex reindex`.",
+                )
+            item = {KIND: "generation", "number": number, "cutting": cutting}
+            await self._insert({reserved_id(f"generation:{number}"): item})
+
+    async def bases(self, wanted: Collection[LogId], ends: Mapping[LogId, int]) -> dict[LogId, int]:
+        """The base of each wanted log, made where there is none yet.
+
+        `ends` are the end offsets of the logs that the caller can see, wanted or not: a new base lies above all
+        sequences given out so far.
+        """
+        bases, progress = await self._logs()
+        reach = {log: max(ends.get(log, 0), progress.get(log, 0)) for log in bases | dict(ends)}
+        new = sorted(set(wanted) - bases.keys())
+        for log in new:
+            bases[log] = next_base(bases, reach, self._clock_ms())
+        if new:
+            await self._insert({_log_id("base", log): _log_item("base", log, base=bases[log]) for log in new})
+            bases, _ = await self._logs()
+        return {log: bases[log] for log in wanted}
+
+    async def _logs(self) -> tuple[dict[LogId, int], dict[LogId, int]]:
+        """All bases, and all settled offsets."""
+        bases: dict[LogId, int] = {}
+        settled: dict[LogId, int] = {}
+        async for point in self._store.scroll(self._store.names.manifests, by_keyword(KIND, "base", "progress")):
+            item = _read(point)
+            if item[KIND] == "base":
+                bases[_log_of(item)] = item["base"]
+            else:
+                settled[_log_of(item)] = item["offset"]
+        return bases, settled
+
+    async def progress(self, logs: Collection[LogId]) -> dict[LogId, Progress]:
+        """How far the collection has each of these logs; those it knows nothing of are left out."""
+        found = await self._get([_log_name("progress", log) for log in logs])
+        return {_log_of(item): Progress(item["offset"], item["timestamp"]) for item in found}
+
+    async def store_progress(self, progress: Mapping[LogId, Progress]) -> None:
+        """Remember how far logs are settled; a smaller offset than the one remembered changes nothing."""
+        if not progress:
+            return
+
+        def fill(request: Any) -> None:
+            for log, (offset, timestamp_ms) in progress.items():
+                item = _log_item("progress", log, offset=offset, timestamp=timestamp_ms)
+                _add_point(request.points, _log_id("progress", log), item)
+                clause = request.update_filter.must_not.add().filter
+                clause.must.add().has_id.has_id.add().uuid = _log_id("progress", log)
+                beyond = clause.must.add().field
+                beyond.key = "offset"
+                beyond.range.gt = offset
+
+        await self._store.upsert(self._store.names.manifests, fill)
+
+    async def _get(self, names: Sequence[str]) -> list[JsonObject]:
+        ids = [reserved_id(name) for name in names]
+        return [_read(point) for point in await self._store.get(self._store.names.manifests, ids)]
+
+    async def _insert(self, items: Mapping[str, JsonObject]) -> None:
+        """Insert those that are not there yet; nothing that is there changes."""
+
+        def fill(request: Any) -> None:
+            for point_id, item in items.items():
+                _add_point(request.points, point_id, item)
+            # Every manifest has a schema, so no existing one passes. From 1.17 on `insert_only` would say the same.
+            request.update_filter.must.add().is_empty.key = SCHEMA
+
+        await self._store.upsert(self._store.names.manifests, fill)
+
+
+def next_base(bases: Mapping[LogId, int], reach: Mapping[LogId, int], now_ms: int) -> int:
+    """A base above every sequence given out: above each base plus its log's reach, and above the clock."""
+    return max([now_ms, *(base + reach.get(log, 0) for log, base in bases.items())]) + 1
+
+
+def _refuse_other_order(mine: Order, stored: JsonObject) -> None:
+    if stored["order"] != mine.value:
+        raise ConfigurationError(
+            f"the collection was written in {stored['order']} order, not in {mine.value} order",
+            "worker.order",
+            f"Set worker.order={stored['order']}, or run `streamdex reindex` to build a new collection.",
+        )
+
+
+def _refuse_other_fingerprint(mine: JsonObject, stored: JsonObject) -> None:
+    theirs = stored["fingerprint"]
+    differing = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+    if differing:
+        said = ", ".join(f"{name} {theirs.get(name)} there, {mine.get(name)} here" for name in differing)
+        raise ConfigurationError(
+            f"the collection's vectors were made in another way: {said}",
+            "jina",
+            "Go back to the settings that it was made with, or run `streamdex reindex` to build a new collection.",
+        )
+
+
+def _generation_names() -> list[str]:
+    return [f"generation:{number}" for number in range(GENERATIONS)]
+
+
+def _log_name(kind: str, log: LogId) -> str:
+    # A topic's name holds no slash, so that no two logs run into each other; the cluster's id comes last.
+    return f"{kind}:{log.topic}/{log.partition}/{log.epoch}/{log.cluster_id}"
+
+
+def _log_id(kind: str, log: LogId) -> str:
+    return reserved_id(_log_name(kind, log))
+
+
+def _log_item(kind: str, log: LogId, **values: int) -> JsonObject:
+    place = {"cluster": log.cluster_id, "topic": log.topic, "partition": log.partition, "epoch": log.epoch}
+    return {KIND: kind, **place, **values}
+
+
+def _log_of(item: JsonObject) -> LogId:
+    return LogId(item["cluster"], item["topic"], item["partition"], item["epoch"])
+
+
+def _add_point(points: Any, point_id: str, item: JsonObject) -> None:
+    point = points.add()
+    point.id.uuid = point_id
+    point.vectors.vectors.SetInParent()
+    point.payload[SCHEMA].integer_value = SCHEMA_NUMBER
+    put_all(point.payload, item)
+
+
+def _read(point: Any) -> JsonObject:
+    refuse_other_schema(point.payload)
+    return get_all(point.payload)

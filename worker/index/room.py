@@ -1,0 +1,192 @@
+"""The room's door: one object that the pipeline and the commands work with."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from worker.config import CapsSettings, QdrantSettings, WorkerSettings
+from worker.errors import SuspectFault
+from worker.index.collection import Setup
+from worker.index.connection import Connection, require_version
+from worker.index.guards import Guards
+from worker.index.horizon import Horizon
+from worker.index.jobs import WriteJob, Written
+from worker.index.keys import CANARY_ID
+from worker.index.manifests import TOMBSTONE_UNTIL, ManifestFormat
+from worker.index.payload import PackedVector, PointFormat, check_payload
+from worker.index.points import PointWriter
+from worker.index.reader import Hit, Reader, StoredPoint
+from worker.index.reserved import LogId, Progress, Reserved
+from worker.index.store import Store
+from worker.index.writer import Writer
+from worker.model import DocumentWrite, Manifest, Rank
+from worker.telemetry import Metrics
+
+
+def wall_clock_ms() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Index:
+    """One collection and its manifests. All methods raise ServiceFault and AccountFault; do the same again then."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        store: Store,
+        settings: QdrantSettings,
+        worker: WorkerSettings,
+        dimension: int,
+        caps: CapsSettings,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        guards = Guards(worker.order)
+        manifests = ManifestFormat(guards, int(worker.tombstone_ttl_s * 1000))
+        vector = PackedVector(dimension)
+        points = PointFormat(guards, settings.text_key, settings.metadata_key, vector)
+        horizon = Horizon(worker.request_horizon_s)
+        self.reserved = Reserved(store, clock_ms)
+        self.writer = Writer(
+            store, guards, PointWriter(store, guards, points, horizon, clock_ms), manifests, horizon, clock_ms
+        )
+        self.reader = Reader(store, guards, manifests, vector, (settings.text_key, settings.metadata_key))
+        self._connection = connection
+        self._store = store
+        self._vector = vector
+        self._caps = caps
+        self._clock_ms = clock_ms
+
+    @classmethod
+    async def open(
+        cls,
+        settings: QdrantSettings,
+        worker: WorkerSettings,
+        fingerprint: Mapping[str, Any],
+        dimension: int,
+        metrics: Metrics,
+        *,
+        caps: CapsSettings | None = None,
+        clock_ms: Callable[[], int] = wall_clock_ms,
+        create: bool = True,
+    ) -> "Index":
+        """Connect, and make what is missing (with `create`) or check what is there.
+
+        `fingerprint` is what decides a vector. Raises ConfigurationError when the server is too old or the collection
+        was made in another way, ServiceFault and AccountFault when the server does not work.
+        """
+        connection = Connection(settings, metrics)
+        try:
+            await require_version(connection)
+            prepared = await Setup(connection, settings, dimension, Guards(worker.order)).prepare(create)
+            store = Store(connection, prepared.names, prepared.replicated)
+            index = cls(connection, store, settings, worker, dimension, caps or CapsSettings(), clock_ms)
+            if create:
+                await index.reserved.agree(worker.order, fingerprint)
+            else:
+                await index.reserved.check(worker.order, fingerprint)
+        except BaseException:
+            await connection.close()
+            raise
+        return index
+
+    # --- documents ----------------------------------------------------------------------------------------------
+
+    async def read_manifests(self, document_keys: Sequence[str]) -> dict[str, Manifest]:
+        """The manifests of those documents that have one, in one request."""
+        return await self.reader.manifests_of(document_keys)
+
+    def check(self, write: DocumentWrite) -> None:
+        """See to it that Qdrant can take the document, before its texts are embedded. Raises RecordFault."""
+        check_payload(write, self._caps)
+
+    async def write(self, batch: Sequence[WriteJob]) -> list[Written]:
+        """Write a batch of documents; the answers come in its order. After a fault do the whole batch again."""
+        return await self.writer.write(batch)
+
+    async def sweep(self, below: Mapping[str, Rank]) -> None:
+        """Delete the documents' points below the ranks given: what a crash may have left of older events."""
+        await self.writer.purge(below)
+
+    async def sweep_late(self, below: Mapping[str, Rank]) -> dict[str, Rank]:
+        """The sweep that `Written.settle_after_s` asks for; answers the ranks that the manifests have by now."""
+        return await self.writer.sweep_late(below)
+
+    async def clean(self, write: DocumentWrite) -> None:
+        """Before a document's event becomes a dead letter: remove what attempts at it have left.
+
+        Takes up to `worker.request_horizon_s` where a request was given up.
+        """
+        await self.writer.clean(write)
+
+    async def canary(self) -> bool:
+        """Whether an ordinary point passes now: written under a reserved id, and removed at once."""
+
+        def fill(request: Any) -> None:
+            point = request.operations.add().upsert.points.add()
+            point.id.uuid = CANARY_ID
+            point.payload["canary"].bool_value = True
+            self._vector.merge_into(point.vectors, b"\x00\x00\x80\x3f" * (self._vector.bytes // 4))  # ones
+
+        try:
+            await self._store.update(self._store.names.points, fill)
+        except SuspectFault:
+            return False
+        await self._store.delete_ids(self._store.names.points, (CANARY_ID,))
+        return True
+
+    async def forget_tombstones(self) -> None:
+        """Delete the manifests of deleted documents whose time is over."""
+        now_ms = self._clock_ms()
+
+        def expired(which: Any) -> None:
+            until = which.must.add().field
+            until.key = TOMBSTONE_UNTIL
+            until.range.lt = now_ms
+
+        await self._store.delete(self._store.names.manifests, expired)
+
+    # --- what the collection remembers --------------------------------------------------------------------------
+
+    async def generation(self, cutting: str) -> int:
+        """The number of the cutting with this digest, 0 to 63. Raises ConfigurationError when all are taken."""
+        return await self.reserved.generation(cutting)
+
+    async def bases(self, wanted: Collection[LogId], ends: Mapping[LogId, int]) -> dict[LogId, int]:
+        """The base of each wanted log; `ends` are the end offsets of all logs that are known, wanted or not."""
+        return await self.reserved.bases(wanted, ends)
+
+    async def progress(self, logs: Collection[LogId]) -> dict[LogId, Progress]:
+        """How far the collection has each of these logs; those it knows nothing of are left out."""
+        return await self.reserved.progress(logs)
+
+    async def store_progress(self, progress: Mapping[LogId, Progress]) -> None:
+        """Remember how far logs are settled. It never goes backwards."""
+        await self.reserved.store_progress(progress)
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    async def search(self, vector: bytes, limit: int) -> list[Hit]:
+        """The nearest points to a vector of packed float32, best first."""
+        return await self.reader.search(vector, limit)
+
+    async def document(self, document_key: str) -> tuple[Manifest | None, list[StoredPoint]]:
+        """A document's manifest and its points by their place."""
+        manifests = await self.reader.manifests_of((document_key,))
+        return manifests.get(document_key), await self.reader.points_of(document_key)
+
+    def all_points(self) -> AsyncIterator[StoredPoint]:
+        """Every point, page by page."""
+        return self.reader.all_points()
+
+    def all_manifests(self) -> AsyncIterator[Manifest]:
+        """Every document's manifest, page by page."""
+        return self.reader.all_manifests()
+
+    async def ping(self) -> str:
+        """The server's version; raises ServiceFault when it does not answer."""
+        return await self._connection.server_version()
+
+    async def close(self) -> None:
+        """Close the connection. Safe twice."""
+        await self._connection.close()

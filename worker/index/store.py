@@ -1,0 +1,173 @@
+"""Requests to one collection and its manifests, each with what all need: waiting, time limits, consistency."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qdrant_client import grpc as q
+
+from worker.errors import Service, SuspectFault, TooLarge
+from worker.index.connection import Connection
+from worker.index.faults import as_account_fault, refuse_unfinished
+from worker.index.guards import add_ids
+
+READ_IDS = 4096  # ids asked for in one request
+SCROLL_PAGE = 512
+REQUEST_BYTES = 32 * 1024 * 1024  # half of what the server was seen to take
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The physical collections that are written. An alias may be switched while we write; these cannot."""
+
+    points: str
+    manifests: str
+
+
+class Store:
+    """Reads and writes. A `replicated` collection is written in strong order and read by majority."""
+
+    def __init__(self, connection: Connection, names: Names, replicated: bool) -> None:
+        self.names = names
+        self._connection = connection
+        self._replicated = replicated
+
+    async def update(self, collection: str, fill: Callable[[Any], None]) -> None:
+        """Apply the operations that `fill` puts into the request, in order; Qdrant stops at the first that fails.
+
+        Raises TooLarge before sending what is over our own bound, and SuspectFault where the content is refused: the
+        caller knows whether a record can be to blame.
+        """
+        request = self._written(q.UpdateBatchPoints(), collection)
+        fill(request)
+        if request.ByteSize() > REQUEST_BYTES:
+            raise TooLarge(Service.QDRANT, f"a request of more than {REQUEST_BYTES} bytes")
+        response = await self._connection.points("UpdateBatch", request)
+        refuse_unfinished("UpdateBatch", response.result)
+
+    async def upsert(self, collection: str, fill: Callable[[Any], None]) -> None:
+        """Upsert the points, under the guard, that `fill` puts into the request. Raises SuspectFault if refused."""
+        request = self._written(q.UpsertPoints(), collection)
+        fill(request)
+        response = await self._connection.points("Upsert", request)
+        refuse_unfinished("Upsert", (response.result,))
+
+    async def delete(self, collection: str, choose: Callable[[q.Filter], None]) -> None:
+        """Delete the points that `choose` puts into the filter."""
+        request = self._written(q.DeletePoints(), collection)
+        choose(request.points.filter)
+        await self._delete(request)
+
+    async def delete_ids(self, collection: str, ids: Iterable[str]) -> None:
+        """Delete points by their ids."""
+        request = self._written(q.DeletePoints(), collection)
+        add = request.points.points.ids.add
+        for point_id in ids:
+            add().uuid = point_id
+        await self._delete(request)
+
+    async def _delete(self, request: Any) -> None:
+        try:
+            response = await self._connection.points("Delete", request)
+        except SuspectFault as fault:
+            raise as_account_fault(fault) from None
+        refuse_unfinished("Delete", (response.result,))
+
+    async def get(self, collection: str, ids: Sequence[str], fields: Sequence[str] = ()) -> list[Any]:
+        """The points of these ids that are there, with these payload fields, or all of them when none are named.
+
+        No ids, no request.
+        """
+        found: list[Any] = []
+        for start in range(0, len(ids), READ_IDS):
+            found.extend(await self._get(collection, ids[start : start + READ_IDS], fields))
+        return found
+
+    async def _get(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
+        request = self._read(q.GetPoints(), collection, fields)
+        add = request.ids.add
+        for point_id in ids:
+            add().uuid = point_id
+        try:
+            response = await self._connection.points("Get", request)
+        except TooLarge:
+            if len(ids) == 1:
+                raise
+            middle = len(ids) // 2
+            return [
+                *await self._get(collection, ids[:middle], fields),
+                *await self._get(collection, ids[middle:], fields),
+            ]
+        except SuspectFault as fault:
+            raise as_account_fault(fault) from None
+        return list(response.result)
+
+    async def scroll(
+        self, collection: str, choose: Callable[[q.Filter], None] | None = None, page: int = SCROLL_PAGE
+    ) -> AsyncIterator[Any]:
+        """All points that `choose` puts into the filter, in the order of their ids, page by page, without vectors."""
+        request = self._read(q.ScrollPoints(), collection, ())
+        request.limit = page
+        request.with_vectors.enable = False
+        if choose is not None:
+            choose(request.filter)
+        while True:
+            try:
+                response = await self._connection.points("Scroll", request)
+            except SuspectFault as fault:
+                raise as_account_fault(fault) from None
+            for point in response.result:
+                yield point
+            if not response.HasField("next_page_offset"):
+                return
+            request.offset.CopyFrom(response.next_page_offset)
+
+    async def query(self, collection: str, limit: int, fill: Callable[[Any], None]) -> list[Any]:
+        """The nearest points to the vector that `fill` puts into the query, best first, with their payload."""
+        request = self._read(q.QueryPoints(), collection, ())
+        request.limit = limit
+        fill(request.query)
+        try:
+            response = await self._connection.points("Query", request)
+        except SuspectFault as fault:
+            raise as_account_fault(fault) from None
+        return list(response.result)
+
+    def _written(self, request: Any, collection: str) -> Any:
+        request.collection_name = collection
+        request.wait = True
+        request.timeout = self._connection.server_timeout_s
+        if self._replicated:
+            request.ordering.type = q.Strong
+        return request
+
+    def _read(self, request: Any, collection: str, fields: Sequence[str]) -> Any:
+        request.collection_name = collection
+        request.timeout = self._connection.server_timeout_s
+        if fields:
+            request.with_payload.include.fields.extend(fields)
+        else:
+            request.with_payload.enable = True
+        if self._replicated:
+            request.read_consistency.type = q.Majority
+        return request
+
+
+def by_ids(ids: Iterable[str]) -> Callable[[q.Filter], None]:
+    """Chooses the points of these ids."""
+
+    def choose(which: q.Filter) -> None:
+        add_ids(which.must, ids)
+
+    return choose
+
+
+def by_keyword(field: str, *values: str) -> Callable[[q.Filter], None]:
+    """Chooses the points whose field holds one of the values."""
+
+    def choose(which: q.Filter) -> None:
+        condition = which.must.add().field
+        condition.key = field
+        condition.match.keywords.strings.extend(values)
+
+    return choose

@@ -1,0 +1,169 @@
+"""Writes documents: steps 1 to 5 of the protocol, each one request for the whole batch.
+
+1. upsert the chunks that come with a vector, guarded per point
+2. give the kept chunks the event's rank, place and metadata, guarded; read back that each is there at that rank
+3. upsert the manifests, guarded
+4. read the manifests' ranks back
+5. delete each document's points below the rank that was found
+
+Why it holds: a losing writer inserts before it reads the manifest, the winning writer deletes after it wrote the
+manifest. So either the loser sees the winner and cleans up, or the winner's delete comes after the loser's insert.
+Every step may be repeated, and a crash between any two is healed by doing the event again. Each rule stands in a method
+of its own, so that a test can take it out and show that it is needed.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from worker.errors import Service, ServiceFault
+from worker.index.guards import Guards
+from worker.index.halving import send_all
+from worker.index.horizon import Horizon
+from worker.index.jobs import WriteJob, Written, newest_by_document
+from worker.index.keys import manifest_id
+from worker.index.manifests import CHUNK_IDS, ManifestFormat
+from worker.index.points import PointWriter
+from worker.index.store import Store
+from worker.model import DocumentWrite, Order, Rank
+
+
+class Writer:
+    """Writes batches. Several writes may run at once; `clock_ms` gives epoch milliseconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        guards: Guards,
+        points: PointWriter,
+        manifests: ManifestFormat,
+        horizon: Horizon,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._guards = guards
+        self._points = points
+        self._manifests = manifests
+        self._horizon = horizon
+        self._clock_ms = clock_ms
+
+    async def write(self, jobs: Sequence[WriteJob]) -> list[Written]:
+        """Write a batch; the answers come in its order. Raises ServiceFault and AccountFault: do it again, whole."""
+        newest = newest_by_document(jobs)
+        faulty = await self._points.write(list(newest.values()))
+        sound = [job for key, job in newest.items() if key not in faulty]
+        missing = await self._points.vanished(sound)
+        whole = [job for job in sound if job.document_key not in missing]
+        await self._write_manifests(whole)
+        found = await self._found_ranks(whole)
+        waits_s = await self._purge_below(whole, found, crowded=len(newest) < len(jobs))
+        return [
+            Written(found.get(key), missing.get(key, ()), faulty.get(key), waits_s.get(key))
+            for key in (job.document_key for job in jobs)
+        ]
+
+    # --- steps 3 and 4: manifests -------------------------------------------------------------------------------
+
+    async def _write_manifests(self, jobs: Sequence[WriteJob]) -> None:
+        """Step 3. From here on nothing is a record's fault: Qdrant has taken its content."""
+        await send_all(jobs, self._send_manifests)
+
+    async def _send_manifests(self, jobs: Sequence[WriteJob]) -> None:
+        now_ms = self._clock_ms()
+
+        def fill(request: Any) -> None:
+            for job in jobs:
+                self._manifests.fill(request.points.add(), job.write, now_ms)
+            self._guard_manifests(request.update_filter, jobs)
+
+        await self._store.upsert(self._store.names.manifests, fill)
+
+    def _guard_manifests(self, guard: Any, jobs: Sequence[WriteJob]) -> None:
+        """The manifest guard: a newer event's manifest stays as it is."""
+        ids_by_rank: dict[Rank, list[str]] = {}
+        for job in jobs:
+            ids_by_rank.setdefault(job.write.rank, []).append(manifest_id(job.document_key))
+        self._guards.add_write_guard(guard, ids_by_rank)
+
+    async def _found_ranks(self, jobs: Sequence[WriteJob]) -> dict[str, Rank]:
+        """Step 4: the rank that each document's manifest has now, its own or a newer one."""
+        ranks = await self._read_ranks([job.document_key for job in jobs])
+        for job in jobs:
+            rank = ranks.get(job.document_key)
+            if rank is None or rank < job.write.rank:
+                raise ServiceFault(Service.QDRANT, "Qdrant does not show a manifest that it has just confirmed")
+        return ranks
+
+    async def _read_ranks(self, document_keys: Collection[str]) -> dict[str, Rank]:
+        ids = {manifest_id(key): key for key in document_keys}
+        points = await self._store.get(self._store.names.manifests, list(ids), self._guards.rank_fields)
+        return {ids[point.id.uuid]: self._guards.get_rank(point.payload) for point in points}
+
+    # --- step 5: purges -----------------------------------------------------------------------------------------
+
+    async def _purge_below(
+        self, jobs: Sequence[WriteJob], found: Mapping[str, Rank], *, crowded: bool
+    ) -> dict[str, float]:
+        """Step 5; answers how long documents must wait for a request that was given up.
+
+        `crowded`: the batch held older events of its documents as well.
+        """
+        below = {
+            job.document_key: found[job.document_key]
+            for job in jobs
+            if crowded or not self._may_skip_purge(job, found[job.document_key])
+        }
+        waits = self._horizon.waits_s(below)
+        await self.purge(below)
+        self._horizon.over(key for key in below if key not in waits)
+        return waits
+
+    def _may_skip_purge(self, job: WriteJob, found: Rank) -> bool:
+        """Whether nothing can lie below the rank found: a new document, alone, with every request answered."""
+        write = job.write
+        return (
+            job.may_skip_purge
+            and self._guards.order is Order.OFFSET
+            and write.before is None
+            and not write.swallowed
+            and found == write.rank
+            and not self._horizon.concerns(job.document_key)
+        )
+
+    async def purge(self, below: Mapping[str, Rank]) -> None:
+        """Delete the documents' points whose rank is below the one given. Safe at any time: ranks only grow."""
+        await send_all(list(below.items()), self._send_purge)
+
+    async def _send_purge(self, below: Sequence[tuple[str, Rank]]) -> None:
+        documents = dict(below)
+        await self._store.delete(self._store.names.points, lambda which: self._guards.add_purge(which, documents))
+
+    async def sweep_late(self, below: Mapping[str, Rank]) -> dict[str, Rank]:
+        """One more purge, at the ranks the manifests have now, when requests given up can no longer land.
+
+        `below` are the ranks found by `write`. Answers the ranks found now: above them where a newer event came.
+        """
+        ranks = await self._read_ranks(below)
+        now = {key: max(rank, ranks.get(key, rank)) for key, rank in below.items()}
+        await self.purge(now)
+        self._horizon.over(below)
+        return now
+
+    async def clean(self, write: DocumentWrite) -> None:
+        """Before a verdict: delete what attempts at this event have left at or below its rank outside the manifest.
+
+        Waits out the horizon of a request given up: a dead letter settles its record, and nothing may come after.
+        """
+        await self._delete_leftovers(write)
+        wait_s = self._horizon.waits_s((write.event.document_key,)).get(write.event.document_key)
+        if wait_s is not None:
+            await self._horizon.sleep(wait_s)
+            await self._delete_leftovers(write)
+        self._horizon.over((write.event.document_key,))
+
+    async def _delete_leftovers(self, write: DocumentWrite) -> None:
+        key = write.event.document_key
+        manifests = await self._store.get(self._store.names.manifests, [manifest_id(key)], (CHUNK_IDS,))
+        listed = [item.string_value for point in manifests for item in point.payload[CHUNK_IDS].list_value.values]
+        await self._store.delete(
+            self._store.names.points, lambda which: self._guards.add_leftovers(which, key, write.rank, listed)
+        )
