@@ -1,17 +1,17 @@
 """HTTP around the service: reads a request, waits as long as the latency model says, sends the reply its way."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from typing import Any
 
 import orjson
+from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from worker.embedded.jina.faults import Fault
+from worker.embedded.jina.faults import Fault, FaultKind
 from worker.embedded.jina.service import Admitted, Manner, Reply, Service
 
 FAULT_HEADER = "x-streamdex-fault"
@@ -106,6 +106,19 @@ class Embeddings:
         await _until_gone(receive)
 
 
+class _FaultOrder(BaseModel):
+    """A fault as it is asked for over HTTP: the fields of `Fault`, with their types checked."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    kind: FaultKind
+    argument: str = ""
+    match: str | None = None
+    times: int | None = None
+    duration_s: float | None = None
+    probability: float = 1.0
+
+
 class Control:
     """Faults and statistics over HTTP."""
 
@@ -116,9 +129,9 @@ class Control:
     async def add_fault(self, request: Request) -> Response:
         """Set a fault from a JSON object with the fields of `Fault`."""
         try:
-            given = orjson.loads(await request.body())
-            fault = Fault(**given)
-        except (ValueError, TypeError) as error:
+            order = _FaultOrder.model_validate_json(await request.body())
+            fault = Fault(**order.model_dump())
+        except ValueError as error:  # pydantic's is one
             return _json({"detail": f"not a fault: {error}"}, status=422)
         self._service.faults.add(fault, self._clock_s())
         return _json({"kind": fault.kind}, status=201)
@@ -130,9 +143,7 @@ class Control:
 
     async def show_stats(self, _request: Request) -> Response:
         """All counters and the log of the last requests."""
-        stats = asdict(self._service.stats)
-        stats["log"] = list(stats["log"])
-        return _json({**stats, "faults_fired": dict(self._service.faults.fired)})
+        return _json({**self._service.stats.as_json(), "faults_fired": dict(self._service.faults.fired)})
 
 
 def _json(value: dict[str, Any], status: int = 200) -> Response:

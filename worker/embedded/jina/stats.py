@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 LONGEST_LOG = 2_000  # requests remembered one by one
@@ -45,6 +45,11 @@ class Stats:
     tokens_billed: int = 0
     peak_concurrency: int = 0
     log: deque[RequestNote] = field(default_factory=lambda: deque(maxlen=LONGEST_LOG))
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for JSON. (`dataclasses.asdict` breaks on counters.)"""
+        values = {name.name: getattr(self, name.name) for name in fields(self)}
+        return {**values, "log": [asdict(note) for note in self.log]}
 
     def note(self, note: RequestNote) -> None:
         """A request has its answer."""

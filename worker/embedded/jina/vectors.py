@@ -56,8 +56,8 @@ def embed(texts: Sequence[str], space: Space, *, normalized: bool, late_chunking
 
 
 def _hash_features(text: str, space: Space) -> npt.NDArray[np.float64]:
-    words = _WORD.findall(text.casefold())
-    counts = Counter(word for word in words if word not in _STOP_WORDS) or Counter(words)
+    all_counts = Counter(_WORD.findall(text.casefold()))
+    counts = {word: count for word, count in all_counts.items() if word not in _STOP_WORDS} or all_counts
     if not counts:
         return _direction("no words", space.dimension)
     features = [_features(word) for word in counts]
