@@ -1,0 +1,110 @@
+"""Everything that waits: texts not sent yet, parcels that may go again, parcels that failed. Synchronous.
+
+Failed parcels go before new ones, so that nobody waits long behind the stream for a neighbour's fault.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Collection
+
+from worker.embed.blame import Blame, Step, verdict
+from worker.embed.jobs import EmbedJob, Parcel
+from worker.embed.queue import Queue
+from worker.errors import SuspectFault
+from worker.retry import backoff_s
+
+
+class Backlog:
+    """Jobs that are not finished. Times are seconds of the caller's clock, `dice` gives numbers in [0, 1)."""
+
+    def __init__(self, blame: Blame, max_inputs: int, max_tokens: float, dice: Callable[[], float]) -> None:
+        self._blame = blame
+        self._max_inputs = max_inputs
+        self._max_tokens = max_tokens
+        self._dice = dice
+        self._jobs: dict[EmbedJob, None] = {}  # in the order they came
+        self._ready: deque[Parcel] = deque()  # go before the queue
+        self._failed: list[Parcel] = []  # wait for a backoff or for something else to pass
+        self._undecided: list[Parcel] = []  # those of them that wait for something else to pass
+        self.queue = Queue()
+
+    @property
+    def waiting_parcels(self) -> int:
+        """Parcels that were sent at least once and will be again, or are on trial."""
+        return len(self._ready) + len(self._failed)
+
+    def add(self, job: EmbedJob) -> None:
+        """Queue a job's texts."""
+        self._jobs[job] = None
+        self.queue.add(job)
+
+    def close(self, job: EmbedJob) -> None:
+        """The job has ended; what is left of it anywhere is skipped."""
+        job.closed = True
+        self._jobs.pop(job, None)
+
+    def withdraw(self, wanted: Callable[[EmbedJob], bool], under_way: Collection[EmbedJob]) -> list[EmbedJob]:
+        """Take back those wanted jobs of which nothing is under way or was answered."""
+        back = [job for job in self._jobs if job.missing == len(job.texts) and job not in under_way and wanted(job)]
+        for job in back:
+            self.close(job)
+        self.queue.drop_closed()
+        return back
+
+    def take(self) -> Parcel | None:
+        """What goes next; None when nothing may."""
+        while self._ready:
+            parcel = self._ready.popleft()
+            if parcel.drop_closed():
+                return parcel
+        return self.queue.prefix(self._max_inputs, self._max_tokens)
+
+    def put_back(self, parcel: Parcel) -> None:
+        """It could not be handled through no fault of its own, and goes first when anything may go."""
+        self._ready.appendleft(parcel)
+
+    def failed(self, parcel: Parcel, fault: Exception, now_s: float) -> None:
+        """An input of it may be to blame: halve it now, or keep it for the next review."""
+        if self._blame.failed(parcel, fault) is Step.HALVE:
+            self._ready.extend(parcel.halves())
+            return
+        failures = parcel.charge.failures if parcel.charge else 1
+        # A refusal is an answer, there is nothing to wait out; a service that stumbled is given time.
+        parcel.not_before_s = now_s + (0.0 if isinstance(fault, SuspectFault) else backoff_s(failures - 1, self._dice))
+        self._failed.append(parcel)
+
+    def review(self, now_s: float) -> tuple[float, list[EmbedJob]]:
+        """Move on what failed, as far as it can: returns when the next backoff ends, and the jobs condemned."""
+        failed, self._failed, self._undecided = self._failed, [], []
+        condemned: list[EmbedJob] = []
+        next_s = math.inf
+        for parcel in failed:
+            if all(piece.job.closed for piece in parcel.pieces):
+                continue
+            if now_s < parcel.not_before_s:
+                self._failed.append(parcel)
+                next_s = min(next_s, parcel.not_before_s)
+                continue
+            step = self._blame.step(parcel)
+            if step is Step.WAIT:
+                self._failed.append(parcel)
+                self._undecided.append(parcel)
+            elif step is Step.RETRY:
+                self._ready.append(parcel)
+            elif step is Step.HALVE:
+                self._ready.extend(parcel.halves())
+            else:
+                condemned.append(_condemned(parcel))
+        return next_s, condemned
+
+    def wants_canary(self, *, fresh_under_way: bool) -> bool:
+        """Whether something waits for a witness that no traffic will give. As of the last review."""
+        traffic = fresh_under_way or bool(self.queue)
+        return bool(self._undecided) and self._blame.wants_canary(self._undecided, traffic=traffic)
+
+
+def _condemned(parcel: Parcel) -> EmbedJob:
+    job = parcel.pieces[0].job
+    job.fault = verdict(parcel)
+    job.closed = True  # at once: another piece of the same job may be next in the same review
+    return job

@@ -1,0 +1,174 @@
+"""The only place that talks HTTP: texts and fields go out, checked vectors or one fault of ours come back.
+
+httpx on aiohttp's transport: httpx gives the interface (proxies from the environment, own authorities, time limits
+apart), aiohttp's parser costs a third of the CPU. HTTP/1.1 with kept connections; a redirect is refused, since it would
+carry the key to another address.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Sequence
+
+import aiohttp
+import httpx
+import orjson
+from httpx_aiohttp import HttpxAiohttpClient
+
+from worker.config import JinaSettings
+from worker.embed.answers import Answer, read_answer
+from worker.embed.models import Fields, Profile
+from worker.embed.refusals import Busy, classify
+from worker.errors import AccountFault, ConfigurationError, Reason, Service, ServiceFault, StreamdexError, SuspectFault
+
+KEEP_ALIVE_S = 30.0
+SPARE_CONNECTIONS = 2  # for a search or a check beside a full house
+SLACK_BYTES = 65_536  # of an answer, beyond its vectors
+MAX_HEADER_KEY = 1024
+
+# Foreign exceptions and what they mean: ours, and in what words. Looked up by the nearest class, the cause first:
+# the transport calls a connection that was closed while waiting a ConnectTimeout, only its cause tells them apart.
+FAULTS: dict[type[BaseException], tuple[type[ServiceFault], str]] = {
+    aiohttp.ClientConnectorError: (Busy, "cannot be reached"),
+    aiohttp.ConnectionTimeoutError: (Busy, "cannot be reached in time"),
+    aiohttp.ClientHttpProxyError: (Busy, "cannot be reached through the proxy"),
+    aiohttp.ClientOSError: (ServiceFault, "broke the connection"),
+    aiohttp.ServerDisconnectedError: (ServiceFault, "closed the connection without an answer"),
+    aiohttp.ServerTimeoutError: (ServiceFault, "did not answer in time"),
+    aiohttp.ClientPayloadError: (ServiceFault, "broke off its answer"),
+    aiohttp.ClientError: (ServiceFault, "did not speak HTTP as expected"),
+    httpx.ConnectError: (Busy, "cannot be reached"),
+    httpx.ConnectTimeout: (Busy, "cannot be reached in time"),
+    httpx.PoolTimeout: (Busy, "has no free connection"),
+    httpx.ProxyError: (Busy, "cannot be reached through the proxy"),
+    httpx.TimeoutException: (ServiceFault, "did not answer in time"),
+    httpx.DecodingError: (ServiceFault, "sent an answer that cannot be decompressed"),
+    httpx.HTTPError: (ServiceFault, "did not speak HTTP as expected"),
+    TimeoutError: (ServiceFault, "did not answer in time"),
+    OSError: (ServiceFault, "broke the connection"),
+}
+
+
+class Client:
+    """One connection pool to the embedding service. Raises faults of ours alone; its repr names no secret."""
+
+    def __init__(
+        self,
+        settings: JinaSettings,
+        profile: Profile,
+        now: Callable[[], float] = time.time,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`now` gives seconds since 1970. Raises ConfigurationError for a key or ca_file that cannot be used."""
+        self._settings = settings
+        self._dimension = profile.dimension
+        self._now = now
+        self._key = _usable(settings.read_api_key())
+        self._url = httpx.URL(_endpoint(settings.base_url))
+        connect_s, read_s = settings.connect_timeout_s, settings.read_timeout_s
+        # aiohttp's limit for the pool includes connecting. It has none for writing: the whole attempt's limit is it.
+        self._attempt_s = 2 * (connect_s + read_s)
+        connections = settings.effective_limits[2] + SPARE_CONNECTIONS
+        self._http = HttpxAiohttpClient(
+            verify=_trust(settings),
+            trust_env=True,
+            transport=transport,
+            follow_redirects=False,
+            timeout=httpx.Timeout(connect=connect_s, read=read_s, write=read_s, pool=2 * connect_s),
+            limits=httpx.Limits(
+                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE_S
+            ),
+            # Vectors hardly compress; unpacking them would cost more than everything else here.
+            headers={"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"},
+        )
+
+    def __repr__(self) -> str:
+        return f"Client({self._dimension} dimensions)"
+
+    async def embed(self, texts: Sequence[str], fields: Fields) -> Answer:
+        """One request, one try.
+
+        Raises SuspectFault, AccountFault or ServiceFault (Busy, its kind, when no input can be to blame).
+        """
+        body = orjson.dumps({**fields, "input": texts})
+        cap_bytes = SLACK_BYTES + 2 * (len(body) + len(texts) * 6 * self._dimension)
+        try:
+            async with asyncio.timeout(self._attempt_s):
+                status, headers, answer = await self._post(body, cap_bytes)
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            raise fault_of(error) from None  # a foreign error's text may hold the address and its credentials
+        if status != 200:
+            raise classify(status, headers, answer or b"", self._now())
+        if answer is None:
+            raise SuspectFault(Service.JINA, Reason.WRONG_ANSWER, "the answer is wrong: it is too long")
+        return read_answer(answer, len(texts), self._dimension)
+
+    async def _post(self, body: bytes, cap_bytes: int) -> tuple[int, httpx.Headers, bytes | None]:
+        """Status, headers and body; None for a body longer than `cap_bytes`, which is not read to its end."""
+        headers = {"authorization": f"Bearer {self._key}"} if self._key else None
+        async with self._http.stream("POST", self._url, content=body, headers=headers) as response:
+            parts: list[bytes] = []
+            size = 0
+            async for part in response.aiter_bytes():
+                size += len(part)
+                if size > cap_bytes:
+                    return response.status_code, response.headers, None
+                parts.append(part)
+            return response.status_code, response.headers, b"".join(parts)
+
+    def reread_key(self) -> bool:
+        """Read the key anew from where the settings say; True when it has changed. Keeps the old one if it cannot."""
+        try:
+            key = _usable(self._settings.read_api_key())
+        except ConfigurationError:
+            return False  # half a rotation: the file is gone for a moment
+        changed = key != self._key
+        self._key = key
+        return changed
+
+    async def close(self) -> None:
+        """Close the connections. Safe twice."""
+        await self._http.aclose()
+
+
+def fault_of(error: BaseException) -> StreamdexError:
+    """Our fault for a foreign exception. None of its own words are kept: they may hold addresses and credentials."""
+    cause = error.__cause__
+    if isinstance(cause, aiohttp.ClientHttpProxyError) and cause.status in (401, 403, 407):
+        mend = "Put the proxy's user and password in HTTPS_PROXY, and let it allow the address."
+        return AccountFault(Service.JINA, f"the proxy answered {cause.status}", mend)
+    for known in (*(type(cause).__mro__ if cause else ()), *type(error).__mro__):
+        if known in FAULTS:
+            fault, what = FAULTS[known]
+            return fault(Service.JINA, f"Jina {what}", unanswered=fault is ServiceFault)
+    return ServiceFault(Service.JINA, "Jina: the transport failed", unanswered=True)
+
+
+def _endpoint(base_url: str) -> str:
+    address = base_url.rstrip("/")
+    return address if address.endswith("/embeddings") else f"{address}/embeddings"
+
+
+def _usable(key: str | None) -> str | None:
+    """A key as a header can carry it; anything else would fail later, in an error that quotes it."""
+    if not key:
+        return None
+    if len(key) > MAX_HEADER_KEY or not all("!" <= letter <= "~" for letter in key):
+        raise ConfigurationError(
+            "the key has characters that no key has", "jina.api_key", "Give the key alone, without blanks or quotes."
+        )
+    return key
+
+
+def _trust(settings: JinaSettings) -> ssl.SSLContext | bool:
+    """The public authorities and the user's own: a proxy may sign some addresses and pass others through."""
+    if settings.ca_file is None:
+        return True
+    context = httpx.create_ssl_context()
+    try:
+        context.load_verify_locations(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError):
+        raise ConfigurationError(
+            "no authority can be read from it", "jina.ca_file", "Give a PEM file that this user can read."
+        ) from None
+    return context

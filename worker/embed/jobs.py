@@ -1,0 +1,138 @@
+"""What waits for vectors: jobs (a document's texts), cut into pieces that may travel apart, packed into parcels.
+
+A job is done when all its texts have a vector, however many requests that took, or when one of them is condemned.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from worker.embed.answers import Vector
+from worker.errors import RecordFault, StreamdexError
+
+
+@dataclass(slots=True, eq=False)
+class EmbedJob:
+    """One document's texts with their estimated tokens; `owner` is the caller's own, never looked at.
+
+    `together` (late chunking) sends all texts in one request of their own. Afterwards either `vectors` holds one for
+    each text, in order, or `fault` tells why there will be none.
+    """
+
+    texts: tuple[str, ...]
+    tokens: tuple[int, ...]
+    together: bool = False
+    owner: object = None
+    vectors: list[Vector] = field(init=False)
+    fault: RecordFault | None = field(init=False, default=None)
+    missing: int = field(init=False)  # texts without a vector
+    closed: bool = field(init=False, default=False)  # done, condemned or withdrawn: its pieces are dropped
+
+    def __post_init__(self) -> None:
+        if len(self.texts) != len(self.tokens):
+            raise ValueError("a job has one token estimate for each text")
+        self.missing = len(self.texts)
+        self.vectors = [b""] * self.missing
+
+    def __repr__(self) -> str:
+        """Counts alone: texts belong to the user."""
+        return f"EmbedJob({len(self.texts)} texts, {self.missing} missing)"
+
+    def pieces(self) -> "list[Piece]":
+        """The parts that travel whole: each text, or all of them together."""
+        if self.together and self.texts:
+            return [Piece(self, 0, len(self.texts))]
+        return [Piece(self, place, place + 1) for place in range(len(self.texts))]
+
+
+class Piece:
+    """The texts of a job from `start` to `stop`, which are never parted."""
+
+    __slots__ = ("job", "size_bytes", "start", "stop", "tokens")
+
+    def __init__(self, job: EmbedJob, start: int, stop: int) -> None:
+        self.job = job
+        self.start = start
+        self.stop = stop
+        self.tokens = sum(job.tokens[start:stop])
+        self.size_bytes = sum(map(sys.getsizeof, job.texts[start:stop]))  # in memory, without encoding the text
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Its texts, in order."""
+        return self.job.texts[self.start : self.stop]
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs of a request it takes."""
+        return self.stop - self.start
+
+
+@dataclass(slots=True, eq=False)
+class Charge:
+    """What stands against a parcel since it last failed; kept by `blame`, in its own ticks.
+
+    `failures` are counted only with something else passing in between, `attempts` are all. The tallies are how
+    others stood when the parcel first failed alone: (passed, failed).
+    """
+
+    fault: StreamdexError | Exception
+    failed_at: int
+    failures: int = 1
+    attempts: int = 1
+    canaries: tuple[int, int] = (0, 0)
+    others: tuple[int, int] = (0, 0)
+
+
+class Parcel:
+    """What one request carries. `fresh` until it has failed once; a half of a failed one never was."""
+
+    __slots__ = ("charge", "fresh", "not_before_s", "pieces", "tokens")
+
+    def __init__(self, pieces: Sequence[Piece], *, fresh: bool = True) -> None:
+        self.pieces = pieces
+        self.fresh = fresh
+        self.charge: Charge | None = None
+        self.not_before_s = 0.0
+        self.tokens = sum(piece.tokens for piece in pieces)
+
+    def __repr__(self) -> str:
+        return f"Parcel({len(self.pieces)} pieces, {self.tokens} tokens)"
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is nothing left to part: whatever happens to it happens to this piece."""
+        return len(self.pieces) == 1
+
+    def drop_closed(self) -> bool:
+        """Leave out what nobody waits for any more; False when nothing is left. What stood against it goes with it."""
+        left = [piece for piece in self.pieces if not piece.job.closed]
+        if len(left) < len(self.pieces):
+            self.pieces = left
+            self.tokens = sum(piece.tokens for piece in left)
+            self.charge = None
+        return bool(left)
+
+    def texts(self) -> list[str]:
+        """The inputs of the request."""
+        return [text for piece in self.pieces for text in piece.texts]
+
+    def halves(self) -> "tuple[Parcel, Parcel]":
+        """Two parcels of half the pieces each."""
+        middle = len(self.pieces) // 2
+        return Parcel(self.pieces[:middle], fresh=False), Parcel(self.pieces[middle:], fresh=False)
+
+    def deliver(self, vectors: Sequence[Vector]) -> list[EmbedJob]:
+        """Hand the vectors, in the order of `texts()`, to the jobs. Returns the jobs that are done by that."""
+        done: list[EmbedJob] = []
+        place = 0
+        for piece in self.pieces:
+            job, count = piece.job, piece.inputs
+            if not job.closed:
+                job.vectors[piece.start : piece.stop] = vectors[place : place + count]
+                job.missing -= count
+                if not job.missing:
+                    job.closed = True
+                    done.append(job)
+            place += count
+        return done

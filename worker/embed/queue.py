@@ -1,0 +1,61 @@
+"""The queue of pieces that were not sent yet: first in, first out, cut into parcels at the moment of sending."""
+
+from collections import deque
+
+from worker.embed.jobs import EmbedJob, Parcel, Piece
+
+
+class Queue:
+    """Pieces in the order they came, with what they amount to."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[Piece] = deque()
+        self.inputs = 0
+        self.tokens = 0
+        self.size_bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def add(self, job: EmbedJob) -> None:
+        """Append all pieces of a job."""
+        for piece in job.pieces():
+            self._pieces.append(piece)
+            self._count(piece, 1)
+
+    def prefix(self, max_inputs: int, max_tokens: float) -> Parcel | None:
+        """Take what fits, at least one piece; None when there is nothing. A `together` job goes by itself."""
+        taken: list[Piece] = []
+        inputs = tokens = 0
+        while self._pieces:
+            piece = self._pieces[0]
+            if piece.job.closed:  # another of its pieces was condemned
+                self._take()
+                continue
+            fits = inputs + piece.inputs <= max_inputs and tokens + piece.tokens <= max_tokens
+            if taken and (piece.job.together or not fits):
+                break
+            taken.append(self._take())
+            inputs += piece.inputs
+            tokens += piece.tokens
+            if piece.job.together:
+                break
+        return Parcel(taken) if taken else None
+
+    def drop_closed(self) -> None:
+        """Forget the pieces of jobs that were withdrawn."""
+        for _ in range(len(self._pieces)):
+            piece = self._take()
+            if not piece.job.closed:
+                self._pieces.append(piece)
+                self._count(piece, 1)
+
+    def _take(self) -> Piece:
+        piece = self._pieces.popleft()
+        self._count(piece, -1)
+        return piece
+
+    def _count(self, piece: Piece, sign: int) -> None:
+        self.inputs += sign * piece.inputs
+        self.tokens += sign * piece.tokens
+        self.size_bytes += sign * piece.size_bytes
