@@ -66,5 +66,4 @@ def _entered(stack: ExitStack, context: AbstractContextManager[T], request: pyte
     try:
         return stack.enter_context(context)
     except NoKafkaError as error:
-        why = str(error)
-    real_services.unavailable(request.config, "Kafka", why)  # noqa: RET503 - never returns, which ruff cannot see
+        raise real_services.refusal(request.config, "Kafka", str(error)) from None

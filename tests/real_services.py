@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
@@ -34,12 +34,15 @@ def note_used(config: pytest.Config, service: str, backend: str) -> None:
     config.stash.setdefault(USED, {})[service] = backend
 
 
-def unavailable(config: pytest.Config, service: str, why: str) -> NoReturn:
-    """End the test that asked for `service` (such as "Kafka"): fail where it is required, else skip and remember."""
+def refusal(config: pytest.Config, service: str, why: str) -> BaseException:
+    """What to raise where `service` (such as "Kafka") cannot be had: a failure where it is required, else a skip.
+
+    The summary will tell.
+    """
     config.stash.setdefault(MISSING, {})[service] = why
     if required(service):
-        pytest.fail(f"real {service} is required here and cannot be had: {why}", pytrace=False)
-    pytest.skip(f"no real {service}: {why}")
+        return pytest.fail.Exception(f"real {service} is required here and cannot be had: {why}", pytrace=False)
+    return pytest.skip.Exception(f"no real {service}: {why}", _use_item_location=True)
 
 
 def write_summary(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:
