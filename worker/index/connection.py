@@ -38,7 +38,7 @@ class Connection:
         self._settings = settings
         self._metrics = metrics
         self._key = settings.read_api_key()
-        self._client = _make_client(settings, self._key)
+        self._client = make_client(settings, self._key)
         self._interrupted = False
         self.deadline_s = settings.timeout_s
         # The server should give up first, so that it can still say so.
@@ -109,11 +109,12 @@ class Connection:
             raise AccountFault(Service.QDRANT, error.what, error.mend) from None
         if key != self._key:
             self._key = key
-            old, self._client = self._client, _make_client(self._settings, key)
+            old, self._client = self._client, make_client(self._settings, key)
             await old.close(grpc_grace=CLOSE_GRACE_S)
 
 
-def _make_client(settings: QdrantSettings, key: str | None) -> AsyncQdrantClient:
+def make_client(settings: QdrantSettings, key: str | None) -> AsyncQdrantClient:
+    """The client whose stubs are used. Raises ConfigurationError for a URL that is none."""
     with warnings.catch_warnings():
         # A key over plain HTTP is usual inside a cluster; whoever set the URL chose it.
         warnings.simplefilter("ignore", UserWarning)

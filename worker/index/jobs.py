@@ -41,8 +41,8 @@ class Written:
 
     `found` is the rank its manifest has now: above the write's own where a newer event was faster. `missing` are kept
     chunks that another writer deleted meanwhile: embed them and write again with their vectors too. `fault`: Qdrant
-    refuses this document alone. `settle_after_s`: a request was given up that may land later; settle only when
-    `sweep_late` has been done, so many seconds from now.
+    refuses this document alone. `settle_after_s`: a request was given up that may land later; settle only after
+    a `sweep` at `found`, so many seconds from now.
     """
 
     found: Rank | None = None

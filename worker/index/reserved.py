@@ -18,13 +18,17 @@ from typing import Any, NamedTuple
 import orjson
 
 from worker.errors import AccountFault, ConfigurationError
+from worker.index.guards import add_ids
 from worker.index.keys import reserved_id
 from worker.index.manifests import KIND, SCHEMA, SCHEMA_NUMBER, refuse_other_schema
 from worker.index.store import Store, by_keyword
 from worker.index.values import get_all, put_all
-from worker.model import JsonObject, Order
+from worker.model import JsonObject, Order, Partition
 
 GENERATIONS = 64
+
+
+BaseKey = tuple[str, int, int]  # topic, partition, epoch
 
 
 class LogId(NamedTuple):
@@ -37,10 +41,10 @@ class LogId(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """A log is settled below `offset`; `timestamp_ms` is of the record just below it."""
+    """A partition is settled below `offset`; `timestamp_ms` is of the record just below it, None where not known."""
 
     offset: int
-    timestamp_ms: int
+    timestamp_ms: int | None
 
 
 class Reserved:
@@ -85,21 +89,23 @@ class Reserved:
             item = {KIND: "generation", "number": number, "cutting": cutting}
             await self._insert({reserved_id(f"generation:{number}"): item})
 
-    async def bases(self, wanted: Collection[LogId], ends: Mapping[LogId, int]) -> dict[LogId, int]:
-        """The base of each wanted log, made where there is none yet.
+    async def bases(self, cluster_id: str, epoch: int, ends: Mapping[Partition, int]) -> dict[BaseKey, int]:
+        """All bases of a cluster's logs, older epochs included; those of `ends` are made where there is none yet.
 
-        `ends` are the end offsets of the logs that the caller can see, wanted or not: a new base lies above all
-        sequences given out so far.
+        `ends` are the partitions' end offsets now: a new base lies above all sequences given out so far.
         """
-        bases, progress = await self._logs()
-        reach = {log: max(ends.get(log, 0), progress.get(log, 0)) for log in bases | dict(ends)}
-        new = sorted(set(wanted) - bases.keys())
+        bases, settled = await self._logs()
+        seen = {LogId(cluster_id, *partition, epoch): end for partition, end in ends.items()}
+        reach = {log: max(seen.get(log, 0), settled.get(log, 0)) for log in bases.keys() | seen.keys()}
+        new = sorted(seen.keys() - bases.keys())
         for log in new:
             bases[log] = next_base(bases, reach, self._clock_ms())
         if new:
             await self._insert({_log_id("base", log): _log_item("base", log, base=bases[log]) for log in new})
             bases, _ = await self._logs()
-        return {log: bases[log] for log in wanted}
+        return {
+            (log.topic, log.partition, log.epoch): base for log, base in bases.items() if log.cluster_id == cluster_id
+        }
 
     async def _logs(self) -> tuple[dict[LogId, int], dict[LogId, int]]:
         """All bases, and all settled offsets."""
@@ -113,22 +119,30 @@ class Reserved:
                 settled[_log_of(item)] = item["offset"]
         return bases, settled
 
-    async def progress(self, logs: Collection[LogId]) -> dict[LogId, Progress]:
-        """How far the collection has each of these logs; those it knows nothing of are left out."""
-        found = await self._get([_log_name("progress", log) for log in logs])
-        return {_log_of(item): Progress(item["offset"], item["timestamp"]) for item in found}
+    async def progress(
+        self, cluster_id: str, epoch: int, partitions: Collection[Partition]
+    ) -> dict[Partition, Progress]:
+        """How far the collection has each partition; those it knows nothing of are left out."""
+        names = [_log_name("progress", LogId(cluster_id, *partition, epoch)) for partition in partitions]
+        found = await self._get(names)
+        return {
+            Partition(item["topic"], item["partition"]): Progress(item["offset"], item.get("timestamp"))
+            for item in found
+        }
 
-    async def store_progress(self, progress: Mapping[LogId, Progress]) -> None:
-        """Remember how far logs are settled; a smaller offset than the one remembered changes nothing."""
+    async def write_progress(self, cluster_id: str, epoch: int, progress: Mapping[Partition, Progress]) -> None:
+        """Remember how far partitions are settled; a smaller offset than the one remembered changes nothing."""
         if not progress:
             return
 
         def fill(request: Any) -> None:
-            for log, (offset, timestamp_ms) in progress.items():
-                item = _log_item("progress", log, offset=offset, timestamp=timestamp_ms)
-                _add_point(request.points, _log_id("progress", log), item)
+            for partition, (offset, timestamp_ms) in progress.items():
+                log = LogId(cluster_id, *partition, epoch)
+                point_id = _log_id("progress", log)
+                timestamp = {} if timestamp_ms is None else {"timestamp": timestamp_ms}
+                _add_point(request.points, point_id, _log_item("progress", log, offset=offset, **timestamp))
                 clause = request.update_filter.must_not.add().filter
-                clause.must.add().has_id.has_id.add().uuid = _log_id("progress", log)
+                add_ids(clause.must, (point_id,))
                 beyond = clause.must.add().field
                 beyond.key = "offset"
                 beyond.range.gt = offset

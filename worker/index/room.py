@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from worker.config import CapsSettings, QdrantSettings, WorkerSettings
+from worker.config import Settings
 from worker.errors import SuspectFault
 from worker.index.collection import Setup
 from worker.index.connection import Connection, require_version
@@ -16,10 +16,10 @@ from worker.index.manifests import TOMBSTONE_UNTIL, ManifestFormat
 from worker.index.payload import PackedVector, PointFormat, check_payload
 from worker.index.points import PointWriter
 from worker.index.reader import Hit, Reader, StoredPoint
-from worker.index.reserved import LogId, Progress, Reserved
+from worker.index.reserved import BaseKey, Progress, Reserved
 from worker.index.store import Store
 from worker.index.writer import Writer
-from worker.model import DocumentWrite, Manifest, Rank
+from worker.model import DocumentWrite, Manifest, Partition, Rank
 from worker.telemetry import Metrics
 
 
@@ -32,41 +32,33 @@ class Index:
     """One collection and its manifests. All methods raise ServiceFault and AccountFault; do the same again then."""
 
     def __init__(
-        self,
-        connection: Connection,
-        store: Store,
-        settings: QdrantSettings,
-        worker: WorkerSettings,
-        dimension: int,
-        caps: CapsSettings,
-        clock_ms: Callable[[], int],
+        self, connection: Connection, store: Store, settings: Settings, dimension: int, clock_ms: Callable[[], int]
     ) -> None:
+        qdrant, worker = settings.qdrant, settings.worker
         guards = Guards(worker.order)
         manifests = ManifestFormat(guards, int(worker.tombstone_ttl_s * 1000))
         vector = PackedVector(dimension)
-        points = PointFormat(guards, settings.text_key, settings.metadata_key, vector)
+        points = PointFormat(guards, qdrant.text_key, qdrant.metadata_key, vector)
         horizon = Horizon(worker.request_horizon_s)
         self.reserved = Reserved(store, clock_ms)
         self.writer = Writer(
             store, guards, PointWriter(store, guards, points, horizon, clock_ms), manifests, horizon, clock_ms
         )
-        self.reader = Reader(store, guards, manifests, vector, (settings.text_key, settings.metadata_key))
+        self.reader = Reader(store, guards, manifests, vector, (qdrant.text_key, qdrant.metadata_key))
         self._connection = connection
         self._store = store
         self._vector = vector
-        self._caps = caps
+        self._caps = settings.caps
         self._clock_ms = clock_ms
 
     @classmethod
     async def open(
         cls,
-        settings: QdrantSettings,
-        worker: WorkerSettings,
+        settings: Settings,
         fingerprint: Mapping[str, Any],
         dimension: int,
         metrics: Metrics,
         *,
-        caps: CapsSettings | None = None,
         clock_ms: Callable[[], int] = wall_clock_ms,
         create: bool = True,
     ) -> "Index":
@@ -75,16 +67,17 @@ class Index:
         `fingerprint` is what decides a vector. Raises ConfigurationError when the server is too old or the collection
         was made in another way, ServiceFault and AccountFault when the server does not work.
         """
-        connection = Connection(settings, metrics)
+        order = settings.worker.order
+        connection = Connection(settings.qdrant, metrics)
         try:
             await require_version(connection)
-            prepared = await Setup(connection, settings, dimension, Guards(worker.order)).prepare(create)
+            prepared = await Setup(connection, settings.qdrant, dimension, Guards(order)).prepare(create)
             store = Store(connection, prepared.names, prepared.replicated)
-            index = cls(connection, store, settings, worker, dimension, caps or CapsSettings(), clock_ms)
+            index = cls(connection, store, settings, dimension, clock_ms)
             if create:
-                await index.reserved.agree(worker.order, fingerprint)
+                await index.reserved.agree(order, fingerprint)
             else:
-                await index.reserved.check(worker.order, fingerprint)
+                await index.reserved.check(order, fingerprint)
         except BaseException:
             await connection.close()
             raise
@@ -100,17 +93,19 @@ class Index:
         """See to it that Qdrant can take the document, before its texts are embedded. Raises RecordFault."""
         check_payload(write, self._caps)
 
-    async def write(self, batch: Sequence[WriteJob]) -> list[Written]:
-        """Write a batch of documents; the answers come in its order. After a fault do the whole batch again."""
-        return await self.writer.write(batch)
+    async def write(self, batch: Sequence[tuple[DocumentWrite, Mapping[str, bytes], bool]]) -> list[Written]:
+        """Write a batch of documents, each as the fields of a `WriteJob`; the answers come in its order.
+
+        After a fault do the whole batch again.
+        """
+        return await self.writer.write([WriteJob._make(one) for one in batch])
 
     async def sweep(self, below: Mapping[str, Rank]) -> None:
-        """Delete the documents' points below the ranks given: what a crash may have left of older events."""
-        await self.writer.purge(below)
+        """Delete the documents' points below the ranks given: what a crash may have left of older events.
 
-    async def sweep_late(self, below: Mapping[str, Rank]) -> dict[str, Rank]:
-        """The sweep that `Written.settle_after_s` asks for; answers the ranks that the manifests have by now."""
-        return await self.writer.sweep_late(below)
+        Also the sweep that `Written.settle_after_s` asks for, with the ranks that were found.
+        """
+        await self.writer.sweep(below)
 
     async def clean(self, write: DocumentWrite) -> None:
         """Before a document's event becomes a dead letter: remove what attempts at it have left.
@@ -152,17 +147,22 @@ class Index:
         """The number of the cutting with this digest, 0 to 63. Raises ConfigurationError when all are taken."""
         return await self.reserved.generation(cutting)
 
-    async def bases(self, wanted: Collection[LogId], ends: Mapping[LogId, int]) -> dict[LogId, int]:
-        """The base of each wanted log; `ends` are the end offsets of all logs that are known, wanted or not."""
-        return await self.reserved.bases(wanted, ends)
+    async def bases(self, cluster_id: str, epoch: int, ends: Mapping[Partition, int]) -> dict[BaseKey, int]:
+        """By (topic, partition, epoch), the bases of a cluster's logs; made for the partitions of `ends`.
 
-    async def progress(self, logs: Collection[LogId]) -> dict[LogId, Progress]:
-        """How far the collection has each of these logs; those it knows nothing of are left out."""
-        return await self.reserved.progress(logs)
+        `ends` are the partitions' end offsets now.
+        """
+        return await self.reserved.bases(cluster_id, epoch, ends)
 
-    async def store_progress(self, progress: Mapping[LogId, Progress]) -> None:
-        """Remember how far logs are settled. It never goes backwards."""
-        await self.reserved.store_progress(progress)
+    async def progress(
+        self, cluster_id: str, epoch: int, partitions: Collection[Partition]
+    ) -> dict[Partition, Progress]:
+        """How far the collection has each partition; those it knows nothing of are left out."""
+        return await self.reserved.progress(cluster_id, epoch, partitions)
+
+    async def write_progress(self, cluster_id: str, epoch: int, progress: Mapping[Partition, Progress]) -> None:
+        """Remember how far partitions are settled. It never goes backwards."""
+        await self.reserved.write_progress(cluster_id, epoch, progress)
 
     # --- reading ------------------------------------------------------------------------------------------------
 

@@ -137,16 +137,17 @@ class Writer:
         documents = dict(below)
         await self._store.delete(self._store.names.points, lambda which: self._guards.add_purge(which, documents))
 
-    async def sweep_late(self, below: Mapping[str, Rank]) -> dict[str, Rank]:
-        """One more purge, at the ranks the manifests have now, when requests given up can no longer land.
+    async def sweep(self, below: Mapping[str, Rank]) -> None:
+        """Purge documents that are not written now: overtaken ones, and once more those of a request given up.
 
-        `below` are the ranks found by `write`. Answers the ranks found now: above them where a newer event came.
+        For the latter at the rank that the manifest has by then: a newer event's purge may have come before the late
+        landing, and its rank is the one to go by.
         """
-        ranks = await self._read_ranks(below)
-        now = {key: max(rank, ranks.get(key, rank)) for key, rank in below.items()}
-        await self.purge(now)
-        self._horizon.over(below)
-        return now
+        late = [key for key in below if self._horizon.concerns(key)]
+        ranks = await self._read_ranks(late)
+        waits_s = self._horizon.waits_s(late)
+        await self.purge({key: max(rank, ranks.get(key, rank)) for key, rank in below.items()})
+        self._horizon.over(key for key in late if key not in waits_s)
 
     async def clean(self, write: DocumentWrite) -> None:
         """Before a verdict: delete what attempts at this event have left at or below its rank outside the manifest.
