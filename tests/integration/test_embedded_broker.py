@@ -89,4 +89,6 @@ def _member(kafka: Kafka) -> AIOKafkaConsumer:
         group_id="group",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        session_timeout_ms=1_000,  # the mock cluster lets a successor in only after it, also when the first one left
+        heartbeat_interval_ms=300,
     )
