@@ -128,11 +128,14 @@ class Flow:
             await self._until(self._may_plan)
             items = self._lanes.take(PLAN_DOCUMENTS)
             self._open.update(items)
-            keys = [item.document_key for item in items]
-            manifests = await patiently(lambda: self._rooms.index.read_manifests(keys), self._rooms.health)
-            overtaken = [pair for item in items if (pair := self._plan(item, manifests.get(item.document_key)))]
-            if overtaken:
-                await self._sweep(overtaken)
+            await self._plan_batch(items)
+
+    async def _plan_batch(self, items: Sequence[Item]) -> None:
+        keys = [item.document_key for item in items]
+        manifests = await patiently(lambda: self._rooms.index.read_manifests(keys), self._rooms.health)
+        overtaken = [pair for item in items if (pair := self._plan(item, manifests.get(item.document_key)))]
+        if overtaken:
+            await self._sweep(overtaken)
 
     def _may_plan(self) -> bool:
         return (
@@ -216,9 +219,9 @@ class Flow:
             await self._write(batch)
 
     async def _write(self, batch: list[Item]) -> None:
-        requests = [(item.planned, item.vectors, self._may_skip_purge(item)) for item in batch]
+        documents = [(item.planned, item.vectors, self._may_skip_purge(item)) for item in batch]
         try:
-            results = await patiently(lambda: self._rooms.index.write(requests), self._rooms.health)
+            results = await patiently(lambda: self._rooms.index.write(documents), self._rooms.health)
         except Exception as error:  # noqa: BLE001  # our own bug, as in `_decode`; one by one it names its record
             if len(batch) > 1:
                 for item in batch:
@@ -240,13 +243,13 @@ class Flow:
         elif written.missing:
             vanished = frozenset(written.missing)
             self._embed(item, tuple(chunk for chunk in item.planned.chunks if chunk.id in vanished))
-        elif written.found is not None:
+        elif (found := written.found) is not None:
             self._verdicts.passed(Stage.INDEX)
-            found = Overtaken(outcome_of(item.planned, written.found), written.found)
+            ended = Overtaken(outcome_of(item.planned, found), found)
             if written.settle_after_s is None:
-                self._settle(item, found.outcome)
+                self._settle(item, ended.outcome)
             else:
-                self.later(item.ticket, written.settle_after_s, lambda: self._to_sweep.put_nowait((item, found)))
+                self.later(item.ticket, written.settle_after_s, lambda: self._to_sweep.put_nowait((item, ended)))
 
     async def _sweep_for_ever(self) -> None:
         """Once more for documents with a request that was given up: by now it has landed or never will."""
@@ -259,7 +262,7 @@ class Flow:
             self._standing.order is Order.OFFSET
             and item.planned.before is None
             and not item.swallowed
-            and item.ticket.offset >= item.ticket.start + self._skip_purge_after
+            and item.ticket.ordinal >= self._skip_purge_after
         )
 
     # --- settle: the one outcome of each event ------------------------------------------------------------------
@@ -276,7 +279,7 @@ class Flow:
     def _settle_ticket(self, record: Record, ticket: Ticket, outcome: Outcome) -> None:
         self._verdicts.forget(ticket)
         if ticket.settle(outcome):
-            self._rooms.gate.settled(ticket.partition, ticket.size_bytes)
+            self._rooms.gate.settled(ticket.partition, ticket.size_bytes, ticket.span)
             self._outcomes[outcome].inc()
             self._rooms.metrics.searchable_seconds.observe(max(0.0, time.time() - record.timestamp_ms / 1000))
 
@@ -328,7 +331,9 @@ class Flow:
         return self._unfinished(leaving)
 
     def _unfinished(self, leaving: Collection[Partition]) -> int:
-        return sum(one.partition in leaving for one in (*self._open, *self._verdicts.waiting))
+        return sum(item.partition in leaving for item in self._open) + sum(
+            letter.partition in leaving for letter in self._verdicts.waiting
+        )
 
     def _give_up(self, item: Item) -> None:
         """Leave the item to its partition's next owner. What it swallowed of partitions that stay returns."""

@@ -12,18 +12,31 @@ from typing import TypeVar
 
 from worker.config import Settings
 from worker.deadletter import DeadLetters
-from worker.embed import Embedder, resolve
+from worker.embed import Embedder, Profile, resolve
+from worker.errors import ConfigurationError
 from worker.flow import Flow, Rooms, Standing
-from worker.index import Index
+from worker.index import Index, Progress
 from worker.intake import Consumer, Decoder, Gate
 from worker.model import Partition
 from worker.plan import Chunker, Planner, cutting_digest
 from worker.retry import patiently
-from worker.settle import Committer, Ledger, start_offset
+from worker.settle import Committer, Ledger, Mark, settled_twice_reporter, start_offset
 from worker.telemetry import ASSIGNED, DRAIN_INCOMPLETE, REVOKED, STARTED, STOPPED, STOPPING, Health, Metrics, emit
 from worker.verdicts import Verdicts
 
 T = TypeVar("T")
+
+
+def examine(settings: Settings) -> tuple[Profile, Chunker]:
+    """What the settings come to, before anything is connected. Raises ConfigurationError for what cannot work."""
+    profile = resolve(settings.jina)
+    if profile.max_input_tokens is not None and settings.chunk.max_tokens > profile.max_input_tokens:
+        raise ConfigurationError(
+            f"chunks are longer than the {profile.max_input_tokens} tokens that {profile.model} takes",
+            "chunk.max_tokens",
+            "Lower it, or use a model with a longer context.",
+        )
+    return profile, Chunker(settings)
 
 
 class Pipeline:
@@ -34,11 +47,10 @@ class Pipeline:
         self.metrics = Metrics()
         self.health = Health()
         self._settings = settings
-        self._profile = resolve(settings.jina)
-        self._chunker = Chunker(settings)
+        self._profile, self._chunker = examine(settings)
         self._decoder = Decoder(settings.mapping, settings.caps)
         self._gate = Gate(settings.worker.open_records, settings.worker.intake_bytes)
-        self._ledger = Ledger()
+        self._ledger = Ledger(settled_twice_reporter(self.metrics))
         self._consumer = Consumer(settings.kafka, self, self._gate, self.health, self.metrics)
         self._dead_letters = DeadLetters(settings.kafka, worker_name, self.health, self.metrics)
         self._stopping = asyncio.Event()
@@ -67,9 +79,7 @@ class Pipeline:
     async def _start(self) -> bool:
         settings, health = self._settings, self.health
         self._index = await patiently(
-            lambda: Index.open(
-                settings.qdrant, settings.worker, self._profile.fingerprint, self._profile.dimension, health, self.metrics
-            ),
+            lambda: Index.open(settings, self._profile.fingerprint, self._profile.dimension, self.metrics),
             health,
         )
         generation = await patiently(lambda: self._index.generation(cutting_digest(settings)), health)
@@ -94,11 +104,7 @@ class Pipeline:
         )
         self._flow.connect(self._embedder, verdicts)
         self._committer = Committer(
-            self._ledger,
-            write_progress=self._index.write_progress,
-            commit=self._consumer.commit,
-            session_timeout_s=settings.kafka.session_timeout_s,
-            metrics=self.metrics,
+            self._ledger, self._consumer.commit, settings.kafka.session_timeout_s, self.metrics, self._write_progress
         )
         await patiently(self._dead_letters.start, health)
         await patiently(self._consumer.start, health)
@@ -140,22 +146,25 @@ class Pipeline:
     # --- the partitions of this replica: the consumer tells when they come and go --------------------------------
 
     async def assigned(self, committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
-        """Where to start each partition: at min(committed, progress), from the log's reset policy where neither is."""
+        """Where to read each partition from: nothing that the collection lacks may be skipped."""
         cluster, epoch = self._consumer.cluster_id, self._settings.kafka.epoch
         ranges = await self._consumer.log_ranges(list(committed))
         ends = {partition: end for partition, (_, end) in ranges.items()}
         self._standing.bases.update(await patiently(lambda: self._index.bases(cluster, epoch, ends), self.health))
         progress = await patiently(lambda: self._index.progress(cluster, epoch, list(committed)), self.health)
         latest = self._settings.kafka.auto_offset_reset == "latest"
-        starts = {
-            partition: start_offset(committed[partition], progress.get(partition), ranges[partition], latest=latest)
-            for partition in committed
-        }
-        for partition, start in starts.items():
-            self._ledger.assign(partition, start)
+        starts = {}
+        for partition in committed:
+            known = progress[partition].offset if partition in progress else None
+            starts[partition] = start_offset(committed[partition], known, ranges[partition], latest=latest)
+            self._ledger.assign(partition, starts[partition])
         self.metrics.rebalances.inc()
         emit(ASSIGNED, starts={f"{topic}-{number}": start for (topic, number), start in starts.items()})
         return starts
+
+    async def _write_progress(self, marks: Mapping[Partition, Mark]) -> None:
+        progress = {partition: Progress(mark.offset, mark.timestamp_ms) for partition, mark in marks.items()}
+        await self._index.write_progress(self._consumer.cluster_id, self._settings.kafka.epoch, progress)
 
     async def revoked(self, partitions: Collection[Partition]) -> None:
         """Finish what is paid for, commit, let go; bounded by `worker.drain_timeout_s`."""

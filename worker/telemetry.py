@@ -7,12 +7,15 @@ so that several workers in one process (tests, the demo) do not share counters.
 
 import logging
 import sys
+from collections import Counter as CollectionsCounter
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
 import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from worker.model import Outcome
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -81,6 +84,13 @@ class Metrics:
         self.searchable_seconds = histogram("event_to_searchable_seconds", "From a record's timestamp to its outcome")
         self.internal_faults = counter("internal_faults", "Bugs of ours met while handling records")
         self.superseded_across = counter("superseded_across_partitions", "Events overtaken from another partition")
+
+    def settled(self) -> CollectionsCounter[Outcome]:
+        """Records settled so far, by outcome."""
+        read = self.registry.get_sample_value
+        return CollectionsCounter(
+            {outcome: int(read("streamdex_records_total", {"outcome": outcome.value}) or 0) for outcome in Outcome}
+        )
 
     def _counter(self, name: str, tells: str, *labels: str) -> Counter:
         return Counter(f"streamdex_{name}", tells, labels, registry=self.registry)

@@ -1,6 +1,7 @@
 """The commands, one file each. Faults of ours become one line and an exit code; a traceback is a bug of ours."""
 
 import sys
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -16,7 +17,7 @@ from worker.errors import ConfigurationError, ExitCode, StreamdexError
 
 
 class _Commands(TyperGroup):
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: Any) -> Any:  # typer keeps the type of the context to itself
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:

@@ -4,7 +4,7 @@ import json
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from worker.cli.options import ConfigOption, SetOption, settings_from
 from worker.config import PREFIX, Settings
@@ -32,9 +32,11 @@ def _section(name: str, section: BaseModel) -> str:
     values = section.model_dump(mode="json")
     for field, about in type(section).model_fields.items():
         value = values[field]
-        variable = f"{PREFIX}{name.upper()}__{field.upper()}"
-        lines.append(f"# {about.description} ({variable})")
-        lines.append(f"{field} = {_toml(value)}" if value is not None else f"# {field} =")
+        lines.append(f"# {about.description} ({PREFIX}{name.upper()}__{field.upper()})")
+        if isinstance(getattr(section, field), SecretStr):
+            lines.append(f"# {field} is set, and not shown")
+        else:
+            lines.append(f"# {field} =" if value is None else f"{field} = {_toml(value)}")
     return "\n".join(lines) + "\n"
 
 

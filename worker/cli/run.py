@@ -9,7 +9,7 @@ import typer
 
 from worker.cli.options import ConfigOption, SetOption, settings_from
 from worker.config import Settings
-from worker.embedded import qdrant_for
+from worker.embedded.stage import qdrant_for
 from worker.errors import ExitCode
 from worker.pipeline import Pipeline
 from worker.telemetry import configure_logging
@@ -18,7 +18,7 @@ from worker.telemetry import configure_logging
 def run(config_file: ConfigOption = None, overrides: SetOption = None) -> None:
     """Run the worker until SIGTERM or SIGINT; a second signal does not wait for what is in flight.
 
-    Exit codes: 0 stopped cleanly, 1 crashed, 2 configuration, 3 drain incomplete (nothing is lost, some work is redone).
+    Exit codes: 0 stopped cleanly, 1 crashed, 2 configuration, 3 drain incomplete (nothing lost, some work is redone).
 
     Example: `JINA_API_KEY=… streamdex run --set kafka.topics=articles --set qdrant.collection=articles`
     """

@@ -5,6 +5,6 @@ fold compared with manifests, and these with points. Holds what it knows on disk
 """
 
 from worker.verify.differences import Difference, Kind, Report
-from worker.verify.fold import Expectation, Fold, StoredPoint
+from worker.verify.fold import Expectation, Fold, FoundPoint, Horizon
 
-__all__ = ["Difference", "Expectation", "Fold", "Kind", "Report", "StoredPoint"]
+__all__ = ["Difference", "Expectation", "Fold", "FoundPoint", "Horizon", "Kind", "Report"]

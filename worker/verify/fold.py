@@ -35,7 +35,7 @@ class Expectation(NamedTuple):
     metadata_digest: str
 
 
-class StoredPoint(NamedTuple):
+class FoundPoint(NamedTuple):
     """A point as found. `text_fits` tells that its id is that of its own text."""
 
     id: str
@@ -165,7 +165,7 @@ class Fold:
         begin, end = self._horizon.ranges.get(Partition(position.topic, position.partition), (0, 0))
         return position.epoch == self._horizon.epoch and begin <= position.offset < end
 
-    def point(self, found: StoredPoint) -> None:
+    def point(self, found: FoundPoint) -> None:
         """A point of the collection, held against its document's manifest."""
         self.report.points += 1
         row = self._database.execute(

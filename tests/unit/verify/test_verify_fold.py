@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from worker.model import Manifest, Partition, Position, Rank
-from worker.verify import Expectation, Fold, Kind, StoredPoint
+from worker.verify import Expectation, Fold, FoundPoint, Kind
 from worker.verify.fold import Horizon
 
 GENERATION = 3
@@ -32,8 +32,8 @@ def tombstone(key: str, offset: int) -> Manifest:
     return Manifest(key, rank(offset), position(offset), (), f"content{offset}", GENERATION, tombstone_until_ms=1)
 
 
-def point(key: str, offset: int, chunk_id: str, place: int, chunks: int = 2, **changes: object) -> StoredPoint:
-    whole = StoredPoint(chunk_id, key, rank(offset), place, chunks, True, "m")
+def point(key: str, offset: int, chunk_id: str, place: int, chunks: int = 2, **changes: object) -> FoundPoint:
+    whole = FoundPoint(chunk_id, key, rank(offset), place, chunks, True, "m")
     return whole._replace(**changes)  # type: ignore[arg-type]  # fields by name, as the tests give them
 
 
@@ -73,7 +73,7 @@ def test_the_newest_event_stands_in_whatever_order_it_is_read(fold: Fold) -> Non
 def test_the_same_event_cut_by_an_older_generation_is_no_difference(fold: Fold) -> None:
     fold.event(event("s:1", 5))
     fold.manifest(Manifest("s:1", rank(5, 1), position(5), ("z",), "content5", 1))
-    fold.point(StoredPoint("z", "s:1", rank(5, 1), 0, 1, True, "m"))
+    fold.point(FoundPoint("z", "s:1", rank(5, 1), 0, 1, True, "m"))
     assert kinds(fold) == {}
 
 

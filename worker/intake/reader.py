@@ -1,0 +1,88 @@
+"""Reads what stands on topics now, from begin to end, apart from any group: for verification, not for work."""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from worker.config import KafkaSettings
+from worker.errors import ConfigurationError
+from worker.kafka_client import at_start, client_options, connection_fault, survey
+from worker.model import Partition, Record
+
+POLL_MS = 1_000
+POLL_RECORDS = 1_000
+
+Ranges = Mapping[Partition, tuple[int, int]]
+
+
+class TopicReader:
+    """A context manager. All methods raise ConfigurationError or ServiceFault."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._consumer: Any = None
+        self.cluster_id = ""
+
+    async def __aenter__(self) -> Self:
+        self._consumer = AIOKafkaConsumer(
+            enable_auto_commit=False,
+            isolation_level=self._settings.isolation_level,
+            auto_offset_reset="earliest",
+            **client_options(self._settings),
+        )
+        try:
+            await self._consumer.start()
+        except KafkaError:
+            await self._consumer.stop()
+            raise await connection_fault(self._settings) from None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+
+    async def ranges(self, topics: Collection[str], *, missing_ok: bool = False) -> Ranges:
+        """[begin, end) of each partition of the topics as they stand now."""
+        facts = await survey(self._settings, topics)
+        self.cluster_id = facts.cluster_id
+        missing = sorted(set(topics) - facts.topics.keys())
+        if missing and not missing_ok:
+            mend = "Create it, or grant Describe on it."
+            raise ConfigurationError(f"the topic {missing[0]} is not there", "kafka.topics", mend)
+        partitions = [
+            Partition(topic, number) for topic, has in facts.topics.items() for number in range(has.partitions)
+        ]
+        tps = [TopicPartition(*partition) for partition in partitions]
+        try:
+            begins = await self._consumer.beginning_offsets(tps) if tps else {}
+            ends = await self._consumer.end_offsets(tps) if tps else {}
+        except KafkaError as error:
+            raise at_start(error) from None
+        return {partition: (begins[tp], ends[tp]) for partition, tp in zip(partitions, tps, strict=True)}
+
+    async def records(self, ranges: Ranges) -> AsyncIterator[Record]:
+        """Every record within the ranges, in the order of each partition."""
+        left = {TopicPartition(*partition): end for partition, (begin, end) in ranges.items() if begin < end}
+        if not left:
+            return
+        self._consumer.assign(list(left))
+        try:
+            for tp in left:
+                self._consumer.seek(tp, ranges[Partition(tp.topic, tp.partition)][0])
+            while left:
+                batches = await self._consumer.getmany(*left, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+                for tp, batch in batches.items():
+                    for message in batch:
+                        if message.offset < left[tp]:
+                            at = (message.topic, message.partition, message.offset, message.timestamp)
+                            yield Record(*at, message.key, message.value, message.headers)
+                for tp, end in list(left.items()):
+                    # The position, not the last record: transaction markers may stand before the end.
+                    if await self._consumer.position(tp) >= end:
+                        del left[tp]
+        except KafkaError as error:
+            raise at_start(error) from None
