@@ -72,8 +72,9 @@ class Guards:
         if len(ids_by_rank) == 1:
             self.add_newer(guard.must_not, next(iter(ids_by_rank)))
             return
+        add_clause = guard.must_not.add
         for rank, ids in ids_by_rank.items():
-            clause = guard.must_not.add().filter
+            clause = add_clause().filter
             add_ids(clause.must, ids)
             self.add_newer(clause.should, rank)
 

@@ -28,7 +28,8 @@ async def name_the_faulty(
 
     The rest of a faulty document is left out: its kept chunks must not be changed for an event that will not be.
     """
-    entries = [entry for entry in entries if entry.job.document_key not in faulty]
+    if faulty:
+        entries = [entry for entry in entries if entry.job.document_key not in faulty]
     if not entries:
         return
     try:

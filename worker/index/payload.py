@@ -19,7 +19,7 @@ INDEXED_AT = "indexed_at"
 
 EXACT = 2**53  # Qdrant compares numbers as doubles: exact below
 _INTEGERS = range(-(2**63), 2**63)
-_OWN_FIELDS_BYTES = 512  # our own fields beside text, metadata and key, generously
+OWN_FIELDS_BYTES = 512  # our own fields beside text, metadata and key, generously
 _METADATA_LEVEL = 2  # the payload itself is level 1
 
 
@@ -101,9 +101,9 @@ def check_payload(write: DocumentWrite, caps: CapsSettings) -> None:
     if not -EXACT < write.rank.version < EXACT or not 0 <= write.rank.sequence < EXACT:
         raise _undecodable("the version does not fit into 53 bits")
     event = write.event
-    shared = _string_bytes(event.document_key) + _measure(event.metadata, _METADATA_LEVEL, caps.payload_depth)
-    longest = max((_string_bytes(chunk.text) for chunk in write.chunks), default=0)
-    total = shared + longest + _OWN_FIELDS_BYTES
+    shared = text_bytes(event.document_key) + _measure(event.metadata, _METADATA_LEVEL, caps.payload_depth)
+    longest = max((text_bytes(chunk.text) for chunk in write.chunks), default=0)
+    total = shared + longest + OWN_FIELDS_BYTES
     if total > caps.payload_bytes:
         raise RecordFault(
             Stage.PLAN,
@@ -116,13 +116,13 @@ def _measure(value: Any, level: int, deepest: int) -> int:
     """Bytes that a JSON value takes, roughly. `level` is where an object or a list would stand."""
     kind = type(value)
     if kind is str:
-        return _string_bytes(value)
+        return text_bytes(value)
     if kind is dict or kind is list:
         if level > deepest:
             raise RecordFault(Stage.PLAN, Reason.TOO_DEEP, f"the payload has more than {deepest} levels")
         if kind is list:
             return 2 + sum([_measure(item, level + 1, deepest) for item in value])
-        return 2 + sum([_string_bytes(key) + 4 + _measure(item, level + 1, deepest) for key, item in value.items()])
+        return 2 + sum([text_bytes(key) + 4 + _measure(item, level + 1, deepest) for key, item in value.items()])
     if kind is int and value not in _INTEGERS:
         raise _undecodable("the metadata holds an integer beyond 64 bits")
     if kind is float and not math.isfinite(value):
@@ -130,7 +130,8 @@ def _measure(value: Any, level: int, deepest: int) -> int:
     return 10
 
 
-def _string_bytes(text: str) -> int:
+def text_bytes(text: str) -> int:
+    """Bytes that a string takes in a payload. Raises RecordFault for one that is not Unicode text."""
     if text.isascii():
         return len(text) + 4
     try:

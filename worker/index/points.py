@@ -1,26 +1,30 @@
 """Steps 1 and 2 of a write: new chunks, and the kept ones."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
+
+import orjson
 
 from worker.errors import ServiceFault, SuspectFault
 from worker.index.guards import Guards
 from worker.index.halving import name_the_faulty, send_all
 from worker.index.horizon import Horizon
 from worker.index.jobs import WriteJob, moved
-from worker.index.payload import CHUNK, PointFormat, rfc3339
+from worker.index.payload import CHUNK, OWN_FIELDS_BYTES, PointFormat, rfc3339, text_bytes
 from worker.index.store import Store
 from worker.model import Chunk, Rank
 
 REQUEST_ENTRIES = 64  # points and payload changes in one request: as fast as 256, at a quarter of the latency
+REQUEST_BYTES = 16 * 1024 * 1024  # by estimate; the server was seen to take 64 MB
 
 
 class NewPoint(NamedTuple):
-    """A chunk that comes with a vector."""
+    """A chunk that comes with a vector. `size_bytes` is an estimate, as below."""
 
     job: WriteJob
     chunk: Chunk
+    size_bytes: int
 
 
 class PayloadChange(NamedTuple):
@@ -29,6 +33,7 @@ class PayloadChange(NamedTuple):
     job: WriteJob
     ids: tuple[str, ...]
     fill: Callable[[Any], None]
+    size_bytes: int
     overwrite: bool = False
 
 
@@ -51,12 +56,14 @@ class PointWriter:
         """Upsert new chunks and change kept ones; answers which documents Qdrant refuses alone, and why."""
         now = rfc3339(self._clock_ms())
         # New points first: a document whose points are refused must not have its kept chunks changed.
-        entries: list[Entry] = [NewPoint(job, chunk) for job in jobs for chunk in job.new]
+        changes: list[Entry] = []
+        entries: list[Entry] = []
         for job in jobs:
-            entries.extend(self._payload_changes(job, now))
+            shared_bytes = len(orjson.dumps(job.write.event.metadata)) + OWN_FIELDS_BYTES
+            entries.extend([new_point(job, chunk, shared_bytes) for chunk in job.new])
+            changes.extend(self._payload_changes(job, shared_bytes, now))
         faulty: dict[str, SuspectFault] = {}
-        for start in range(0, len(entries), REQUEST_ENTRIES):
-            part = entries[start : start + REQUEST_ENTRIES]
+        for part in in_requests([*entries, *changes]):
             await name_the_faulty(part, lambda some: self._send(some, now), faulty)
         return faulty
 
@@ -78,11 +85,11 @@ class PointWriter:
             elif rank == job.write.rank and payload[CHUNK].integer_value != chunk.place:
                 # An attempt at another event, never finished, has moved it; the manifest could not tell.
                 misplaced.append(_place(job, chunk))
-        for start in range(0, len(misplaced), REQUEST_ENTRIES):
-            await send_all(misplaced[start : start + REQUEST_ENTRIES], lambda some: self._send(some, ""))
+        for part in in_requests(misplaced):
+            await send_all(part, lambda some: self._send(some, ""))
         return {key: tuple(ids) for key, ids in missing.items()}
 
-    def _payload_changes(self, job: WriteJob, now: str) -> list[PayloadChange]:
+    def _payload_changes(self, job: WriteJob, shared_bytes: int, now: str) -> list[PayloadChange]:
         """One change for all kept chunks of a document, and one for each whose place moved.
 
         Another generation may store other payload keys: then each kept chunk gets its whole payload anew.
@@ -91,17 +98,21 @@ class PointWriter:
         if not kept:
             return []
         if write.before is None or write.before.generation != write.generation:
-            return [self._whole(job, chunk, now) for chunk in kept]
+            return [self._whole(job, chunk, shared_bytes, now) for chunk in kept]
         shared = PayloadChange(
-            job, tuple([chunk.id for chunk in kept]), lambda payload: self._points.fill_shared(payload, write, now)
+            job,
+            tuple([chunk.id for chunk in kept]),
+            lambda payload: self._points.fill_shared(payload, write, now),
+            shared_bytes,
         )
         return [shared, *(_place(job, chunk) for chunk in moved(kept, write.before.chunk_ids))]
 
-    def _whole(self, job: WriteJob, chunk: Chunk, now: str) -> PayloadChange:
+    def _whole(self, job: WriteJob, chunk: Chunk, shared_bytes: int, now: str) -> PayloadChange:
         return PayloadChange(
             job,
             (chunk.id,),
             lambda payload: self._points.fill_chunk(payload, job.write, chunk, now),
+            shared_bytes + text_bytes(chunk.text),
             overwrite=True,
         )
 
@@ -112,7 +123,7 @@ class PointWriter:
         def fill(request: Any) -> None:
             if new:
                 upsert = request.operations.add().upsert
-                for job, chunk in new:
+                for job, chunk, _ in new:
                     self._points.fill_point(upsert.points.add(), job.write, chunk, job.vectors[chunk.id], now)
                 self._guard_points(upsert.update_filter, new)
             for entry in entries:
@@ -133,7 +144,7 @@ class PointWriter:
     def _guard_points(self, guard: Any, new: Sequence[NewPoint]) -> None:
         """The upsert guard: a newer event's point stays as it is."""
         ids_by_rank: dict[Rank, list[str]] = {}
-        for job, chunk in new:
+        for job, chunk, _ in new:
             ids_by_rank.setdefault(job.write.rank, []).append(chunk.id)
         self._guards.add_write_guard(guard, ids_by_rank)
 
@@ -142,8 +153,27 @@ class PointWriter:
         self._guards.add_payload_guard(which, change.job.write.rank, change.ids)
 
 
+def new_point(job: WriteJob, chunk: Chunk, shared_bytes: int) -> NewPoint:
+    """The entry of a chunk with a vector; `shared_bytes` is what every point of its document carries."""
+    return NewPoint(job, chunk, shared_bytes + text_bytes(chunk.text) + len(job.vectors[chunk.id]))
+
+
+def in_requests(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Cut the entries into requests of at most REQUEST_ENTRIES and about REQUEST_BYTES."""
+    part: list[Entry] = []
+    size_bytes = 0
+    for entry in entries:
+        if part and (len(part) == REQUEST_ENTRIES or size_bytes + entry.size_bytes > REQUEST_BYTES):
+            yield part
+            part, size_bytes = [], 0
+        part.append(entry)
+        size_bytes += entry.size_bytes
+    if part:
+        yield part
+
+
 def _place(job: WriteJob, chunk: Chunk) -> PayloadChange:
     def fill(payload: Any) -> None:
         payload[CHUNK].integer_value = chunk.place
 
-    return PayloadChange(job, (chunk.id,), fill)
+    return PayloadChange(job, (chunk.id,), fill, OWN_FIELDS_BYTES)

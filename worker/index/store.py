@@ -6,14 +6,13 @@ from typing import Any
 
 from qdrant_client import grpc as q
 
-from worker.errors import Service, SuspectFault, TooLarge
+from worker.errors import SuspectFault, TooLarge
 from worker.index.connection import Connection
 from worker.index.faults import as_account_fault, refuse_unfinished
 from worker.index.guards import add_ids
 
 READ_IDS = 4096  # ids asked for in one request
 SCROLL_PAGE = 512
-REQUEST_BYTES = 32 * 1024 * 1024  # half of what the server was seen to take
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +34,10 @@ class Store:
     async def update(self, collection: str, fill: Callable[[Any], None]) -> None:
         """Apply the operations that `fill` puts into the request, in order; Qdrant stops at the first that fails.
 
-        Raises TooLarge before sending what is over our own bound, and SuspectFault where the content is refused: the
-        caller knows whether a record can be to blame.
+        Raises SuspectFault where the content is refused: the caller knows whether a record can be to blame.
         """
         request = self._written(q.UpdateBatchPoints(), collection)
         fill(request)
-        if request.ByteSize() > REQUEST_BYTES:
-            raise TooLarge(Service.QDRANT, f"a request of more than {REQUEST_BYTES} bytes")
         response = await self._connection.points("UpdateBatch", request)
         refuse_unfinished("UpdateBatch", response.result)
 
