@@ -123,7 +123,7 @@ def _nearest(collection: Collection, message: pb.Query, using: str) -> Query:
 
 
 def _check_has_vectors(collection: Collection, using: str) -> None:
-    if collection.vectorless:
+    if collection.sizes is None:
         raise wrong_input(f"Not existing vector name error: {using}")
 
 

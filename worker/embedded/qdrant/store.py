@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import grpc
 from qdrant_client import grpc as pb
-from qdrant_edge import Distance, EdgeConfig, EdgeShard, EdgeSparseVectorParams, EdgeVectorParams
+from qdrant_edge import Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParams, EdgeVectorParams
 
 from worker.embedded.qdrant.refusals import Refusal, collection_missing, wrong_input
 
@@ -23,15 +23,20 @@ _ALIASES_FILE = "aliases.json"
 
 
 class Collection:
-    """One collection: its shard, and the request that made it with later changes merged in."""
+    """One collection: its shard, and the request that made it with later changes merged in.
 
-    __slots__ = ("config", "home", "operations", "shard", "vectorless")
+    `sizes` are the dimensions of its dense vectors by name; None for a collection without any vectors, whose shard
+    has one of one dimension, because the engine insists, and no point ever fills it.
+    """
+
+    __slots__ = ("config", "home", "operations", "shard", "sizes")
 
     def __init__(self, config: pb.CreateCollection, home: Path, shard: EdgeShard) -> None:
         self.config = config
         self.home = home
         self.shard = shard
-        self.vectorless = not _dense_vectors(config) and not config.sparse_vectors_config.map
+        sizes = {name: params.size for name, params in _dense_vectors(config).items()}
+        self.sizes = sizes if sizes or config.sparse_vectors_config.map else None
         self.operations = 0
 
     def remember(self) -> None:
@@ -125,14 +130,22 @@ def _dense_vectors(config: pb.CreateCollection) -> dict[str, pb.VectorParams]:
 
 
 def _engine_config(config: pb.CreateCollection, *, wal_enabled: bool) -> EdgeConfig:
-    """Sizes and distances. Index, quantization and placement settings are remembered and reported, without effect."""
+    """Sizes, distances, and when `optimize` builds an index.
+
+    Other index settings, quantization and placement are remembered and reported, without effect.
+    """
     dense = {name: _vector_params(params) for name, params in _dense_vectors(config).items()}
     sparse = {name: EdgeSparseVectorParams() for name in config.sparse_vectors_config.map}
     if not dense and not sparse:
         dense = {"": EdgeVectorParams(size=1, distance=Distance.Dot)}
-    # One search thread: making the pool is half of what a new shard costs, and calls come one at a time.
+    wanted = config.optimizers_config
+    threshold = wanted.indexing_threshold if wanted.HasField("indexing_threshold") else None
     return EdgeConfig(
-        vectors=dense or None, sparse_vectors=sparse or None, wal_enabled=wal_enabled, max_search_threads=1
+        vectors=dense or None,
+        sparse_vectors=sparse or None,
+        optimizers=EdgeOptimizersConfig(indexing_threshold=threshold),
+        max_search_threads=1,  # a pool of them is half of what a new shard costs, and calls come one at a time
+        wal_enabled=wal_enabled,
     )
 
 

@@ -35,7 +35,7 @@ def upsert(collection: Collection, points: Sequence[pb.PointStruct], guard: Any)
     skipped without a word. Of an id that comes twice the last copy is written.
     """
     return UpdateOperation.upsert_points(
-        [decode_point(point, collection.vectorless) for point in points],
+        [decode_point(point, collection.sizes) for point in points],
         condition=decode_filter(guard.update_filter) if guard.HasField("update_filter") else None,
         update_mode=_UPDATE_MODES[guard.update_mode],
     )
