@@ -142,7 +142,7 @@ async def test_update_modes_insert_only_or_update_only(
 
 
 async def test_racing_guarded_writers_leave_the_newest(collection: Collection) -> None:
-    dice = random.Random(5)  # noqa: S311  # a repeatable schedule, not a secret
+    dice = random.Random(5)  # a repeatable schedule, not a secret
     names = range(50)
     versions = {name: [dice.randrange(1, 2**52) for _ in range(8)] for name in names}
 
