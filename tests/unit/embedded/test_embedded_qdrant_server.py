@@ -190,7 +190,7 @@ async def test_as_a_process_it_is_controlled_over_http_and_ends_on_a_signal() ->
         )
         await client.close()
         process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.wait(), 60)
+        assert await asyncio.wait_for(process.wait(), 60) == 0
     finally:
         if process.returncode is None:
             process.kill()

@@ -6,6 +6,7 @@ Prints one line of JSON with both ports once it listens.
 import argparse
 import asyncio
 import json
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -37,12 +38,14 @@ async def _serve(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         reorder_s=arguments.reorder_s,
     )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn takes the signals, returns on the first, and raises it anew: by then it must not kill.
+        signal.signal(number, lambda *_: None)
     async with server:
         with socket.create_server((arguments.host, arguments.control_port)) as listener:
             ports = {"grpc_port": server.port, "control_port": listener.getsockname()[1]}
             sys.stdout.write(json.dumps(ports) + "\n")
             sys.stdout.flush()
-            # uvicorn takes the signals and returns on the first of them
             await uvicorn.Server(uvicorn.Config(control_app(server), log_config=None)).serve([listener])
 
 
