@@ -4,6 +4,10 @@ Promises that records reach the flow in the order of their partition, each at le
 partition before its start is known or after it left, and that only explicit offsets are committed.
 """
 
+from worker.intake.consumer import Consumer
 from worker.intake.decoder import Decoder
+from worker.intake.gate import Gate, GateStatistics
+from worker.intake.membership import Assignments
+from worker.intake.reader import TopicReader
 
-__all__ = ["Decoder"]
+__all__ = ["Assignments", "Consumer", "Decoder", "Gate", "GateStatistics", "TopicReader"]

@@ -1,0 +1,373 @@
+"""The consumer on real Kafka: assignments, back-pressure, commits, transactions, stop."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from kafka_tools import Kafka, Message
+
+from worker.config import KafkaSettings
+from worker.errors import ConfigurationError, ServiceFault
+from worker.intake import Consumer, Gate
+from worker.model import Outcome, Partition, Record
+from worker.settle import Committer, Ledger, Ticket
+from worker.telemetry import Health, Metrics
+
+DEADLINE_S = 40.0
+
+
+async def until(condition: Callable[[], object], what: str = "") -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"never came: {what}"
+        await asyncio.sleep(0.02)
+
+
+class Worker:
+    """A replica with the rest of the flow left out: it takes records in, and settles them when told to."""
+
+    def __init__(self, kafka: Kafka, topic: str, group: str, *, settle_at_once: bool = True, bound: int = 4096) -> None:
+        self.settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topics=(topic,), group_id=group)
+        self.metrics, self.health = Metrics(), Health()
+        self.ledger, self.gate = Ledger(), Gate(bound, 64 * 1024 * 1024)
+        self.consumer = Consumer(self.settings, self, self.gate, self.health, self.metrics)
+        self.committer = Committer(self.ledger, self.consumer.commit, 10.0, self.metrics)
+        self.settle_at_once = settle_at_once
+        self.read: list[Record] = []
+        self.tickets: list[Ticket] = []
+        self.deliveries = 0
+        self.assignments = 0
+        self.revocations: list[frozenset[Partition]] = []
+        self.hold_assignment = asyncio.Event()
+        self.hold_assignment.set()
+
+    async def assigned(self, committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
+        await self.hold_assignment.wait()
+        ranges = await self.consumer.log_ranges(committed)
+        starts = {p: max(ranges[p][0], committed[p] or 0) for p in committed}
+        for partition, start in starts.items():
+            self.ledger.assign(partition, start)
+        self.assignments += 1
+        return starts
+
+    async def revoked(self, partitions: Collection[Partition]) -> None:
+        await self.committer.commit_now()
+        self.ledger.revoke(partitions)
+        for partition in partitions:
+            self.gate.revoked(partition)
+        self.revocations.append(frozenset(partitions))
+
+    def take_in(self, partition: Partition, records: Sequence[Record], position: int) -> None:
+        self.deliveries += 1
+        tracker = self.ledger.tracker(partition)
+        if tracker is None:
+            return
+        for record in records:
+            self.gate.took(partition, 1, record.size_bytes)
+            ticket = tracker.open(record.offset, record.size_bytes, record.timestamp_ms)
+            self.tickets.append(ticket)
+            self.read.append(record)
+        tracker.advance(position)
+        if self.settle_at_once:
+            self.settle_all()
+
+    def settle_all(self) -> None:
+        tickets, self.tickets = self.tickets, []
+        for ticket in tickets:
+            if ticket.settle(Outcome.INDEXED):
+                self.gate.settled(ticket.partition, ticket.size_bytes, ticket.span)
+
+    @property
+    def kafka(self) -> Any:
+        """aiokafka's own consumer, to see what Kafka thinks."""
+        assert self.consumer._session is not None
+        return self.consumer._session._kafka
+
+    @property
+    def polled_s(self) -> float:
+        """When a poll last returned."""
+        assert self.consumer._session is not None
+        return self.consumer._session._watch._polled_s
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        return [(record.partition, record.offset) for record in self.read]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Worker"]:
+        await self.consumer.start()
+        reading = asyncio.create_task(self.consumer.run(self.take_in))
+        committing = asyncio.create_task(self.committer.run())
+        try:
+            yield self
+        finally:
+            self.consumer.stop_fetching()
+            await reading
+            await self.consumer.close()
+            committing.cancel()
+            await asyncio.wait({committing})
+
+
+def numbered(count: int, partition: int | None = None) -> list[Message]:
+    return [Message(b"k%d" % n, b"v%d" % n, (("h", b"%d" % n),), partition) for n in range(count)]
+
+
+async def test_records_come_as_they_are_and_are_committed(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(partitions=2), kafka.unique_group()
+    await kafka.produce(topic, numbered(100))
+    async with Worker(kafka, topic, group).running() as worker:
+        await until(lambda: len(worker.read) == 100, "all records")
+        assert worker.consumer.cluster_id
+    by_key = {record.key: record for record in worker.read}
+    assert by_key[b"k7"].value == b"v7"
+    assert by_key[b"k7"].headers == (("h", b"7"),)
+    for partition in (0, 1):
+        offsets = [offset for number, offset in worker.places if number == partition]
+        assert offsets == list(range(len(offsets)))
+    assert await kafka.committed(group) == await kafka.end_offsets(topic)
+
+
+async def test_nothing_above_an_open_record_is_committed_and_the_next_worker_reads_from_there(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(), kafka.unique_group()
+    await kafka.produce(topic, numbered(50))
+    async with Worker(kafka, topic, group, settle_at_once=False).running() as worker:
+        await until(lambda: len(worker.read) == 50, "all records")
+        for ticket in worker.tickets:
+            if ticket.offset != 20:
+                ticket.settle(Outcome.INDEXED)
+        assert await worker.committer.commit_now()
+        assert await kafka.committed(group) == {Partition(topic, 0): 20}
+    assert await kafka.committed(group) == {Partition(topic, 0): 20}
+    async with Worker(kafka, topic, group).running() as following:
+        await until(lambda: len(following.read) == 30, "the rest")
+    assert following.places[0] == (0, 20)
+
+
+async def test_a_rebalance_loses_nothing_and_reads_nothing_below_a_commit_again(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(partitions=4), kafka.unique_group()
+    await kafka.produce(topic, numbered(400))
+    async with Worker(kafka, topic, group).running() as first:
+        await until(lambda: len(first.read) == 400, "the first part")
+        async with Worker(kafka, topic, group).running() as second:
+            await until(lambda: first.assignments >= 2 and second.assignments, "the rebalance")
+            await kafka.produce(topic, numbered(400))
+            await until(lambda: len(first.read) + len(second.read) >= 800, "the second part")
+            assert second.read
+        await kafka.produce(topic, numbered(100))
+        await until(lambda: len(first.read) + len(second.read) >= 900, "the third part")
+    places = first.places + second.places
+    assert len(set(places)) == 900
+    assert len(places) == 900  # every record was settled at once, so none is read twice
+    assert await kafka.committed(group) == await kafka.end_offsets(topic)
+
+
+async def test_nothing_is_delivered_before_the_start_is_known(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(), kafka.unique_group()
+    await kafka.produce(topic, numbered(50))
+    worker = Worker(kafka, topic, group)
+    worker.hold_assignment.clear()
+    async with worker.running():
+        await until(worker.kafka.assignment, "Kafka's assignment")
+        await asyncio.sleep(0.5)  # time in which records would come
+        assert worker.deliveries == 0
+        with pytest.raises(ServiceFault, match="not ours"):
+            await worker.consumer.commit({Partition(topic, 0): 0})
+        worker.hold_assignment.set()
+        await until(lambda: len(worker.read) == 50, "all records")
+    assert worker.places == [(0, offset) for offset in range(50)]
+
+
+async def test_a_rebalance_while_the_start_is_not_known_yet(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(partitions=2), kafka.unique_group()
+    await kafka.produce(topic, numbered(60))
+    first = Worker(kafka, topic, group)
+    first.hold_assignment.clear()
+    async with first.running():
+        await until(first.kafka.assignment, "Kafka's assignment")
+        async with Worker(kafka, topic, group).running() as second:
+            await until(lambda: second.assignments, "the second member")
+            first.hold_assignment.set()
+            await until(lambda: len(first.read) + len(second.read) >= 60, "all records")
+    assert sorted(set(first.places + second.places)) == sorted(first.places + second.places)
+
+
+async def test_a_full_gate_pauses_reading_while_polling_goes_on(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(partitions=2), kafka.unique_group()
+    await kafka.produce(topic, [message for part in (0, 1) for message in numbered(300, part)])
+    worker = Worker(kafka, topic, group, settle_at_once=False, bound=64)
+    async with worker.running():
+        for _ in range(2):
+            before = len(worker.read)
+            await until(lambda: worker.gate.paused(Partition(topic, 0)) and worker.gate.paused(Partition(topic, 1)))
+            await until(lambda begun_s=worker.polled_s: worker.polled_s > begun_s + 0.3, "polls")  # type: ignore[misc]  # its default
+            taken = [number for number, _ in worker.places[before:]]
+            assert 0 < taken.count(0) <= 64
+            assert 0 < taken.count(1) <= 64
+            worker.settle_all()
+        worker.settle_at_once = True
+        await until(lambda: len(worker.read) == 600, "all records")
+    assert len(set(worker.places)) == 600
+    assert await kafka.committed(group) == await kafka.end_offsets(topic)
+
+
+async def test_partitions_are_served_in_turns(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(partitions=2), kafka.unique_group()
+    await kafka.produce(topic, [message for part in (0, 1) for message in numbered(2000, part)])
+    async with Worker(kafka, topic, group).running() as worker:
+        await until(lambda: len(worker.read) == 4000, "all records")
+    third = [number for number, _ in worker.places[:2000]]
+    assert 500 <= third.count(0) <= 1500
+
+
+async def test_transaction_markers_leave_no_lag_and_aborted_records_do_not_come(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(), kafka.unique_group()
+    await kafka.produce_transaction(topic, numbered(5), commit=True)
+    await kafka.produce_transaction(topic, [Message(b"x", b"aborted")], commit=False)
+    async with Worker(kafka, topic, group).running() as worker:
+        await until(lambda: worker.ledger.marks() and worker.ledger.marks()[Partition(topic, 0)].offset == 8, "markers")
+    assert len(worker.read) == 5
+    assert await kafka.committed(group) == await kafka.end_offsets(topic) == {Partition(topic, 0): 8}
+
+
+async def test_an_offset_that_is_gone_is_taken_up_again(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(), kafka.unique_group()
+    await kafka.produce(topic, numbered(10))
+    worker = Worker(kafka, topic, group)
+
+    async def beyond_the_end(committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
+        worker.assignments += 1
+        start = 5000 if worker.assignments == 1 else 0
+        for partition in committed:
+            worker.ledger.assign(partition, start)
+        return dict.fromkeys(committed, start)
+
+    worker.assigned = beyond_the_end  # type: ignore[method-assign]  # the group is far ahead of a log made anew
+    async with worker.running():
+        await until(lambda: len(worker.read) == 10, "all records")
+    assert worker.assignments == 2
+    assert worker.revocations[0] == {Partition(topic, 0)}
+
+
+async def test_a_partition_left_out_of_the_answer_is_not_read(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(partitions=2), kafka.unique_group()
+    await kafka.produce(topic, [message for part in (0, 1) for message in numbered(10, part)])
+    worker = Worker(kafka, topic, group)
+
+    async def only_the_second(_: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
+        worker.ledger.assign(Partition(topic, 1), 0)
+        return {Partition(topic, 1): 0}
+
+    worker.assigned = only_the_second  # type: ignore[method-assign,assignment]  # as when the first must be mended by a person
+    async with worker.running():
+        await until(lambda: len(worker.read) == 10, "the second partition")
+        with pytest.raises(ServiceFault):
+            await worker.consumer.commit({Partition(topic, 0): 10})
+    assert {number for number, _ in worker.places} == {1}
+
+
+async def test_a_crash_while_taking_up_comes_out_of_run(kafka: Kafka) -> None:
+    topic = await kafka.create_topic()
+    worker = Worker(kafka, topic, kafka.unique_group())
+
+    async def broken(_: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
+        raise ConfigurationError("a model mixed with another", "jina.model", "Reindex.")
+
+    worker.assigned = broken  # type: ignore[method-assign,assignment]  # as when the collection belongs to another model
+    await worker.consumer.start()
+    with pytest.raises(ConfigurationError, match="mixed"):
+        await worker.consumer.run(worker.take_in)
+    await worker.consumer.close()
+
+
+async def test_a_crash_of_the_flow_comes_out_of_run(kafka: Kafka) -> None:
+    topic = await kafka.create_topic()
+    await kafka.produce(topic, numbered(1))
+    worker = Worker(kafka, topic, kafka.unique_group())
+
+    def broken(_partition: Partition, records: Sequence[Record], _position: int) -> None:
+        if records:
+            raise KeyError("bug")
+
+    await worker.consumer.start()
+    with pytest.raises(KeyError):
+        await worker.consumer.run(broken)
+    await worker.consumer.close()
+
+
+async def test_a_missing_topic_is_named_with_its_mend_and_not_created(kafka: Kafka) -> None:
+    topic = kafka.unique_topic("missing")
+    worker = Worker(kafka, topic, kafka.unique_group())
+    with pytest.raises(ConfigurationError, match=topic) as caught:
+        await worker.consumer.start()
+    assert "kafka-topics --create" in caught.value.mend
+    await worker.consumer.close()
+    await kafka.create_topic(topic)  # raises if the question had created it
+
+
+async def test_no_broker_is_a_service_fault_and_start_may_be_tried_again(kafka: Kafka) -> None:
+    topic = await kafka.create_topic()
+    worker = Worker(Kafka("127.0.0.1:1"), topic, kafka.unique_group())
+    for _ in range(2):
+        with pytest.raises(ServiceFault, match=r"no broker at 127\.0\.0\.1:1"):
+            await worker.consumer.start()
+    await worker.consumer.close()
+
+
+async def test_close_and_stop_are_safe_at_any_time(kafka: Kafka) -> None:
+    topic = await kafka.create_topic()
+    worker = Worker(kafka, topic, kafka.unique_group())
+    worker.consumer.stop_fetching()
+    worker.consumer.stop_fetching()
+    await worker.consumer.close()
+    again = Worker(kafka, topic, kafka.unique_group())
+    await again.consumer.start()
+    await again.consumer.close()
+    await again.consumer.close()
+    with pytest.raises(ServiceFault, match="not connected"):
+        await again.consumer.commit({Partition(topic, 0): 0})
+
+
+async def test_stopping_while_another_member_drains_is_limited_in_time(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(partitions=2), kafka.unique_group()
+    slow, release = Worker(kafka, topic, group), asyncio.Event()
+    drain = slow.revoked
+
+    async def slow_drain(partitions: Collection[Partition]) -> None:
+        await release.wait()
+        await drain(partitions)
+
+    slow.revoked = slow_drain  # type: ignore[method-assign]  # a drain that takes its time
+    async with slow.running():
+        await until(lambda: slow.assignments, "the first member")
+        joining = Worker(kafka, topic, group)
+        await joining.consumer.start()
+        reading = asyncio.create_task(joining.consumer.run(joining.take_in))
+        await until(lambda: slow.kafka._subscription.reassignment_in_progress, "the rebalance")
+        joining.consumer.stop_fetching()
+        await reading
+        async with asyncio.timeout(10):
+            await joining.consumer.close()
+        release.set()
+
+
+async def test_a_commit_after_the_close_of_a_session_is_refused(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(), kafka.unique_group()
+    async with Worker(kafka, topic, group).running() as worker:
+        await until(lambda: worker.assignments, "the assignment")
+        session = worker.consumer._session
+        assert session is not None
+    with pytest.raises(ServiceFault, match="not ours"):
+        await session.commit({Partition(topic, 0): 1})
+
+
+async def test_the_lag_is_told(kafka: Kafka) -> None:
+    topic, group = await kafka.create_topic(), kafka.unique_group()
+    await kafka.produce(topic, numbered(100))
+    worker = Worker(kafka, topic, group, settle_at_once=False, bound=8)
+    async with worker.running():
+        labels = {"topic": topic, "partition": "0"}
+        await until(lambda: worker.metrics.registry.get_sample_value("streamdex_lag_records", labels) == 92, "lag")
+        assert worker.metrics.registry.get_sample_value("streamdex_open_records") == 8

@@ -1,0 +1,44 @@
+"""When a consumer is beyond help."""
+
+from worker.intake.watch import COMMIT_FAILING_S, POLL_FAILING_S, POLL_STUCK_S, Cause, Watch
+
+
+def test_a_consumer_that_polls_is_well() -> None:
+    watch = Watch(0.0)
+    for now_s in range(0, 1000, 50):
+        watch.polled(float(now_s))
+        assert watch.cause(now_s + 49.0) is None
+
+
+def test_a_poll_that_never_returns() -> None:
+    watch = Watch(10.0)
+    assert watch.cause(10.0 + POLL_STUCK_S) is None
+    assert watch.cause(10.1 + POLL_STUCK_S) is Cause.POLL_STUCK
+
+
+def test_polls_that_fail_without_end() -> None:
+    watch = Watch(0.0)
+    for now_s in range(int(POLL_FAILING_S) + 1):
+        watch.poll_failed(float(now_s))
+        assert watch.cause(float(now_s)) is None
+    watch.poll_failed(POLL_FAILING_S + 1)
+    assert watch.cause(POLL_FAILING_S + 1) is Cause.POLL_FAILING
+
+
+def test_one_good_poll_forgives() -> None:
+    watch = Watch(0.0)
+    watch.poll_failed(0.0)
+    watch.polled(POLL_FAILING_S)
+    watch.poll_failed(POLL_FAILING_S + 1)
+    assert watch.cause(POLL_FAILING_S * 2) is None
+
+
+def test_commits_that_fail_without_end() -> None:
+    watch = Watch(0.0)
+    watch.commit_failed(1.0)
+    watch.commit_failed(100.0)
+    watch.polled(COMMIT_FAILING_S + 2)
+    assert watch.cause(COMMIT_FAILING_S + 1) is None
+    assert watch.cause(COMMIT_FAILING_S + 2) is Cause.COMMIT_FAILING
+    watch.committed()
+    assert watch.cause(COMMIT_FAILING_S + 2) is None

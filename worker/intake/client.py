@@ -1,0 +1,99 @@
+"""aiokafka's consumer: how it is made, and the few places where its private parts must be touched.
+
+Everything that depends on aiokafka's inside stands here, so that a new version needs one file read again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+
+from worker.config import MIB, KafkaSettings
+from worker.kafka_client import client_options
+
+# The broker waits so long for this member to drain and rejoin: above the longest drain (25 s) and its commit.
+REBALANCE_TIMEOUT_S = 35.0
+# A join is answered only when every member has joined, so a request may take longer than that.
+REQUEST_TIMEOUT_S = 45.0
+# We poll while paused and watch our own progress, so this is only a last resort; past it a member is lost for good.
+MAX_POLL_INTERVAL_S = 600.0
+METADATA_MAX_AGE_S = 60.0  # how late a new partition is noticed
+FETCH_WAIT_S = 0.2
+STOP_LIMIT_S = 3.0
+LEAVE_LIMIT_S = 1.0
+SMALLEST_FETCH = 64 * 1024
+LARGEST_FETCH = MIB
+
+
+def make_consumer(settings: KafkaSettings, intake_bytes: int, partitions: int) -> AIOKafkaConsumer:
+    """A consumer that is neither started nor subscribed. Raises ConfigurationError.
+
+    aiokafka keeps up to one fetch of each partition in memory, so its size depends on how many there are: together
+    they stay within a quarter of `intake_bytes`. A record larger than a fetch is still delivered, alone.
+    """
+    fetch_bytes = intake_bytes // 4 // max(1, partitions)
+    return AIOKafkaConsumer(
+        **client_options(settings),
+        group_id=settings.group_id,
+        group_instance_id=settings.group_instance_id,
+        enable_auto_commit=False,
+        auto_offset_reset="none",  # where to start is decided by us, and said aloud
+        isolation_level=settings.isolation_level,
+        partition_assignment_strategy=(RoundRobinPartitionAssignor,),  # each further one costs a join; sticky is broken
+        session_timeout_ms=_ms(settings.session_timeout_s),
+        heartbeat_interval_ms=_ms(min(3.0, settings.session_timeout_s / 3)),
+        rebalance_timeout_ms=_ms(max(REBALANCE_TIMEOUT_S, settings.session_timeout_s)),
+        request_timeout_ms=_ms(max(REQUEST_TIMEOUT_S, settings.session_timeout_s + 10)),
+        max_poll_interval_ms=_ms(MAX_POLL_INTERVAL_S),
+        metadata_max_age_ms=_ms(METADATA_MAX_AGE_S),
+        fetch_max_wait_ms=_ms(FETCH_WAIT_S),
+        fetch_max_bytes=max(LARGEST_FETCH, intake_bytes // 4),
+        max_partition_fetch_bytes=min(LARGEST_FETCH, max(SMALLEST_FETCH, fetch_bytes)),
+    )
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def is_member(kafka: AIOKafkaConsumer) -> bool:
+    """Whether the consumer stands in its group. When not, its commits go out without a generation.
+
+    A broker accepts such a commit once the group is empty, and it proves nothing.
+    """
+    coordinator = kafka._coordinator
+    return coordinator is not None and coordinator.generation > 0
+
+
+async def stop_consumer(kafka: AIOKafkaConsumer) -> None:
+    """Leave the group and close, within a few seconds. Never raises.
+
+    aiokafka's own stop waits for other members' drains, and raises a bare CancelledError when the broker is down.
+    """
+    if await _finished(kafka.stop(), STOP_LIMIT_S):
+        return
+    coordinator, fetcher = kafka._coordinator, kafka._fetcher
+    if coordinator is not None:
+        # The stop was given up while it waited for this task, which took the cancellation along.
+        await _finished(coordinator._stop_heartbeat_task(), LEAVE_LIMIT_S)
+        await _finished(coordinator._stop_commit_offsets_refresh_task(), LEAVE_LIMIT_S)
+        await _finished(coordinator._maybe_leave_group(), LEAVE_LIMIT_S)
+    if fetcher is not None:
+        await _finished(fetcher.close(), LEAVE_LIMIT_S)
+    await _finished(kafka._client.close(), LEAVE_LIMIT_S)
+
+
+async def _finished(action: Awaitable[Any], limit_s: float) -> bool:
+    """Whether the action came to its end in time, without an exception; it is cancelled otherwise."""
+    task = asyncio.ensure_future(action)
+    done, _ = await asyncio.wait({task}, timeout=limit_s)
+    if not done:
+        task.cancel()
+        await asyncio.wait({task}, timeout=LEAVE_LIMIT_S)
+        return False
+    with contextlib.suppress(asyncio.CancelledError):
+        return task.exception() is None
+    return False

@@ -1,0 +1,108 @@
+"""The consumer as the rest of the program sees it."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from worker.config import KafkaSettings
+from worker.errors import ConfigurationError, Service, ServiceFault
+from worker.intake.gate import Gate
+from worker.intake.membership import Assignments
+from worker.intake.poller import Deliver
+from worker.intake.session import Session, open_session
+from worker.intake.supervisor import Supervisor
+from worker.intake.watch import Cause
+from worker.kafka_client import survey
+from worker.model import Partition
+from worker.telemetry import Health, Metrics
+
+
+class Consumer:
+    """Reads the topics as a member of the group, and commits explicit offsets alone.
+
+    `start`, `run` until `stop_fetching`, `close`. A client that is stuck or dead is made anew in between.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, assignments: Assignments, gate: Gate, health: Health, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._assignments = assignments
+        self._gate = gate
+        self._health = health
+        self._metrics = metrics
+        self._stopping = asyncio.Event()
+        self._session: Session | None = None
+        self._partitions = 0
+        self._cluster_id = ""
+
+    @property
+    def cluster_id(self) -> str:
+        """The id of the Kafka cluster, known after `start`."""
+        return self._cluster_id
+
+    async def start(self) -> None:
+        """Connect and look whether the topics are there; join nothing yet. May be called again after a fault.
+
+        Raises ConfigurationError (missing topic, refused credentials, unusable key files) or ServiceFault.
+        """
+        facts = await survey(self._settings, self._settings.topics)
+        missing = [topic for topic in self._settings.topics if topic not in facts.topics]
+        if missing:
+            mend = "Create it (kafka-topics --create), or grant this user Describe and Read on it."
+            raise ConfigurationError(f"the topic {missing[0]} is not there", "kafka.topics", mend)
+        self._cluster_id = facts.cluster_id
+        self._partitions = sum(topic.partitions for topic in facts.topics.values())
+        await self._open()
+
+    async def _open(self) -> Session:
+        self._session = await open_session(self._settings, self._partitions, self._gate, self._health, self._metrics)
+        return self._session
+
+    async def run(self, deliver: Deliver) -> None:
+        """Join the group and deliver records until `stop_fetching`; after `start`, once.
+
+        `deliver(partition, records, position)` is called with the records of a partition in order, and with where it is
+        read next; without records when a partition was taken up, or markers alone moved the position. The records
+        count against the gate from then on: whoever takes them tells it. Raises what `deliver` and the assignments
+        raise, and no faults of Kafka's: those are waited out.
+        """
+        if self._session is None:
+            raise RuntimeError("start comes before run")
+        await Supervisor(self._open, lambda: self._work(deliver), self._stopping, self._health, self._metrics).run(
+            self._session
+        )
+
+    async def _work(self, deliver: Deliver) -> Cause | None:
+        if self._session is None:  # closed meanwhile
+            return None
+        return await self._session.work(self._assignments, deliver, self._stopping)
+
+    def stop_fetching(self) -> None:
+        """Deliver nothing more; `run` ends. Safe twice, and before `start`."""
+        self._stopping.set()
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit these offsets of our partitions, within seconds. Raises ServiceFault or AccountFault."""
+        await self._connected().commit(offsets)
+
+    async def log_ranges(self, partitions: Iterable[Partition]) -> Mapping[Partition, tuple[int, int]]:
+        """(begin, end) offsets of each partition's log. Raises ServiceFault or AccountFault.
+
+        With read_committed the end is that of the last transaction that has ended.
+        """
+        return await self._connected().log_ranges(partitions)
+
+    def _connected(self) -> Session:
+        if self._session is None:
+            raise ServiceFault(Service.KAFKA, "not connected")
+        return self._session
+
+    async def close(self) -> None:
+        """Let the partitions go through `Assignments.revoked`, then leave. Time-limited; safe twice and before `start`.
+
+        The drain has the time that `revoked` takes, the rest a few seconds.
+        """
+        self._stopping.set()
+        if self._session is not None:
+            await self._session.close()  # still connected meanwhile: the drain ends with a commit
+            self._session = None

@@ -1,0 +1,54 @@
+"""When a Kafka client is beyond help, decided. aiokafka has no sign of its own for being stuck or dead. Pure."""
+
+from enum import StrEnum
+
+POLL_STUCK_S = 120.0  # a rebalance may hold a poll for as long as the slowest member drains
+POLL_FAILING_S = 15.0  # a dead heartbeat task makes every poll fail, for ever
+COMMIT_FAILING_S = 120.0  # a broker that comes back within that is found again without our help
+
+
+class Cause(StrEnum):
+    """Why a consumer was made anew: a label of the metric."""
+
+    POLL_STUCK = "poll_stuck"
+    POLL_FAILING = "poll_failing"
+    COMMIT_FAILING = "commit_failing"
+
+
+class Watch:
+    """Watches one consumer from the moment it was made. Times in seconds, of any one clock."""
+
+    def __init__(self, now_s: float) -> None:
+        self._polled_s = now_s
+        self._failing_since_s: float | None = None
+        self._commits_failing_since_s: float | None = None
+
+    def polled(self, now_s: float) -> None:
+        """A poll returned, with records or without."""
+        self._polled_s = now_s
+        self._failing_since_s = None
+
+    def poll_failed(self, now_s: float) -> None:
+        """A poll raised."""
+        self._polled_s = now_s
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+
+    def committed(self) -> None:
+        """A commit was accepted."""
+        self._commits_failing_since_s = None
+
+    def commit_failed(self, now_s: float) -> None:
+        """A commit was refused or not answered."""
+        if self._commits_failing_since_s is None:
+            self._commits_failing_since_s = now_s
+
+    def cause(self, now_s: float) -> Cause | None:
+        """Why the consumer must be made anew now; None while there is hope."""
+        if now_s - self._polled_s > POLL_STUCK_S:
+            return Cause.POLL_STUCK
+        if self._failing_since_s is not None and now_s - self._failing_since_s > POLL_FAILING_S:
+            return Cause.POLL_FAILING
+        if self._commits_failing_since_s is not None and now_s - self._commits_failing_since_s > COMMIT_FAILING_S:
+            return Cause.COMMIT_FAILING
+        return None
