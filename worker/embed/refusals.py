@@ -97,7 +97,7 @@ def _code(answer: dict[str, Any] | None) -> str | None:
 
 def _message(status: int, code: str | None, answer: dict[str, Any] | None) -> str:
     errors = answer.get("errors") if answer else None
-    kinds = {error.get("type") for error in errors if isinstance(error, dict)} if isinstance(errors, list) else set()
-    named = sorted(kind for kind in kinds if isinstance(kind, str) and len(kind) <= 64 and _ERROR_TYPE.fullmatch(kind))
-    told = [told for told in (code, *named[:_ONLY_A_FEW]) if told]
+    kinds = [error.get("type") for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    named = {kind for kind in kinds if isinstance(kind, str) and len(kind) <= 64 and _ERROR_TYPE.fullmatch(kind)}
+    told = [told for told in (code, *sorted(named)[:_ONLY_A_FEW]) if told]
     return f"Jina answered {status}" + (f" ({', '.join(told)})" if told else "")

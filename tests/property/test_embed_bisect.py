@@ -1,0 +1,94 @@
+"""Bisecting by refusals: every bad input is named, none other, within the promised number of requests."""
+
+import math
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.embed.backlog import Backlog
+from worker.embed.blame import Blame
+from worker.embed.jobs import EmbedJob, Parcel
+from worker.errors import Reason, Service, SuspectFault
+
+REFUSED = SuspectFault(Service.JINA, Reason.REFUSED_BY_EMBEDDER, "Jina answered 400")
+WRONG = SuspectFault(Service.JINA, Reason.WRONG_ANSWER, "the answer is wrong")
+
+
+class Trial:
+    """Serves a backlog of one-text jobs, up to `at_once` at a time, refusing every parcel with a bad input."""
+
+    def __init__(self, size: int, bad: set[int], at_once: int = 8) -> None:
+        self.blame = Blame()
+        self.backlog = Backlog(self.blame, size, math.inf, dice=lambda: 0.5)
+        self.jobs = [EmbedJob((str(place),), (1,)) for place in range(size)]
+        self.bad = {self.jobs[place] for place in bad}
+        self.at_once = at_once
+        self.condemned: list[EmbedJob] = []
+        self.done: list[EmbedJob] = []
+        self.requests = 0
+        self.canaries = 0
+        for job in self.jobs:
+            self.backlog.add(job)
+
+    def run(self) -> None:
+        under_way: deque[tuple[Parcel, int]] = deque()
+        for _ in range(100_000):
+            _, condemned = self.backlog.review(0.0)
+            self.condemned += condemned
+            parcel = self.backlog.take() if len(under_way) < self.at_once else None
+            if parcel is not None:
+                self.requests += 1
+                under_way.append((parcel, self.blame.sent()))
+            elif under_way:
+                self._answer(*under_way.popleft())
+            elif self.backlog.wants_canary(fresh_under_way=False):
+                self.canaries += 1
+                self.blame.canary_passed(self.blame.sent())
+            else:
+                return
+        raise AssertionError("it does not come to an end")
+
+    def _answer(self, parcel: Parcel, sent_at: int) -> None:
+        if self.bad & {piece.job for piece in parcel.pieces}:
+            self.backlog.failed(parcel, REFUSED, 0.0)
+        else:
+            self.blame.passed(parcel, sent_at)
+            done = parcel.deliver([b"v"] * len(parcel.pieces))
+            for job in done:
+                self.backlog.close(job)
+            self.done += done
+
+
+def _check(size: int, bad: set[int], at_once: int = 8) -> Trial:
+    trial = Trial(size, bad, at_once)
+    trial.run()
+    assert set(trial.condemned) == trial.bad
+    assert set(trial.done) == set(trial.jobs) - trial.bad
+    assert all(job.fault is not None for job in trial.condemned)
+    bound = 2 * len(bad) * math.ceil(math.log2(max(size, 2))) + len(bad)
+    assert trial.requests - 1 <= max(bound, 0)  # besides the one that had to be sent anyway
+    assert trial.canaries <= 32 if bad else trial.canaries == 0
+    return trial
+
+
+@given(
+    st.integers(1, 512).flatmap(lambda size: st.tuples(st.just(size), st.sets(st.integers(0, size - 1), max_size=64)))
+)
+def test_exactly_the_bad_ones_are_condemned(case: tuple[int, set[int]]) -> None:
+    _check(*case)
+
+
+@given(st.sets(st.integers(0, 63)), st.integers(1, 64))
+def test_whatever_goes_at_once(bad: set[int], at_once: int) -> None:
+    _check(64, bad, at_once)
+
+
+@pytest.mark.parametrize("place", range(0, 512, 37))
+def test_one_in_512(place: int) -> None:
+    assert _check(512, {place}).requests <= 1 + 2 * 9 + 1
+
+
+def test_all_512() -> None:
+    _check(512, set(range(512)))

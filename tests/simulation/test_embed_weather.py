@@ -1,0 +1,296 @@
+"""The embedder in virtual time, under weather that must never be taken for poison, and poison that must be found."""
+
+import asyncio
+import base64
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import numpy as np
+import orjson
+import pytest
+from virtual_time import run_virtually
+
+from worker.config import JinaSettings
+from worker.embed import Embedder, EmbedJob, resolve
+from worker.errors import Reason
+from worker.telemetry import Health, Metrics
+
+DIMENSION = 32
+VECTOR = base64.b64encode(np.ones(DIMENSION, dtype="<f4").tobytes()).decode()
+Reply = tuple[int, dict[str, object]]
+Weather = Callable[[list[str], float], Reply | None]
+
+REFUSED: Reply = (400, {"detail": {"message": "Failed to encode text", "code": "INPUT_INVALID"}})
+DOWN: Reply = (503, {"detail": "Service unavailable", "code": "SERVICE_UNAVAILABLE"})
+MISSHAPEN: Reply = (200, {"data": []})
+
+
+def chance(seed: int) -> random.Random:
+    return random.Random(seed)
+
+
+@dataclass
+class Service:
+    """A service at the network's edge: `weather` may answer a request instead of it."""
+
+    weather: Weather
+    latency_s: float = 0.1
+    requests: int = 0
+    requests_with_inputs: int = 0
+    spoiled: int = 0
+    in_flight: int = 0
+    most_in_flight: int = 0
+    keys: list[str] = field(default_factory=list)
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        texts = orjson.loads(request.content)["input"]
+        self.requests += 1
+        self.requests_with_inputs += texts != ["word"]
+        self.keys.append(request.headers.get("authorization", ""))
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await asyncio.sleep(self.latency_s)
+        self.in_flight -= 1
+        reply = self.weather(texts, asyncio.get_running_loop().time())
+        if reply is not None:
+            self.spoiled += 1
+            return httpx.Response(reply[0], json=reply[1])
+        data = [{"index": index, "embedding": VECTOR} for index in range(len(texts))]
+        return httpx.Response(200, json={"data": data, "usage": {"total_tokens": 10 * len(texts)}})
+
+
+@dataclass
+class World:
+    """An embedder at work and what it has come to."""
+
+    embedder: Embedder
+    service: Service
+    health: Health
+    done: list[EmbedJob]
+
+    @property
+    def condemned(self) -> list[EmbedJob]:
+        return [job for job in self.done if job.fault]
+
+    def submit(self, *texts: str) -> None:
+        for text in texts:
+            self.embedder.submit(EmbedJob((text,), (10,)))
+
+    async def until_done(self, count: int, limit_s: float = 3600.0) -> None:
+        async with asyncio.timeout(limit_s):
+            while len(self.done) < count:
+                await asyncio.sleep(1.0)
+
+
+@asynccontextmanager
+async def world(weather: Weather, seed: int = 1, latency_s: float = 0.1, **settings: object) -> AsyncIterator[World]:
+    jina = JinaSettings.model_validate({"api_key": "sample", "dimensions": DIMENSION, "concurrency": 8, **settings})
+    service, health = Service(weather, latency_s), Health()
+    done: list[EmbedJob] = []
+    embedder = Embedder(
+        jina,
+        resolve(jina),
+        done.append,
+        health,
+        Metrics(),
+        clock=asyncio.get_running_loop().time,
+        dice=chance(seed).random,
+        transport=httpx.MockTransport(service.handle),
+    )
+    running = asyncio.create_task(embedder.run())
+    try:
+        yield World(embedder, service, health, done)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await embedder.close()
+
+
+def fine(_texts: list[str], _now_s: float) -> Reply | None:
+    return None
+
+
+def at_random(share: float, reply: Reply, seed: int) -> Weather:
+    dice = chance(seed)
+    return lambda _texts, _now_s: reply if dice.random() < share else None
+
+
+def poisoned(reply: Reply, marker: str = "bad") -> Weather:
+    return lambda texts, _now_s: reply if any(marker in text for text in texts) else None
+
+
+def test_all_is_well() -> None:
+    async def main() -> None:
+        async with world(fine) as at:
+            at.submit(*(f"text {number}" for number in range(1000)))
+            await at.until_done(1000)
+            assert not at.condemned
+            assert at.service.requests <= 1000 // 64 + 2  # full parcels, and no canary in good weather
+            assert at.service.most_in_flight <= 8
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(
+    "reply", [REFUSED, DOWN, (200, {"nothing": 1}), (400, {})], ids=["400", "503", "wrong", "bare"]
+)
+def test_when_everything_fails_nothing_is_condemned_and_little_is_sent(reply: Reply) -> None:
+    async def main() -> None:
+        hours = 3
+        async with world(lambda _texts, now_s: reply if now_s < hours * 3600 else None) as at:
+            at.submit(*(f"text {number}" for number in range(2000)))
+            await asyncio.sleep(hours * 3600)
+            assert not at.done
+            assert at.service.spoiled == at.service.requests
+            assert at.service.requests <= 20 + hours * 3600 / 10  # a probe every 16 s ± 30 %
+            assert at.embedder.statistics.shut
+            assert "jina" in at.health.reasons
+            await at.until_done(2000)
+            assert not at.condemned
+            assert not at.health.reasons
+
+    run_virtually(main())
+
+
+BROWN_OUTS = [
+    (REFUSED, 0.5),
+    (REFUSED, 0.8),
+    *((reply, share) for reply in (DOWN, MISSHAPEN) for share in (0.1, 0.5, 0.8)),
+]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("reply", "share"), BROWN_OUTS, ids=lambda value: str(value[0] if isinstance(value, tuple) else value)
+)
+def test_a_brown_out_condemns_nobody(reply: Reply, share: float, seed: int) -> None:
+    """Refusals at random in one request of ten are left out: two in a row are taken for considered ones."""
+
+    async def main() -> None:
+        async with world(at_random(share, reply, seed), seed) as at:
+            for number in range(200):
+                at.submit(*(f"text {number}.{place}" for place in range(chance(number).randint(1, 8))))
+                await asyncio.sleep(2.0)
+            await asyncio.sleep(600.0)
+            assert not at.condemned
+            assert at.service.spoiled > 5
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("reply", [REFUSED, DOWN, MISSHAPEN], ids=["400", "503", "wrong"])
+@pytest.mark.parametrize("count", [1, 2, 64])
+def test_poison_in_the_first_parcel_is_found_and_the_rest_passes(reply: Reply, count: int) -> None:
+    async def main() -> None:
+        async with world(poisoned(reply)) as at:
+            texts = [f"bad {place}" for place in range(count)] + [f"text {place}" for place in range(64 - count)]
+            chance(count).shuffle(texts)
+            at.submit(*texts)
+            await at.until_done(64)
+            assert {job.texts[0] for job in at.condemned} == {text for text in texts if "bad" in text}
+            reasons = {job.fault.reason for job in at.condemned if job.fault}
+            assert reasons == {Reason.WRONG_ANSWER if reply[0] == 200 else Reason.REFUSED_BY_EMBEDDER}
+            assert not at.embedder.statistics.shut
+            assert not at.health.reasons
+
+    run_virtually(main())
+
+
+def test_a_lone_refused_text_is_condemned_after_its_contrast() -> None:
+    async def main() -> None:
+        async with world(poisoned(REFUSED)) as at:
+            at.submit("bad")
+            await at.until_done(1)
+            fault = at.done[0].fault
+            assert fault is not None
+            assert fault.attempts == 2
+            assert at.service.requests_with_inputs == 2
+            assert "bad" not in str(fault)
+
+    run_virtually(main())
+
+
+def test_poison_does_not_delay_the_others() -> None:
+    """Healthy traffic goes on at its pace while poison (5xx, the slowest to judge) comes every few parcels."""
+
+    async def main() -> None:
+        async with world(poisoned(DOWN)) as at:
+            for number in range(300):
+                at.submit(f"text {number}", "bad" if number % 25 == 0 else f"other {number}")
+                await asyncio.sleep(0.2)
+            await at.until_done(600, limit_s=120.0)
+            assert len(at.condemned) == 12
+
+    run_virtually(main())
+
+
+def test_a_document_too_heavy_for_the_service_in_company_passes_alone() -> None:
+    """A server that fails on more than 8 inputs: parcels are halved until they pass, and nothing is condemned."""
+
+    async def main() -> None:
+        async with world(lambda texts, _now_s: DOWN if len(texts) > 8 else None) as at:
+            at.submit(*(f"text {number}" for number in range(256)))
+            await at.until_done(256)
+            assert not at.condemned
+            assert at.service.spoiled
+
+    run_virtually(main())
+
+
+def test_an_outage_in_the_middle_of_a_trial_condemns_nobody_else() -> None:
+    async def main() -> None:
+        poison = poisoned(DOWN)
+
+        def weather(texts: list[str], now_s: float) -> Reply | None:
+            return DOWN if 5.0 <= now_s < 65.0 else poison(texts, now_s)
+
+        async with world(weather) as at:
+            for number in range(400):
+                at.submit("bad" if number == 3 else f"text {number}")
+                await asyncio.sleep(0.2)
+            await at.until_done(400)
+            assert [job.texts for job in at.condemned] == [("bad",)]
+
+    run_virtually(main())
+
+
+def test_429_waits_as_asked_lets_one_probe_through_and_is_no_verdict() -> None:
+    async def main() -> None:
+        refusals = 0
+
+        async def limited(request: httpx.Request) -> httpx.Response:
+            nonlocal refusals
+            if asyncio.get_running_loop().time() < 30.0:
+                refusals += 1
+                headers = {"retry-after": "7"}
+                return httpx.Response(429, headers=headers, json={"code": "RATE_TOKEN_LIMIT_EXCEEDED", "detail": "x"})
+            return await service.handle(request)
+
+        async with world(fine, requests_per_minute=60_000, tokens_per_minute=100_000_000) as at:
+            service = at.service
+            at.embedder._client._http._transport = httpx.MockTransport(limited)
+            at.submit(*(f"text {number}" for number in range(1000)))
+            await at.until_done(1000)
+            assert not at.condemned
+            assert refusals <= 8 + 4  # those under way at the first one, then a probe each 7 s
+
+    run_virtually(main())
+
+
+def test_limits_are_kept() -> None:
+    async def main() -> None:
+        async with world(fine, requests_per_minute=30, tokens_per_minute=1_000_000) as at:
+            at.submit(*(f"text {number}" for number in range(64 * 40)))
+            await asyncio.sleep(60.0)
+            assert 28 <= at.service.requests <= 30
+            await at.until_done(64 * 40)
+
+        async with world(fine, requests_per_minute=10_000, tokens_per_minute=10_000) as at:
+            at.submit(*(f"text {number}" for number in range(2000)))
+            await asyncio.sleep(60.0)
+            assert 900 <= len(at.done) <= 1010  # ten tokens each, and one parcel of 0.9 % more at once
+
+    run_virtually(main())

@@ -1,0 +1,167 @@
+"""Whose fault? The rules of blame, one by one."""
+
+import pytest
+
+from worker.embed.blame import MAX_ATTEMPTS, WITNESSES, Blame, Step, verdict
+from worker.embed.jobs import EmbedJob, Parcel
+from worker.errors import Reason, Service, ServiceFault, SuspectFault
+
+REFUSED = SuspectFault(Service.JINA, Reason.REFUSED_BY_EMBEDDER, "Jina answered 400")
+WRONG = SuspectFault(Service.JINA, Reason.WRONG_ANSWER, "the answer is wrong")
+BROKEN = ServiceFault(Service.JINA, "Jina answered 500")
+BUG = KeyError("private")
+EVERY = pytest.mark.parametrize("fault", [REFUSED, WRONG, BROKEN, BUG], ids=["refused", "wrong", "broken", "bug"])
+
+
+def parcel(texts: int = 1) -> Parcel:
+    return Parcel(EmbedJob(("t",) * texts, (1,) * texts).pieces())
+
+
+def needed(fault: Exception) -> int:
+    return 2 if fault is REFUSED else MAX_ATTEMPTS
+
+
+def pass_canary(blame: Blame, times: int = 1) -> None:
+    for _ in range(times):
+        blame.canary_passed(blame.sent())
+
+
+def on_trial(blame: Blame, fault: Exception) -> Parcel:
+    """A piece that failed alone, others passing in between: only the witnesses and its last failure are missing."""
+    suspect = parcel()
+    for _ in range(needed(fault) - 1):
+        blame.sent()
+        assert blame.failed(suspect, fault) is Step.WAIT
+        pass_canary(blame)
+    return suspect
+
+
+@EVERY
+def test_a_piece_is_condemned_only_by_all_of_it_together(fault: Exception) -> None:
+    blame = Blame()
+    suspect = on_trial(blame, fault)
+    assert blame.step(suspect) is Step.WAIT  # for witnesses
+    pass_canary(blame, WITNESSES)
+    assert blame.step(suspect) is Step.RETRY
+    blame.sent()
+    assert blame.failed(suspect, fault) is Step.WAIT  # for a pass after its last failure
+    pass_canary(blame)
+    assert blame.step(suspect) is Step.CONDEMN
+    assert verdict(suspect).attempts == needed(fault)
+
+
+@EVERY
+def test_traffic_that_passes_is_a_witness_like_canaries(fault: Exception) -> None:
+    blame = Blame()
+    suspect = on_trial(blame, fault)
+    for _ in range(WITNESSES):
+        blame.passed(parcel(8), blame.sent())
+    assert blame.step(suspect) is Step.RETRY
+    blame.failed(suspect, fault)
+    blame.passed(parcel(), blame.sent())
+    assert blame.step(suspect) is Step.CONDEMN
+
+
+@EVERY
+def test_nothing_is_tried_again_before_something_passed_that_was_sent_after(fault: Exception) -> None:
+    blame = Blame()
+    suspect, straggler = parcel(), parcel()
+    sent_before = blame.sent()
+    blame.sent()
+    blame.failed(suspect, fault)
+    blame.passed(straggler, sent_before)  # answered after the failure, but sent before it
+    assert blame.step(suspect) is Step.WAIT
+    blame.passed(parcel(), blame.sent())
+    assert blame.step(suspect) is Step.RETRY or fault is REFUSED
+
+
+@EVERY
+def test_without_a_pass_no_number_of_failures_condemns(fault: Exception) -> None:
+    blame = Blame()
+    suspect = parcel()
+    for _ in range(100):
+        blame.sent()
+        blame.failed(suspect, fault)
+        blame.canary_failed()
+        assert blame.step(suspect) is Step.WAIT
+
+
+@EVERY
+def test_witnesses_that_fail_make_the_count_begin_anew(fault: Exception) -> None:
+    blame = Blame()
+    suspect = on_trial(blame, fault)
+    for _ in range(WITNESSES // 2):
+        blame.canary_failed()
+        pass_canary(blame)
+    assert blame.step(suspect) is Step.RETRY
+    charge = suspect.charge
+    assert charge is not None
+    assert charge.failures == 0
+    blame.failed(suspect, fault)
+    pass_canary(blame, WITNESSES)
+    assert blame.step(suspect) is Step.RETRY
+    blame.failed(suspect, fault)
+    pass_canary(blame)
+    assert (blame.step(suspect) is Step.CONDEMN) == (needed(fault) == 2)
+
+
+def test_poison_in_the_traffic_does_not_acquit_poison() -> None:
+    """Every fresh parcel fails, as when poison is common; the canaries decide."""
+    blame = Blame()
+    suspect = on_trial(blame, BROKEN)
+    for _ in range(WITNESSES):
+        blame.failed(parcel(8), BROKEN)
+    pass_canary(blame, WITNESSES)
+    assert blame.step(suspect) is Step.RETRY
+    blame.failed(suspect, BROKEN)
+    pass_canary(blame)
+    assert blame.step(suspect) is Step.CONDEMN
+
+
+@pytest.mark.parametrize("fault", [REFUSED, WRONG], ids=["refused", "wrong"])
+def test_a_refused_parcel_is_halved_at_once(fault: Exception) -> None:
+    assert Blame().failed(parcel(3), fault) is Step.HALVE
+
+
+@pytest.mark.parametrize("fault", [BROKEN, BUG], ids=["broken", "bug"])
+def test_a_parcel_on_which_the_service_stumbles_is_halved_the_second_time_if_others_pass(fault: Exception) -> None:
+    blame = Blame()
+    whole = parcel(4)
+    blame.sent()
+    assert blame.failed(whole, fault) is Step.WAIT
+    assert blame.failed(whole, fault) is Step.WAIT  # nothing passed in between: no news
+    pass_canary(blame)
+    assert blame.step(whole) is Step.RETRY
+    assert blame.failed(whole, fault) is Step.HALVE
+    halves = whole.halves()
+    assert [len(half.pieces) for half in halves] == [2, 2]
+    assert all(half.charge is None and not half.fresh for half in halves)
+
+
+def test_canaries_are_wanted_where_traffic_does_not_do() -> None:
+    blame = Blame()
+    suspect = parcel()
+    blame.failed(suspect, REFUSED)
+    assert blame.wants_canary([suspect], traffic=False)
+    assert not blame.wants_canary([suspect], traffic=True)
+    for _ in range(2):
+        blame.failed(parcel(8), REFUSED)
+    assert blame.wants_canary([suspect], traffic=True)
+    assert not blame.wants_canary([], traffic=False)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (REFUSED, Reason.REFUSED_BY_EMBEDDER),
+        (WRONG, Reason.WRONG_ANSWER),
+        (BROKEN, Reason.REFUSED_BY_EMBEDDER),
+        (BUG, Reason.INTERNAL),
+    ],
+)
+def test_the_verdict_names_its_reason_and_quotes_nothing(fault: Exception, reason: Reason) -> None:
+    suspect = parcel()
+    Blame().failed(suspect, fault)
+    found = verdict(suspect)
+    assert found.reason is reason
+    assert "private" not in str(found)

@@ -1,0 +1,131 @@
+"""Jobs, pieces, parcels and the queue: what travels together and when a job is done."""
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.embed.jobs import EmbedJob, Parcel
+from worker.embed.queue import Queue
+
+
+def job(*tokens: int, together: bool = False) -> EmbedJob:
+    return EmbedJob(tuple(f"t{place}" for place in range(len(tokens))), tokens, together)
+
+
+def queue(*jobs: EmbedJob) -> Queue:
+    filled = Queue()
+    for each in jobs:
+        filled.add(each)
+    return filled
+
+
+def vectors(parcel: Parcel) -> list[bytes]:
+    return [text.encode() for text in parcel.texts()]
+
+
+def test_a_prefix_is_bounded_by_inputs_and_by_tokens() -> None:
+    waiting = queue(job(10, 10, 10), job(10))
+    first = waiting.prefix(2, 1000)
+    second = waiting.prefix(64, 15)
+    assert first is not None
+    assert second is not None
+    assert (len(first.pieces), first.tokens) == (2, 20)
+    assert (len(second.pieces), second.tokens) == (1, 10)
+    assert (waiting.inputs, waiting.tokens, waiting.size_bytes) == (1, 10, sys.getsizeof("t0"))
+
+
+def test_a_piece_larger_than_every_bound_still_goes() -> None:
+    parcel = queue(job(10_000)).prefix(1, 5)
+    assert parcel is not None
+    assert parcel.tokens == 10_000
+
+
+def test_an_empty_queue_has_no_prefix() -> None:
+    assert Queue().prefix(64, 1000) is None
+
+
+def test_texts_that_belong_together_go_whole_and_by_themselves() -> None:
+    waiting = queue(job(1), job(1, 1, 1, together=True), job(1))
+    parcels = [waiting.prefix(2, 2) for _ in range(4)]
+    assert [len(parcel.texts()) for parcel in parcels if parcel] == [1, 3, 1]
+    assert parcels[3] is None
+
+
+def test_a_job_over_several_parcels_is_done_with_the_last() -> None:
+    each = job(1, 1, 1)
+    waiting = queue(each)
+    parcels = [parcel for parcel in (waiting.prefix(2, 100), waiting.prefix(2, 100)) if parcel]
+    assert parcels[1].deliver(vectors(parcels[1])) == []
+    assert parcels[0].deliver(vectors(parcels[0])) == [each]
+    assert each.vectors == [b"t0", b"t1", b"t2"]
+    assert each.closed
+
+
+def test_pieces_of_closed_jobs_are_skipped_everywhere() -> None:
+    gone, kept = job(1, 1), job(1)
+    waiting = queue(gone, kept)
+    parcel = waiting.prefix(64, 100)
+    assert parcel is not None
+    gone.closed = True
+    assert parcel.drop_closed()
+    assert (parcel.texts(), parcel.tokens) == (["t0"], 1)
+    kept.closed = True
+    assert not parcel.drop_closed()
+    again = queue(gone, kept)
+    assert again.prefix(64, 100) is None
+    assert (again.inputs, again.tokens, again.size_bytes) == (0, 0, 0)
+
+
+def test_vectors_for_a_job_that_ended_meanwhile_are_dropped() -> None:
+    each = job(1)
+    parcel = queue(each).prefix(64, 100)
+    assert parcel is not None
+    each.closed = True
+    assert parcel.deliver([b"x"]) == []
+    assert each.vectors == [b""]
+
+
+def test_drop_closed_keeps_the_order() -> None:
+    jobs = [job(1) for _ in range(5)]
+    waiting = queue(*jobs)
+    jobs[1].closed = jobs[4].closed = True
+    waiting.drop_closed()
+    parcel = waiting.prefix(64, 100)
+    assert parcel is not None
+    assert [piece.job for piece in parcel.pieces] == [jobs[0], jobs[2], jobs[3]]
+
+
+def test_a_job_without_an_estimate_for_each_text_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="one token estimate"):
+        EmbedJob(("a", "b"), (1,))
+
+
+def test_no_repr_shows_a_text() -> None:
+    each = EmbedJob(("private",), (1,), owner="private")
+    parcel = queue(each).prefix(64, 100)
+    assert "private" not in f"{each!r} {parcel!r} {each.pieces()!r}"
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.integers(1, 50), min_size=1, max_size=8), st.booleans()), max_size=20),
+    st.integers(1, 10),
+    st.integers(1, 200),
+)
+def test_every_text_travels_exactly_once_in_order(
+    shapes: list[tuple[list[int], bool]], max_inputs: int, max_tokens: int
+) -> None:
+    jobs = [job(*tokens, together=together) for tokens, together in shapes]
+    waiting = queue(*jobs)
+    sent: list[tuple[EmbedJob, int]] = []
+    while parcel := waiting.prefix(max_inputs, max_tokens):
+        if len(parcel.pieces) > 1:
+            assert sum(piece.inputs for piece in parcel.pieces) <= max_inputs
+            assert parcel.tokens <= max_tokens
+            assert not any(piece.job.together for piece in parcel.pieces)
+        sent += [(piece.job, place) for piece in parcel.pieces for place in range(piece.start, piece.stop)]
+        parcel.deliver(vectors(parcel))
+    assert sent == [(each, place) for each in jobs for place in range(len(each.texts))]
+    assert all(each.closed and not each.missing for each in jobs)
+    assert (waiting.inputs, waiting.tokens, waiting.size_bytes) == (0, 0, 0)

@@ -1,0 +1,156 @@
+"""The valve: when nothing but probes may go, and what opens it again. And the plain pacing."""
+
+import math
+
+import pytest
+
+from worker.embed.pacer import SpacingPacer
+from worker.embed.refusals import Busy
+from worker.embed.valve import ACCOUNT_RETRY_S, FAILURES_TO_SHUT, Opening, Valve
+from worker.errors import AccountFault, Reason, Service, ServiceFault, SuspectFault
+
+BROKEN = ServiceFault(Service.JINA, "Jina answered 503")
+BUSY = Busy(Service.JINA, "Jina answered 429")
+ACCOUNT = AccountFault(Service.JINA, "Jina answered 401", "Mend it.")
+REFUSED = SuspectFault(Service.JINA, Reason.REFUSED_BY_EMBEDDER, "Jina answered 400")
+MIDDLE = 0.5  # dice that add nothing
+
+
+class Driven:
+    """A valve and the numbers of what was sent through it."""
+
+    def __init__(self) -> None:
+        self.valve = Valve(lambda: MIDDLE)
+        self.number = 0
+
+    def send(self) -> tuple[int, bool]:
+        self.number += 1
+        return self.number, self.valve.sent(self.number)
+
+    def fail(self, fault: Exception, now_s: float = 0.0) -> None:
+        number, probe = self.send()
+        self.valve.failed(fault, number, now_s, probe=probe)
+
+
+def test_a_few_failures_leave_it_open_and_a_pass_forgets_them() -> None:
+    driven = Driven()
+    for _ in range(FAILURES_TO_SHUT - 1):
+        driven.fail(BROKEN)
+    driven.valve.passed(probe=False, canary=False)
+    driven.fail(BROKEN)
+    assert driven.valve.opening(0.0) is Opening.ALL
+
+
+@pytest.mark.parametrize("fault", [BROKEN, REFUSED, KeyError()])
+def test_failures_in_a_row_shut_it_until_a_canary_passes(fault: Exception) -> None:
+    driven = Driven()
+    for _ in range(FAILURES_TO_SHUT):
+        driven.fail(fault)
+    assert driven.valve.opening(0.0) is Opening.NOTHING
+    assert driven.valve.opening(driven.valve.probe_at_s) is Opening.CANARY
+    _, probe = driven.send()
+    assert probe
+    assert driven.valve.opening(1e9) is Opening.NOTHING  # one probe at a time
+    driven.valve.passed(probe=True, canary=True)
+    assert driven.valve.opening(0.0) is Opening.ALL
+
+
+def test_failed_probes_wait_longer_and_longer_until_a_parcel_passes() -> None:
+    driven = Driven()
+    now_s, waits = 0.0, []
+    for _ in range(FAILURES_TO_SHUT):
+        driven.fail(BROKEN)
+    for _ in range(8):
+        waits.append(driven.valve.probe_at_s - now_s)
+        now_s = driven.valve.probe_at_s
+        driven.fail(BROKEN, now_s)
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0, 16.0]
+    driven.send()
+    driven.valve.passed(probe=True, canary=True)
+    for _ in range(FAILURES_TO_SHUT):
+        driven.fail(BROKEN, now_s)
+    assert driven.valve.probe_at_s == now_s + 16.0  # one word had passed, but no parcel
+    driven.send()
+    driven.valve.passed(probe=True, canary=False)
+    driven.fail(BUSY, now_s)
+    assert driven.valve.probe_at_s == now_s + 0.5
+
+
+@pytest.mark.parametrize(("asked_s", "wait_s"), [(None, 0.5), (0.1, 0.5), (7.0, 7.0), (10_000.0, 300.0)])
+def test_a_429_waits_as_asked_and_the_next_parcel_is_the_probe(asked_s: float | None, wait_s: float) -> None:
+    driven = Driven()
+    driven.fail(Busy(Service.JINA, "Jina answered 429", retry_after_s=asked_s))
+    assert driven.valve.probe_at_s == wait_s
+    assert driven.valve.opening(wait_s) is Opening.PARCEL
+
+
+def test_retry_after_is_heard_with_any_status() -> None:
+    driven = Driven()
+    driven.fail(ServiceFault(Service.JINA, "Jina answered 503", retry_after_s=20.0))
+    assert driven.valve.probe_at_s == 20.0
+
+
+def test_stragglers_neither_open_it_nor_lengthen_the_wait() -> None:
+    driven = Driven()
+    numbers = [driven.send()[0] for _ in range(10)]
+    assert driven.valve.failed(BUSY, numbers[0], 0.0, probe=False)
+    probe_at_s = driven.valve.probe_at_s
+    for number in numbers[1:]:
+        assert not driven.valve.failed(BUSY, number, 0.3, probe=False)
+    driven.valve.passed(probe=False, canary=False)
+    assert driven.valve.shut
+    assert driven.valve.probe_at_s == probe_at_s
+
+
+def test_a_straggler_after_the_probe_passed_does_not_shut_it_again() -> None:
+    driven = Driven()
+    first, late = driven.send()[0], driven.send()[0]
+    driven.valve.failed(ACCOUNT, first, 0.0, probe=False)
+    driven.send()
+    driven.valve.passed(probe=True, canary=False)
+    assert not driven.valve.failed(ACCOUNT, late, 20.0, probe=False)
+    assert not driven.valve.shut
+
+
+def test_an_account_fault_waits_for_its_mend_with_a_probe_now_and_then() -> None:
+    driven = Driven()
+    driven.fail(ACCOUNT)
+    assert driven.valve.probe_at_s == ACCOUNT_RETRY_S
+    driven.valve.hurry(3.0)
+    assert driven.valve.opening(3.0) is Opening.PARCEL
+
+
+def test_open_it_has_no_probe_to_wait_for() -> None:
+    assert Driven().valve.probe_at_s == math.inf
+
+
+def _requests_in_a_minute(pacer: SpacingPacer, tokens: float) -> int:
+    now_s, sent = 0.0, 0
+    while (now_s := max(now_s, pacer.ready_at(now_s))) < 60.0:
+        pacer.charge(tokens, now_s)
+        sent += 1
+    return sent
+
+
+def test_pacing_keeps_both_limits() -> None:
+    assert 97 <= _requests_in_a_minute(SpacingPacer(100, 10**9), 10) <= 100
+    assert 97 <= _requests_in_a_minute(SpacingPacer(10**6, 100_000), 1000) <= 100
+
+
+def test_after_a_pause_there_is_no_burst() -> None:
+    pacer = SpacingPacer(600, 10**9)
+    pacer.charge(1, 0.0)
+    assert pacer.ready_at(100.0) <= 100.0
+    for _ in range(4):  # the slack is worth two and a half
+        pacer.charge(1, 100.0)
+    assert pacer.ready_at(100.0) > 100.0
+
+
+def test_what_was_billed_corrects_what_was_charged() -> None:
+    paced, exact = SpacingPacer(10**6, 1000), SpacingPacer(10**6, 1000)
+    paced.charge(100, 0.0)
+    paced.correct(100, 250)
+    exact.charge(250, 0.0)
+    assert paced.ready_at(0.0) == pytest.approx(exact.ready_at(0.0))
+    paced.correct(250, None)
+    assert paced.ready_at(0.0) < 0.0
