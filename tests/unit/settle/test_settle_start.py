@@ -14,7 +14,7 @@ LOG = (10, 100)
         (50, 40, 40),  # a collection restored from an older copy catches up
         (40, 50, 40),  # a crash between progress and commit
         (50, None, 10),  # a new collection under an old group
-        (None, 50, 50),  # a new group over a collection that is full
+        (None, 50, 10),  # a new group, or one whose offsets were deleted: all is read again
         (None, None, 10),
         (5, 5, 10),  # retention overtook the group
         (200, 200, 10),  # the log was cut or made anew
