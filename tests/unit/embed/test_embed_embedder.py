@@ -1,0 +1,384 @@
+"""The embedder against the embedded Jina-compatible server, over real sockets."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fixtures_jina import StartJina
+from structlog.testing import capture_logs
+
+from worker.config import JinaSettings
+from worker.embed import MODELS, Embedder, EmbedJob, resolve
+from worker.embedded.jina import FaultKind, FieldMode, JinaServer, Options
+from worker.errors import AccountFault, Reason, ServiceFault, SuspectFault
+from worker.telemetry import Health, Metrics
+
+KEY = "jina_canary_key_0123456789"
+SPEED = 50  # the embedder's seconds pass so much faster: backoffs cost the tests little
+
+
+class Room:
+    """An embedder at work on one server."""
+
+    def __init__(self, server: JinaServer, **settings: Any) -> None:
+        fast = {"requests_per_minute": 1_000_000, "tokens_per_minute": 1_000_000_000, "api_key": KEY}
+        jina = JinaSettings.model_validate({"base_url": server.base_url, "dimensions": 64, **fast, **settings})
+        self.profile = resolve(jina)
+        self.done: list[EmbedJob] = []
+        self.health = Health()
+        self.metrics = Metrics()
+        self.ended = asyncio.Event()
+        self.embedder = Embedder(
+            jina,
+            self.profile,
+            self._on_done,
+            self.health,
+            self.metrics,
+            sleep=_fast_sleep,
+            clock=_fast_clock,
+            dice=lambda: 0.5,
+        )
+
+    def _on_done(self, job: EmbedJob) -> None:
+        self.done.append(job)
+        self.ended.set()
+
+    def submit(self, *texts: str, together: bool = False) -> EmbedJob:
+        job = EmbedJob(texts, tuple(max(1, len(text) // 4) for text in texts), together)
+        self.embedder.submit(job)
+        return job
+
+    async def until_done(self, count: int) -> None:
+        await self.until(lambda: len(self.done) >= count)
+
+    async def until(self, condition: Callable[[], bool], limit_s: float = 30.0) -> None:
+        async with asyncio.timeout(limit_s):
+            while not condition():
+                self.ended.clear()
+                with_limit = asyncio.wait_for(self.ended.wait(), 0.02)
+                await asyncio.gather(with_limit, return_exceptions=True)
+
+    def value(self, metric: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"streamdex_{metric}_total", labels) or 0.0
+
+
+def _fast_clock() -> float:
+    return time.monotonic() * SPEED
+
+
+async def _fast_sleep(seconds: float) -> None:
+    await asyncio.sleep(seconds / SPEED)
+
+
+@asynccontextmanager
+async def room_on(server: JinaServer, **settings: Any) -> AsyncIterator[Room]:
+    room = Room(server, **settings)
+    running = asyncio.create_task(room.embedder.run())
+    try:
+        yield room
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await room.embedder.close()
+
+
+async def test_every_text_gets_its_own_vector(jina: JinaServer) -> None:
+    async with room_on(jina) as room:
+        jobs = [
+            room.submit(*(f"document {number} part {part}" for part in range(number % 4 + 1))) for number in range(300)
+        ]
+        await room.until_done(300)
+        again = await room.embedder.embed_once(["document 3 part 2"])
+    assert all(job.fault is None and len(job.vectors) == len(job.texts) for job in jobs)
+    assert all(len(vector) == 4 * 64 for job in jobs for vector in job.vectors)
+    assert np.allclose(np.frombuffer(again[0], "<f4"), np.frombuffer(jobs[3].vectors[2], "<f4"))
+    assert jina.stats.accepted <= 750 // 64 + 3
+    assert room.value("inputs_embedded") == 750
+    assert room.value("tokens_billed") == jina.stats.tokens_billed - jina.stats.log[-1].tokens
+    assert room.embedder.statistics.queued_bytes == 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_the_strict_server_takes_all_that_the_table_offers(name: str, jina: JinaServer) -> None:
+    model = MODELS[name]
+    for task in (None, *model.tasks):
+        for dimensions in {model.dimension, model.smallest or model.dimension}:
+            for late_chunking in {False, model.late_chunking}:
+                for truncate in (False, True):
+                    settings = {
+                        "task": task,
+                        "dimensions": dimensions,
+                        "late_chunking": late_chunking,
+                        "truncate": truncate,
+                    }
+                    room = Room(jina, model=name, **settings)
+                    passage = await room.embedder.embed_once(["a passage"])
+                    query = await room.embedder.embed_once(["a query"], room.profile.query_task)
+                    await room.embedder.close()
+                    assert [len(vector) for vector in passage + query] == [4 * dimensions] * 2
+                    sent = jina.stats.log[-2].sent
+                    assert sent.get("task") == (task or model.document_task)
+                    assert sent.get("embedding_type") == "base64"
+
+
+async def test_aliases_or_strict_makes_no_difference_to_us(start_jina: StartJina) -> None:
+    server = await start_jina(Options(fields=FieldMode.ALIASES))
+    async with room_on(server) as room:
+        room.submit("text")
+        await room.until_done(1)
+    assert room.done[0].fault is None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        FaultKind.WRONG_COUNT,
+        FaultKind.WRONG_DIMENSION,
+        FaultKind.NAN,
+        FaultKind.INFINITE,
+        FaultKind.ZERO,
+        FaultKind.DUPLICATE_INDEX,
+        FaultKind.MISSING_INDEX,
+        FaultKind.INDEX_OUT_OF_RANGE,
+        FaultKind.TRUNCATED_JSON,
+        FaultKind.HTML,
+        FaultKind.RESET,
+    ],
+)
+async def test_a_wrong_answer_is_asked_for_again_and_never_passed_on(kind: FaultKind, jina: JinaServer) -> None:
+    fault = jina.inject(kind, "200" if kind is FaultKind.HTML else "", times=1)
+    async with room_on(jina) as room:
+        jobs = [room.submit(f"text {number}") for number in range(8)]
+        await room.until_done(8)
+        expected = await room.embedder.embed_once([job.texts[0] for job in jobs])
+    assert fault.fired == 1
+    assert [job.fault for job in jobs] == [None] * 8
+    assert [job.vectors[0] for job in jobs] == expected
+    assert (
+        room.value("requests_failed", service="jina", kind="service" if kind is FaultKind.RESET else "wrong_answer")
+        == 1
+    )
+
+
+async def test_another_order_is_no_fault(jina: JinaServer) -> None:
+    fault = jina.inject(FaultKind.SHUFFLED, times=1)
+    async with room_on(jina) as room:
+        jobs = [room.submit(f"text {number}") for number in range(8)]
+        await room.until_done(8)
+        expected = await room.embedder.embed_once([job.texts[0] for job in jobs])
+    assert fault.fired == 1
+    assert [job.vectors[0] for job in jobs] == expected
+    assert jina.stats.requests == 2
+
+
+async def test_a_refused_text_is_condemned_and_its_document_with_it(jina: JinaServer) -> None:
+    fault = jina.inject(FaultKind.REFUSE, "poison")
+    async with room_on(jina) as room:
+        room.submit("a", "poison", "c")
+        for number in range(200):
+            room.submit(f"text {number}")
+        await room.until_done(201)
+    condemned = [job for job in room.done if job.fault]
+    assert fault.fired >= 2
+    assert [len(job.texts) for job in condemned] == [3]
+    assert condemned[0].fault is not None
+    assert condemned[0].fault.reason is Reason.REFUSED_BY_EMBEDDER
+    assert "poison" not in str(condemned[0].fault)
+    assert room.embedder.statistics.waiting_parcels == 0
+
+
+async def test_a_text_over_the_models_context_is_left_to_the_service(jina: JinaServer) -> None:
+    async with room_on(jina) as room:
+        long = room.submit("word " * 9000)
+        short = room.submit("word")
+        await room.until_done(2)
+    assert long.fault is not None
+    assert "INPUT_TOKEN_LIMIT_EXCEEDED" in long.fault.message
+    assert short.fault is None
+
+
+async def test_with_truncate_it_passes(jina: JinaServer) -> None:
+    async with room_on(jina, truncate=True) as room:
+        long = room.submit("word " * 9000)
+        await room.until_done(1)
+    assert long.fault is None
+
+
+async def test_late_chunking_sends_one_document_a_request(jina: JinaServer) -> None:
+    async with room_on(jina, late_chunking=True) as room:
+        jobs = [room.submit("a chunk", "another", "a third", together=True) for _ in range(5)]
+        await room.until_done(5)
+    assert all(len(job.vectors) == 3 and not job.fault for job in jobs)
+    assert sorted(note.inputs for note in jina.stats.log) == [3] * 5
+    assert all(note.sent["late_chunking"] is True for note in jina.stats.log)
+
+
+@pytest.mark.parametrize(
+    ("texts", "reason", "told"),
+    [
+        (("word " * 8000, "word " * 8000), Reason.TOO_MANY_TOKENS, "8192 tokens at most"),
+        (("word",) * 513, Reason.TOO_MANY_CHUNKS, "512 chunks at most, this document has 513"),
+    ],
+    ids=["tokens", "chunks"],
+)
+async def test_late_chunking_refuses_a_document_that_no_request_holds(
+    texts: tuple[str, ...], reason: Reason, told: str, jina: JinaServer
+) -> None:
+    async with room_on(jina, late_chunking=True) as room:
+        room.submit(*texts, together=True)
+    fault = room.done[0].fault
+    assert fault is not None
+    assert fault.reason is reason
+    assert told in fault.message
+    assert jina.stats.requests == 0
+
+
+async def test_a_late_chunked_document_is_condemned_whole(jina: JinaServer) -> None:
+    jina.inject(FaultKind.REFUSE, "poison")
+    async with room_on(jina, late_chunking=True) as room:
+        bad = room.submit("a", "poison", together=True)
+        good = room.submit("a", "b", together=True)
+        await room.until_done(2)
+    assert bad.fault is not None
+    assert good.fault is None
+
+
+async def test_a_job_without_texts_is_done_at_once(jina: JinaServer) -> None:
+    async with room_on(jina) as room:
+        job = room.submit()
+        assert room.done == [job]
+    assert (job.vectors, job.fault) == ([], None)
+
+
+async def test_an_account_refused_holds_until_the_key_file_changes(start_jina: StartJina, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("old")
+    server = await start_jina(Options(api_key="new"))
+    async with room_on(server, api_key=None, api_key_file=file) as room:
+        room.submit("text")
+        await room.until(lambda: bool(room.health.reasons))
+        assert "jina.api_key" in room.health.reasons["jina"]
+        assert room.embedder.statistics.shut
+        file.write_text("new")
+        await room.until_done(1)
+        assert room.done[0].fault is None
+        assert room.health.reasons == {}
+
+
+@pytest.mark.parametrize("argument", ["402", "403:AUTHZ_INSUFFICIENT_BALANCE", "400:INPUT_MODEL_NOT_FOUND", "404"])
+async def test_what_a_person_must_mend_holds_and_condemns_nobody(argument: str, jina: JinaServer) -> None:
+    fault = jina.inject(FaultKind.STATUS, argument, times=2)
+    with capture_logs() as lines:
+        async with room_on(jina) as room:
+            for number in range(100):
+                room.submit(f"text {number}")
+            await room.until(lambda: bool(room.health.reasons))
+            await room.until_done(100)
+            await room.until(lambda: not room.health.reasons)
+    assert fault.fired == 2
+    assert not any(job.fault for job in room.done)
+    assert [line["event"] for line in lines] == ["account.refused", "service.back"]
+
+
+async def test_a_limit_is_waited_out(start_jina: StartJina) -> None:
+    server = await start_jina()
+    fault = server.inject(FaultKind.STATUS, "429:RATE_TOKEN_LIMIT_EXCEEDED", times=3)
+    async with room_on(server) as room:
+        for number in range(500):
+            room.submit(f"text {number}")
+        await room.until_done(500)
+    assert fault.fired == 3
+    assert not any(job.fault for job in room.done)
+    assert server.stats.times_embedded("text 499") == 1
+
+
+async def test_concurrency_is_kept(start_jina: StartJina) -> None:
+    server = await start_jina()
+    async with room_on(server, concurrency=3) as room:
+        for number in range(2000):
+            room.submit(f"text {number}")
+        await room.until_done(2000)
+    assert server.stats.peak_concurrency <= 3
+
+
+async def test_what_was_not_sent_can_be_withdrawn(jina: JinaServer) -> None:
+    jina.inject(FaultKind.HANG, match="first")
+    async with room_on(jina, concurrency=1) as room:
+        first = room.submit("first")
+        await room.until(lambda: jina.in_flight == 1)
+        mine, others = [room.submit(f"mine {n}") for n in range(3)], [room.submit(f"other {n}") for n in range(3)]
+        back = room.embedder.withdraw(lambda job: job is first or job in mine)
+        assert back == mine
+        assert room.embedder.queued_inputs == 3
+        assert room.done == []
+    assert all(not job.vectors[0] for job in [*mine, *others])
+
+
+async def test_a_bug_of_ours_in_one_text_condemns_that_text(jina: JinaServer) -> None:
+    """A lone surrogate cannot be sent: the request fails in our own hands, with an exception nobody foresaw."""
+    with capture_logs() as lines:
+        async with room_on(jina) as room:
+            bad = room.submit("lone \ud800 surrogate")
+            for number in range(30):
+                room.submit(f"text {number}")
+            await room.until_done(31)
+    assert bad.fault is not None
+    assert bad.fault.reason is Reason.INTERNAL
+    assert sum(job.fault is not None for job in room.done) == 1
+    assert room.value("internal_faults") >= 5
+    bugs = [line for line in lines if line["event"] == "internal.fault"]
+    assert bugs
+    assert not any("surrogate" in str(line) for line in bugs)
+
+
+async def test_a_caller_that_raises_costs_nobody_else_a_vector(jina: JinaServer) -> None:
+    room = Room(jina)
+    heard: list[EmbedJob] = []
+
+    def on_done(job: EmbedJob) -> None:
+        heard.append(job)
+        raise KeyError("a bug")
+
+    room.embedder._on_done = on_done
+    running = asyncio.create_task(room.embedder.run())
+    for number in range(10):
+        room.submit(f"text {number}")
+    await room.until(lambda: len(heard) == 10)
+    assert room.value("internal_faults") == 10
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await room.embedder.close()
+    await room.embedder.close()
+
+
+@pytest.mark.parametrize(("argument", "kind"), [("401", AccountFault), ("400", SuspectFault), ("503", ServiceFault)])
+async def test_embed_once_tries_once_and_raises(argument: str, kind: type[Exception], jina: JinaServer) -> None:
+    fault = jina.inject(FaultKind.STATUS, argument)
+    room = Room(jina)
+    with pytest.raises(kind):
+        await room.embedder.embed_once(["text"])
+    await room.embedder.close()
+    assert fault.fired == 1
+
+
+async def test_the_key_shows_in_no_line_repr_or_verdict(jina: JinaServer) -> None:
+    for argument in ("401", "429", "503", "422", "418"):
+        jina.inject(FaultKind.STATUS, argument, times=1)
+    jina.inject(FaultKind.REFUSE, "poison")
+    with capture_logs() as lines:
+        async with room_on(jina) as room:
+            room.submit("poison")
+            await room.until(lambda: bool(room.health.reasons))
+            room.submit("text")
+            await room.until_done(2)
+    told = (
+        f"{lines} {room.done} {[job.fault for job in room.done]} {room.embedder!r} {room.profile} {vars(room.embedder)}"
+    )
+    assert lines
+    assert KEY not in told
+    assert "poison" not in told
