@@ -122,6 +122,7 @@ def make_client(settings: QdrantSettings, key: str | None) -> AsyncQdrantClient:
             return AsyncQdrantClient(
                 url=settings.url,
                 grpc_port=settings.grpc_port,
+                https=settings.url.startswith("https://"),  # else a key alone would turn it on
                 api_key=key,
                 prefer_grpc=True,
                 check_compatibility=False,  # it would ask over REST; `require_version` asks over gRPC

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from worker.errors import AccountFault, ConfigurationError
+from worker.errors import AccountFault, ConfigurationError, SuspectFault
+from worker.index.faults import as_account_fault
 from worker.index.guards import add_ids
 from worker.index.keys import reserved_id
 from worker.index.manifests import KIND, SCHEMA, SCHEMA_NUMBER, refuse_other_schema
@@ -147,7 +148,7 @@ class Reserved:
                 beyond.key = "offset"
                 beyond.range.gt = offset
 
-        await self._store.upsert(self._store.names.manifests, fill)
+        await self._upsert(fill)
 
     async def _get(self, names: Sequence[str]) -> list[JsonObject]:
         ids = [reserved_id(name) for name in names]
@@ -162,7 +163,13 @@ class Reserved:
             # Every manifest has a schema, so no existing one passes. From 1.17 on `insert_only` would say the same.
             request.update_filter.must.add().is_empty.key = SCHEMA
 
-        await self._store.upsert(self._store.names.manifests, fill)
+        await self._upsert(fill)
+
+    async def _upsert(self, fill: Callable[[Any], None]) -> None:
+        try:
+            await self._store.upsert(self._store.names.manifests, fill)
+        except SuspectFault as fault:
+            raise as_account_fault(fault) from None
 
 
 def next_base(bases: Mapping[LogId, int], reach: Mapping[LogId, int], now_ms: int) -> int:

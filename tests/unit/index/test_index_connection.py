@@ -1,0 +1,147 @@
+"""The connection: keys read anew, a probe after an outage, versions, URLs."""
+
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from index_tools import assert_holds, opened, put, settings_for
+
+from worker.config import Settings
+from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
+from worker.errors import AccountFault, ConfigurationError, ServiceFault
+from worker.index.connection import Connection, require_version
+from worker.model import Rank
+from worker.telemetry import Metrics
+
+
+async def test_a_rotated_key_is_taken_up_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("first\n")
+    async with (
+        EmbeddedQdrant(api_key="first") as server,
+        opened(server, settings_for(server, api_key_file=file)) as index,
+    ):
+        server._api_key = "second"
+        with pytest.raises(AccountFault, match="refuses the key"):
+            await put(index, "s:1", 64, ["text"])
+        file.write_text("second\n")
+        with pytest.raises(AccountFault, match="refuses the key"):
+            await put(index, "s:1", 64, ["text"])  # refused with the old key; the file is read because of that
+        assert await put(index, "s:1", 64, ["text"]) is not None
+        await assert_holds(index, "s:1", 64, ["text"])
+
+
+async def test_a_key_file_that_vanishes_is_an_account_fault(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("first")
+    async with (
+        EmbeddedQdrant(api_key="first") as server,
+        opened(server, settings_for(server, api_key_file=file)) as index,
+    ):
+        server._api_key = "second"
+        file.unlink()
+        with pytest.raises(AccountFault, match="cannot be read"):
+            await index.read_manifests(["s:1"])
+
+
+async def test_a_key_that_may_only_read() -> None:
+    async with EmbeddedQdrant(api_key="all", read_only_api_key="read") as server:
+        with pytest.raises(AccountFault, match="PERMISSION_DENIED") as caught:
+            async with opened(server, settings_for(server, api_key="read")):
+                pytest.fail("a collection was made with a read-only key")
+        assert "read and write" in caught.value.mend
+        async with opened(server, settings_for(server, api_key="all")):
+            pass
+        async with opened(server, settings_for(server, api_key="read"), create=False) as index:
+            assert await index.search(bytes(12) + b"\x00\x00\x80\x3f", 3) == []
+
+
+async def test_no_key_in_any_fault() -> None:
+    async with EmbeddedQdrant(api_key="right") as server:
+        settings = settings_for(server, api_key="canary-of-a-key")
+        with pytest.raises(AccountFault) as caught:
+            async with opened(server, settings):
+                pytest.fail("a wrong key was taken")
+        assert "canary-of-a-key" not in f"{caught.value!r} {settings!r}"
+
+
+async def test_during_an_outage_only_a_probe_is_sent(qdrant_server: EmbeddedQdrant) -> None:
+    async with opened(qdrant_server) as index:
+        qdrant_server.faults.inject(Fault(Kind.UNAVAILABLE))
+        with pytest.raises(ServiceFault) as caught:
+            await index.sweep({"s:1": Rank(64)})
+        assert caught.value.unanswered
+        for _ in range(3):
+            with pytest.raises(ServiceFault) as caught:
+                await put(index, "s:1", 64, ["text"])
+            assert not caught.value.unanswered
+        assert qdrant_server.stats.requests["Points.UpdateBatch"] == 0
+        assert qdrant_server.stats.requests["Qdrant.HealthCheck"] == 1 + 3
+        qdrant_server.faults.heal()
+        await put(index, "s:1", 64, ["text"])
+        await assert_holds(index, "s:1", 64, ["text"])
+        assert qdrant_server.stats.requests["Qdrant.HealthCheck"] == 1 + 4
+
+
+async def test_connections_cut_and_taken_up_again(qdrant_server: EmbeddedQdrant) -> None:
+    async with opened(qdrant_server) as index:
+        await put(index, "s:1", 64, ["text"])
+        await qdrant_server.reset_connections()
+        for _ in range(20):
+            try:
+                await put(index, "s:1", 128, ["other"])
+                break
+            except ServiceFault:
+                continue
+        await assert_holds(index, "s:1", 128, ["other"])
+
+
+@pytest.mark.parametrize(
+    ("version", "works"),
+    [
+        ("1.16.0", True),
+        ("1.18.3", True),
+        ("2.0.0", True),
+        ("v1.17.1-dev", True),
+        ("1.15.5", False),
+        ("0.9", False),
+        ("unknown", False),
+    ],
+)
+async def test_old_servers_are_refused(
+    qdrant_server: EmbeddedQdrant, version: str, works: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Connection(settings_for(qdrant_server).qdrant, Metrics())
+    try:
+
+        async def info() -> object:
+            return SimpleNamespace(version=version)
+
+        monkeypatch.setattr(connection._client, "info", info)
+        if works:
+            await require_version(connection)
+        else:
+            with pytest.raises(ConfigurationError, match=r"1\.16 or newer"):
+                await require_version(connection)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("url", [":memory:", "http://[::1", "ftp://host", "http://user:canary@ho st"])
+def test_what_is_no_url(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Connection(Settings(qdrant={"url": url}).qdrant, Metrics())
+    assert caught.value.where == "qdrant.url"
+    assert "canary" not in str(caught.value)
+
+
+async def test_https_is_chosen_by_the_url() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for url, secure in (("https://localhost", True), ("http://localhost:6333", False), ("localhost", False)):
+            connection = Connection(Settings(qdrant={"url": url, "api_key": "key"}).qdrant, Metrics())
+            assert connection._client.init_options["url"] == url
+            assert connection._client._client._https is secure  # type: ignore[attr-defined]  # all it offers
+            await connection.close()
+            await connection.close()

@@ -1,0 +1,182 @@
+"""Golden values of everything that is stored: permanent. A change here needs a new schema number and a migration."""
+
+import struct
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from index_tools import FINGERPRINT, NOW_MS, opened, settings_for, write_of
+from qdrant_client import grpc as q
+
+from worker.embedded.qdrant import EmbeddedQdrant
+from worker.errors import AccountFault, ConfigurationError
+from worker.index.guards import Guards
+from worker.index.keys import CANARY_ID, MANIFEST_NAMESPACE, manifest_id, reserved_id
+from worker.index.manifests import ManifestFormat
+from worker.index.payload import PackedVector, PointFormat, rfc3339
+from worker.index.reserved import Progress
+from worker.index.values import get_all
+from worker.model import Order, Partition, Rank
+
+METADATA = {"title": "T", "tags": ["a", None], "nested": {"n": 1, "f": 0.5, "b": True}, "empty": {}, "none": []}
+
+
+def test_ids() -> None:
+    assert manifest_id("s:doc-1") == "7940b4d4-e248-583b-9b51-b2995a4e8abc"
+    assert manifest_id("i:42") == "1050d67e-bc61-5c3c-a2c7-3c060fd44859"
+    assert reserved_id("schema") == "d933365e-5f8a-5c46-84ec-e3712515cfe2"
+    assert reserved_id("generation:0") == "1c1989a3-0e2b-526e-aac0-0df4c0929a17"
+    assert reserved_id("base:documents/3/1/cluster") == "c665d213-d8cb-5f39-9a97-6f35b01574f8"
+    assert reserved_id("progress:documents/3/1/cluster") == "689fa81c-7c21-5985-9c23-99990b5aca71"
+    assert CANARY_ID == "74d60d65-ce81-54cf-94e3-713458ce1cf0"
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_the_fast_way_gives_the_same_uuid(key: str) -> None:
+    assert manifest_id(key) == str(uuid.uuid5(MANIFEST_NAMESPACE, key))
+
+
+def test_point() -> None:
+    vector = struct.pack("<4f", 0.25, -1.5, 3e-39, 0.0)
+    write = write_of("s:doc-1", 640, ["first", "second"], metadata=METADATA)
+    form = PointFormat(Guards(Order.OFFSET), "text", "metadata", PackedVector(4))
+    point = q.PointStruct()
+    form.fill_point(point, write, write.chunks[1], vector, rfc3339(NOW_MS))
+    assert point.id.uuid == write.chunks[1].id
+    assert get_all(point.payload) == {
+        "document_key": "s:doc-1",
+        "version": 640,
+        "chunk": 1,
+        "chunks": 2,
+        "text": "second",
+        "metadata": METADATA,
+        "source": {"topic": "topic", "partition": 3, "offset": 640},
+        "indexed_at": "2026-11-18T11:06:40.123Z",
+    }
+    assert struct.pack("<4f", *point.vectors.vector.dense.data) == vector
+
+
+def test_point_in_version_order_and_with_other_keys() -> None:
+    write = write_of("i:7", Rank(9, 704), ["only"])
+    form = PointFormat(Guards(Order.VERSION), "page_content", "meta", PackedVector(4))
+    point = q.PointStruct()
+    form.fill_point(point, write, write.chunks[0], bytes(16), rfc3339(0))
+    assert get_all(point.payload) == {
+        "document_key": "i:7",
+        "version": 9,
+        "sequence": 704,
+        "chunk": 0,
+        "chunks": 1,
+        "page_content": "only",
+        "meta": {},
+        "source": {"topic": "topic", "partition": 3, "offset": 9},
+        "indexed_at": "1970-01-01T00:00:00.000Z",
+    }
+
+
+@pytest.mark.parametrize("length", [0, 12, 20])
+def test_a_vector_of_another_length_is_refused(length: int) -> None:
+    with pytest.raises(ValueError, match=f"{length} bytes where 16"):
+        PackedVector(4).merge_into(q.Vectors(), bytes(length))
+
+
+def manifest_payload(order: Order, rank: Rank, texts: list[str] | None) -> tuple[Any, dict[str, Any]]:
+    point = q.PointStruct()
+    ManifestFormat(Guards(order), tombstone_ttl_ms=1000).fill(
+        point, write_of("s:doc-1", rank, texts, generation=2), NOW_MS
+    )
+    return point, get_all(point.payload)
+
+
+def test_manifest() -> None:
+    point, payload = manifest_payload(Order.OFFSET, Rank(642), ["first", "second"])
+    write = write_of("s:doc-1", 642, ["first", "second"])
+    assert point.id.uuid == "7940b4d4-e248-583b-9b51-b2995a4e8abc"
+    assert point.vectors.WhichOneof("vectors_options") == "vectors"
+    assert payload == {
+        "schema": 1,
+        "document_key": "s:doc-1",
+        "version": 642,
+        "source": {"topic": "topic", "partition": 3, "epoch": 1, "offset": 642, "timestamp": 1_790_000_000_000},
+        "chunks": [chunk.id for chunk in write.chunks],
+        "content_hash": write.content_hash,
+        "generation": 2,
+    }
+    manifest = ManifestFormat(Guards(Order.OFFSET), 1000).read(point.payload)
+    assert (manifest.document_key, manifest.rank, manifest.position) == ("s:doc-1", Rank(642), write.event.position)
+    assert (manifest.chunk_ids, manifest.generation) == (tuple(chunk.id for chunk in write.chunks), 2)
+    assert manifest.content_hash == write.content_hash
+    assert manifest.tombstone_until_ms is None
+
+
+def test_tombstone_in_version_order() -> None:
+    point, payload = manifest_payload(Order.VERSION, Rank(5, 640), None)
+    assert payload == {
+        "schema": 1,
+        "document_key": "s:doc-1",
+        "version": 5,
+        "sequence": 640,
+        "source": {"topic": "topic", "partition": 3, "epoch": 1, "offset": 5, "timestamp": 1_790_000_000_000},
+        "chunks": [],
+        "content_hash": "",
+        "generation": 2,
+        "tombstone_until": NOW_MS + 1000,
+    }
+    manifest = ManifestFormat(Guards(Order.VERSION), 1000).read(point.payload)
+    assert manifest.rank == Rank(5, 640)
+    assert manifest.tombstone_until_ms == NOW_MS + 1000
+
+
+def test_a_newer_schema_is_refused_by_name() -> None:
+    point, _ = manifest_payload(Order.OFFSET, Rank(1), ["text"])
+    point.payload["schema"].integer_value = 2
+    with pytest.raises(AccountFault, match="schema 2, this worker knows 1") as caught:
+        ManifestFormat(Guards(Order.OFFSET), 1000).read(point.payload)
+    assert "newer version" in caught.value.mend
+
+
+async def reserved_manifests(index: Any) -> dict[str, Any]:
+    store = index.reserved._store
+    return {point.id.uuid: get_all(point.payload) async for point in store.scroll(store.names.manifests)}
+
+
+async def test_reserved_manifests(qdrant_server: EmbeddedQdrant) -> None:
+    async with opened(qdrant_server) as index:
+        await index.generation("digest-of-a-cutting")
+        await index.bases("cluster", 1, {Partition("documents", 3): 10})
+        await index.write_progress("cluster", 1, {Partition("documents", 3): Progress(7, 99)})
+        place = {"cluster": "cluster", "topic": "documents", "partition": 3, "epoch": 1}
+        assert await reserved_manifests(index) == {
+            reserved_id("schema"): {"schema": 1, "kind": "schema", "order": "offset", "fingerprint": FINGERPRINT},
+            reserved_id("generation:0"): {
+                "schema": 1,
+                "kind": "generation",
+                "number": 0,
+                "cutting": "digest-of-a-cutting",
+            },
+            reserved_id("base:documents/3/1/cluster"): {"schema": 1, "kind": "base", "base": NOW_MS + 1, **place},
+            reserved_id("progress:documents/3/1/cluster"): {
+                "schema": 1,
+                "kind": "progress",
+                "offset": 7,
+                "timestamp": 99,
+                **place,
+            },
+        }
+
+
+async def test_a_collection_of_a_newer_schema_is_refused_at_the_start(qdrant_server: EmbeddedQdrant) -> None:
+    async with opened(qdrant_server) as index:
+
+        def newer(request: Any) -> None:
+            point = request.points.add()
+            point.id.uuid = reserved_id("schema")
+            point.vectors.vectors.SetInParent()
+            point.payload["schema"].integer_value = 2
+
+        await index.reserved._store.upsert("documents__1__manifests", newer)
+    with pytest.raises(ConfigurationError, match="schema 2, this worker knows 1"):
+        async with opened(qdrant_server, settings_for(qdrant_server)):
+            pytest.fail("a newer schema was accepted")
