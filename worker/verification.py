@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from worker.config import Settings
 from worker.embed import resolve
 from worker.errors import RecordFault
 from worker.index import Index, StoredPoint
 from worker.intake import Decoder, TopicReader
-from worker.model import DocumentWrite, Partition, Position, Record
+from worker.model import DocumentWrite, JsonObject, Partition, Position, Record
 from worker.plan import Bases, Chunker, Planner, cutting_digest, rank_of
 from worker.plan.keys import chunk_ids, digest, text_hash
 from worker.position_headers import parse_position
@@ -100,7 +101,7 @@ class _Verification:
             return
         ids = tuple(chunk.id for chunk in decision.chunks)
         deleted = event.text is None
-        metadata = digest(event.metadata)
+        metadata = _metadata_digest(event.metadata)
         fold.event(Expectation(event.document_key, rank, event.position, deleted, ids, decision.content_hash, metadata))
 
     def point(self, found: StoredPoint) -> FoundPoint:
@@ -112,7 +113,7 @@ class _Verification:
             found.place,
             found.count,
             self._late or self._text_fits(found),
-            digest(found.metadata),
+            _metadata_digest(found.metadata),
         )
 
     def _text_fits(self, found: StoredPoint) -> bool:
@@ -129,3 +130,16 @@ def _position(record: Record, epoch: int) -> Position:
     except ValueError:
         original = None
     return original or Position(record.topic, record.partition, epoch, record.offset, record.timestamp_ms)
+
+
+def _metadata_digest(metadata: JsonObject) -> str:
+    return digest(_rounded(metadata))
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to 12 digits: the engine may give back a neighbour of the number it was given."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.12g}") if isinstance(value, float) else value

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from worker.config import MEMORY_URL, Settings
+from worker.config import MEMORY_URL, LimitsPreset, Settings
 from worker.embedded.broker import EmbeddedBroker
 from worker.embedded.jina import JinaServer, Limits, Options
 from worker.embedded.qdrant import EmbeddedQdrant
@@ -42,6 +42,7 @@ async def stage_for(settings: Settings, environment: Mapping[str, str] = os.envi
             settings = with_section(settings, "kafka", bootstrap_servers=broker.start())
             stack.callback(broker.stop)
         if embedded["jina"]:
+            settings = with_section(settings, "jina", limits=LimitsPreset.PREMIUM)  # nobody pays, so nobody waits
             preset = Limits(*settings.jina.effective_limits)
             jina = await stack.enter_async_context(JinaServer(Options(api_key=STAND_IN_KEY, limits=preset)))
             settings = with_section(settings, "jina", base_url=jina.base_url, api_key=SecretStr(STAND_IN_KEY))
