@@ -89,6 +89,6 @@ def _member(kafka: Kafka) -> AIOKafkaConsumer:
         group_id="group",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
-        session_timeout_ms=1_000,  # the mock cluster lets a successor in only after it, also when the first one left
+        session_timeout_ms=4_000,  # after it a successor is let in, also when the first one left; below 3 s nobody is
         heartbeat_interval_ms=300,
     )

@@ -4,8 +4,9 @@ It speaks Kafka's own protocol, so that any client connects. It is not Kafka; it
 
 - It keeps 5 MiB or 100,000 batches per partition, and **silently drops** what is older, acknowledged or not.
 - A topic is made by its first mention, with 4 partitions; the admin API makes and deletes none.
-- One member per group: rebalances between several race, and no commit inside a revocation is taken.
-  A group's offsets are answered per partition only, and its first member waits 3 s for others.
+- One member per group: rebalances between several race, and no commit inside a revocation is taken. The first member
+  waits 3 s for others (its session must be longer), a successor for the end of the session of the one before it.
+- A group's offsets are answered per partition only.
 - Transactions are not visible to readers; offsets cannot be looked up by time; groups cannot be listed.
 - Nothing outlives the process.
 """
