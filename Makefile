@@ -87,3 +87,7 @@ $(RUN_READY): requirements/run.lock $(SET_UP_BY)
 $(DEV_READY): requirements/dev.lock $(SET_UP_BY)
 	$(call set_up,dev)
 	@touch $(RUN_READY) $@
+
+.PHONY: bench
+bench: $(DEV_READY)  ## CPU per document of the worker, beside a plain script; ARGS='--documents 100000 --profile'
+	@$(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,78 @@
+"""A stand-in for the embedding service that costs next to nothing: its vectors are made once, before it is asked.
+
+    python -m bench.stubs.embeddings [--latency-ms N]
+
+Prints its port as one JSON line. `POST /v1/embeddings` answers floats or base64 as asked, `GET /stats` what was asked.
+"""
+
+import argparse
+import asyncio
+import base64
+from functools import cache
+
+import numpy as np
+import orjson
+
+from bench.stubs.http import NOT_FOUND, Request, Response, json_response, port_of, serve_http
+
+MODEL_DIMENSION = 1024
+DISTINCT_VECTORS = 64  # enough that no two inputs of a usual request get the same
+CHARACTERS_PER_TOKEN = 3.5
+
+
+class Embeddings:
+    """Answers and counts."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.inputs = 0
+
+    def answer(self, request: Request) -> Response:
+        """The response to a request."""
+        if request.path == "/stats":
+            return json_response({"requests": self.requests, "inputs": self.inputs})
+        if request.method != "POST" or not request.path.endswith("/embeddings"):
+            return NOT_FOUND
+        asked = orjson.loads(request.body)
+        texts = asked["input"]
+        self.requests += 1
+        self.inputs += len(texts)
+        tokens = round(sum(map(len, texts)) / CHARACTERS_PER_TOKEN)
+        usage = b'{"object":"list","usage":{"total_tokens":%d,"prompt_tokens":%d},"data":[' % (tokens, tokens)
+        as_base64 = asked.get("embedding_type") == "base64"
+        return Response((usage, _data(len(texts), asked.get("dimensions", MODEL_DIMENSION), as_base64)))
+
+
+@cache
+def _data(count: int, dimension: int, as_base64: bool) -> bytes:
+    """The end of an answer to `count` inputs."""
+    vectors = _vectors(dimension, as_base64)
+    items = [
+        b'{"object":"embedding","index":%d,"embedding":%s}' % (index, vectors[index % DISTINCT_VECTORS])
+        for index in range(count)
+    ]
+    return b",".join(items) + b"]}"
+
+
+@cache
+def _vectors(dimension: int, as_base64: bool) -> list[bytes]:
+    """Normalized vectors as they stand in an answer."""
+    rows = np.random.default_rng(0).standard_normal((DISTINCT_VECTORS, dimension)).astype("<f4")
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    if as_base64:
+        return [b'"%s"' % base64.b64encode(row.tobytes()) for row in rows]
+    # The shortest decimals that give the same float32 back; longer ones, as some servers send, cost their reader more.
+    return [orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in rows]
+
+
+async def _serve(latency_s: float) -> None:
+    server = await serve_http(Embeddings().answer, latency_s)
+    print(orjson.dumps({"port": port_of(server)}).decode(), flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--latency-ms", type=float, default=0.0)
+    asyncio.run(_serve(arguments.parse_args().latency_ms / 1000))

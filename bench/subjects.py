@@ -1,0 +1,86 @@
+"""What is measured: the worker as users run it, and the script; each a process of its own."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from bench.neighbours import Neighbours, running
+
+# Far above what one core can do: what is measured is work, not waiting for a limit.
+REQUESTS_PER_MINUTE = 10_000_000
+TOKENS_PER_MINUTE = 1_000_000_000_000
+PROFILE_LIMIT_S = 30.0
+
+
+@contextmanager
+def worker(place: Neighbours, topic: str) -> Iterator[psutil.Process]:
+    """`streamdex run` on a topic, with group and collection of the same name; ended in order."""
+    command = [str(Path(sys.executable).with_name("streamdex")), "run"]
+    with running(command, _settings(place, topic)) as process:
+        yield psutil.Process(process.pid)
+
+
+class Sampled:
+    """A worker that is sampled from `begin` to `end`; see `bench/sampled.py`."""
+
+    def __init__(self, process: psutil.Process, output: Path) -> None:
+        self.process = process
+        self._output = output
+
+    def begin(self) -> None:
+        """Start sampling."""
+        self.process.send_signal(signal.SIGUSR1)
+
+    def end(self) -> bytes:
+        """Stop sampling; the samples as JSON. Raises TimeoutError when they do not come."""
+        self.process.send_signal(signal.SIGUSR1)
+        deadline_s = time.monotonic() + PROFILE_LIMIT_S
+        while not self._output.exists():
+            if time.monotonic() > deadline_s:
+                raise TimeoutError("the sampled worker wrote no samples")
+            time.sleep(0.05)
+        return self._output.read_bytes()
+
+
+@contextmanager
+def sampled_worker(place: Neighbours, topic: str, directory: Path) -> Iterator[Sampled]:
+    """The same worker under the sampler."""
+    output = directory / "samples.json"
+    with running(["-m", "bench.sampled", str(output), "run"], _settings(place, topic)) as process:
+        yield Sampled(psutil.Process(process.pid), output)
+
+
+@contextmanager
+def script(place: Neighbours, topic: str) -> Iterator[psutil.Process]:
+    """The script on a topic."""
+    variables = {
+        "KAFKA": place.kafka.bootstrap_servers,
+        "TOPIC": topic,
+        "JINA": f"http://127.0.0.1:{place.jina.port}/v1",
+        "QDRANT": f"http://127.0.0.1:{place.qdrant.port}",
+    }
+    with running(["-m", "bench.script"], variables) as process:
+        yield psutil.Process(process.pid)
+
+
+def _settings(place: Neighbours, name: str) -> dict[str, str]:
+    settings = {
+        "KAFKA__BOOTSTRAP_SERVERS": place.kafka.bootstrap_servers,
+        "KAFKA__TOPICS": name,
+        "KAFKA__GROUP_ID": name,
+        "JINA__API_KEY": "bench",
+        "JINA__BASE_URL": f"http://127.0.0.1:{place.jina.port}/v1",
+        "JINA__REQUESTS_PER_MINUTE": str(REQUESTS_PER_MINUTE),
+        "JINA__TOKENS_PER_MINUTE": str(TOKENS_PER_MINUTE),
+        "QDRANT__URL": f"http://127.0.0.1:{place.qdrant.port}",
+        "QDRANT__GRPC_PORT": str(place.qdrant.grpc_port),
+        "QDRANT__COLLECTION": name,
+        "ADMIN__PORT": "0",
+        "WORKER__LOG_LEVEL": "warning",
+    }
+    return {f"STREAMDEX_{name}": value for name, value in settings.items()}
