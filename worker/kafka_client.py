@@ -3,8 +3,10 @@
 Shared by the rooms that read and write Kafka, which do not know each other.
 """
 
+import asyncio
+import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -258,3 +260,19 @@ def _probe_fault(error: Exception, address: str) -> ServiceFault | Configuration
         hint = "is kafka.security_protocol the listener's?"
         return ServiceFault(Service.KAFKA, f"the broker at {address} connects but does not answer; {hint}")
     return ServiceFault(Service.KAFKA, f"no broker at {address}: {type(error).__name__}")
+
+
+async def finished_in_time(action: Awaitable[Any], limit_s: float) -> bool:
+    """Whether the action came to its end in time, without an exception; it is cancelled otherwise. Never raises.
+
+    For stopping aiokafka's clients, which hang or raise a bare CancelledError when the broker is down.
+    """
+    task = asyncio.ensure_future(action)
+    done, _ = await asyncio.wait({task}, timeout=limit_s)
+    if not done:
+        task.cancel()
+        await asyncio.wait({task}, timeout=1.0)
+        return False
+    with contextlib.suppress(asyncio.CancelledError):
+        return task.exception() is None
+    return False

@@ -49,6 +49,9 @@ RETRY_AFTER_CAPPED = Signal("jina.retry_after_capped", "warning", "the service a
 ESTIMATE_OFF = Signal("jina.estimate_off", "debug", "estimated and billed tokens differ; the estimate is corrected")
 DEAD_LETTERED = Signal("record.dead_lettered", "warning", "a record went to the dead-letter topic, with its reason")
 DEAD_LETTER_REFUSED = Signal("dead_letter.refused", "error", "the dead-letter topic did not take a record; it waits")
+DEAD_LETTER_TOPIC_SMALL = Signal(
+    "dead_letter.topic_small", "warning", "the dead-letter topic takes smaller records than its source; raise its limit"
+)
 INTERNAL = Signal("internal.fault", "error", "a bug of ours met a record; it is retried, then judged by contrast")
 SETTLED_TWICE = Signal("settle.twice", "error", "a bug of ours settled a record twice; the first outcome stands")
 COLLECTION_CREATED = Signal("collection.created", "info", "a collection was made, with its alias and indexes")

@@ -3,16 +3,11 @@
 Everything that depends on aiokafka's inside stands here, so that a new version needs one file read again.
 """
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable
-from typing import Any
-
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from worker.config import MIB, KafkaSettings
-from worker.kafka_client import client_options
+from worker.kafka_client import client_options, finished_in_time
 
 # The broker waits so long for this member to drain and rejoin: above the longest drain (25 s) and its commit.
 REBALANCE_TIMEOUT_S = 35.0
@@ -73,27 +68,14 @@ async def stop_consumer(kafka: AIOKafkaConsumer) -> None:
 
     aiokafka's own stop waits for other members' drains, and raises a bare CancelledError when the broker is down.
     """
-    if await _finished(kafka.stop(), STOP_LIMIT_S):
+    if await finished_in_time(kafka.stop(), STOP_LIMIT_S):
         return
     coordinator, fetcher = kafka._coordinator, kafka._fetcher
     if coordinator is not None:
         # The stop was given up while it waited for this task, which took the cancellation along.
-        await _finished(coordinator._stop_heartbeat_task(), LEAVE_LIMIT_S)
-        await _finished(coordinator._stop_commit_offsets_refresh_task(), LEAVE_LIMIT_S)
-        await _finished(coordinator._maybe_leave_group(), LEAVE_LIMIT_S)
+        await finished_in_time(coordinator._stop_heartbeat_task(), LEAVE_LIMIT_S)
+        await finished_in_time(coordinator._stop_commit_offsets_refresh_task(), LEAVE_LIMIT_S)
+        await finished_in_time(coordinator._maybe_leave_group(), LEAVE_LIMIT_S)
     if fetcher is not None:
-        await _finished(fetcher.close(), LEAVE_LIMIT_S)
-    await _finished(kafka._client.close(), LEAVE_LIMIT_S)
-
-
-async def _finished(action: Awaitable[Any], limit_s: float) -> bool:
-    """Whether the action came to its end in time, without an exception; it is cancelled otherwise."""
-    task = asyncio.ensure_future(action)
-    done, _ = await asyncio.wait({task}, timeout=limit_s)
-    if not done:
-        task.cancel()
-        await asyncio.wait({task}, timeout=LEAVE_LIMIT_S)
-        return False
-    with contextlib.suppress(asyncio.CancelledError):
-        return task.exception() is None
-    return False
+        await finished_in_time(fetcher.close(), LEAVE_LIMIT_S)
+    await finished_in_time(kafka._client.close(), LEAVE_LIMIT_S)

@@ -1,0 +1,124 @@
+"""The dead-letter topics: are they there, and do they take what their sources hold?"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAlreadyExistsError, for_code
+
+from worker.config import KafkaSettings
+from worker.errors import ConfigurationError
+from worker.kafka_client import ClusterFacts, administered, survey
+
+HEADER_ROOM_BYTES = 64 * 1024  # what our headers may add to a record that already fills its topic's bound
+BROKER_DEFAULT_BYTES = 1_048_588  # max.message.bytes where nobody set it, or may read it
+MAX_BYTES = "max.message.bytes"
+
+
+class LetterTopic(NamedTuple):
+    """One dead-letter topic. `max_bytes` is what it takes, `wanted_bytes` what its sources may need."""
+
+    name: str
+    partitions: int
+    max_bytes: int
+    wanted_bytes: int
+    created: bool
+
+    @property
+    def small(self) -> bool:
+        """Whether a record may come that it does not take."""
+        return self.max_bytes < self.wanted_bytes
+
+
+class _Plan(NamedTuple):
+    partitions: int
+    replication: int
+    wanted_bytes: int
+
+
+async def prepare_topics(settings: KafkaSettings, *, create: bool) -> list[LetterTopic]:
+    """The dead-letter topics of all sources; those that are missing are made if `create`.
+
+    Raises ConfigurationError with the mend, or ServiceFault.
+    """
+    names = {topic: settings.dead_letter_topic_of(topic) for topic in settings.topics}
+    if set(names.values()) & set(settings.topics):
+        mend = "Choose another name, such as {topic}.dlq."
+        raise ConfigurationError("a topic would be its own dead-letter topic", "kafka.dead_letter_topic", mend)
+    facts = await survey(settings, (*names, *names.values()))
+    async with administered(settings) as admin:
+        bounds = await _max_bytes(admin, facts)
+        plans = _plans(names, facts, bounds)
+        missing = {name: plan for name, plan in plans.items() if name not in facts.topics}
+        if missing:
+            await _make(admin, missing, create=create)
+    return [
+        LetterTopic(
+            name,
+            facts.topics[name].partitions if name in facts.topics else plan.partitions,
+            bounds.get(name, BROKER_DEFAULT_BYTES) if name in facts.topics else plan.wanted_bytes,
+            plan.wanted_bytes,
+            name in missing,
+        )
+        for name, plan in plans.items()
+    ]
+
+
+def _plans(names: Mapping[str, str], facts: ClusterFacts, bounds: Mapping[str, int]) -> dict[str, _Plan]:
+    """How each dead-letter topic should be: as its source, or as the largest of the sources that share it."""
+    plans: dict[str, _Plan] = {}
+    for source, name in names.items():
+        before = plans.get(name, _Plan(1, 1, 0))
+        has = facts.topics.get(source)
+        wanted_bytes = bounds.get(source, BROKER_DEFAULT_BYTES) + HEADER_ROOM_BYTES
+        plans[name] = _Plan(
+            max(before.partitions, has.partitions if has else 1),
+            max(before.replication, has.replication if has else 1),
+            max(before.wanted_bytes, wanted_bytes),
+        )
+    return plans
+
+
+async def _max_bytes(admin: AIOKafkaAdminClient, facts: ClusterFacts) -> dict[str, int]:
+    """max.message.bytes of each topic that we may ask about."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name, {MAX_BYTES: None}) for name in facts.topics]
+    try:
+        answers = await admin.describe_configs(asked) if asked else []
+    except IncompatibleBrokerVersion:  # librdkafka's mock cluster does not know the question
+        return {}
+    resources = [resource for answer in answers for resource in answer.to_object()["resources"]]
+    return {
+        resource["resource_name"]: int(entry["config_value"])
+        for resource in resources
+        if resource["error_code"] == 0  # most often the right to describe configs is missing: then the default counts
+        for entry in resource["config_entries"]
+        if entry["config_names"] == MAX_BYTES
+    }
+
+
+async def _make(admin: AIOKafkaAdminClient, missing: Mapping[str, _Plan], *, create: bool) -> None:
+    if not create:
+        name, plan = min(missing.items())
+        mend = f"Run streamdex check --create, or create it with {MAX_BYTES}={plan.wanted_bytes}."
+        raise ConfigurationError(f"the dead-letter topic {name} is not there", "kafka.dead_letter_topic", mend)
+    cluster = await admin.describe_cluster()
+    if cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}:
+        await admin.describe_topics(list(missing))  # librdkafka's mock cluster makes topics by their first mention
+        return
+    topics = [
+        NewTopic(name, plan.partitions, plan.replication, topic_configs={MAX_BYTES: str(plan.wanted_bytes)})
+        for name, plan in missing.items()
+    ]
+    answer = await admin.create_topics(topics)
+    for name, code, *_ in answer.topic_errors:  # nothing is raised: errors stand in the answer alone
+        if code and for_code(code) is not TopicAlreadyExistsError:  # another replica was faster
+            raise _not_made(name, for_code(code))
+
+
+def _not_made(name: str, error: type[KafkaError]) -> ConfigurationError | KafkaError:
+    if error.retriable:
+        return error()
+    mend = "Create it by hand, or grant this user Create on the cluster or the topic."
+    what = f"the dead-letter topic {name} cannot be made: {error.__name__}"
+    return ConfigurationError(what, "kafka.dead_letter_topic", mend)
