@@ -6,9 +6,10 @@ verdict. Then:
 
 - a parcel of several pieces is halved: at once when it was refused or answered wrongly, since that names the input in
   at most 2·log₂ n requests; for other faults when it has failed twice with a pass between.
-- a piece alone is condemned when it has failed `NEEDED` times, with a pass after each failure, and fewer than 10 % of
-  at least 20 other attempts have failed between its first failure and its last. That keeps a brown-out, in which half
-  of everything fails, from being taken for poison: there the witnesses fail too, and its count begins anew.
+- a piece alone is condemned when it has failed twice by refusal or five times otherwise, with a pass after each
+  failure, and fewer than 10 % of at least 20 other attempts failed between its first failure and its last. That keeps
+  a brown-out, in which half of everything fails, from being taken for poison: there the witnesses fail too, and its
+  count begins anew. A service that took a refusal back is believed no sooner than a broken one.
 
 Witnesses are canaries, or requests that carry inputs for the first time; one clean panel is enough. Canaries alone
 would cost requests where traffic gives the same answer free; traffic alone would acquit nobody while poison is common.
@@ -21,7 +22,8 @@ from worker.embed.jobs import Charge, Parcel
 from worker.errors import Reason, RecordFault, ServiceFault, Stage, SuspectFault
 
 MAX_ATTEMPTS = 5
-REFUSALS = 2  # a refusal is the service's considered answer: once more is enough to see that it stands by it
+REFUSALS = 2  # a refusal is the service's considered answer: once more is enough to see that it stands by it …
+FICKLE_ATTEMPTS = 10_000  # … unless it took one back within so many attempts
 WITNESSES = 20
 FAILING_BOUND = 0.1
 FAILURES_TO_HALVE = 2
@@ -61,6 +63,7 @@ class Blame:
     def __init__(self) -> None:
         self._tick = 0
         self._passed_sent_at = 0
+        self._taken_back_at = -FICKLE_ATTEMPTS
         self._canaries = _Panel()
         self._others = _Panel()
 
@@ -74,6 +77,8 @@ class Blame:
         self._witness(sent_at)
         if parcel.fresh:
             self._others.passed()
+        if parcel.alone and parcel.charge and _is_refusal(parcel.charge):
+            self._taken_back_at = self._tick
 
     def canary_passed(self, sent_at: int) -> None:
         """The one word was answered well."""
@@ -110,7 +115,7 @@ class Blame:
             return Step.HALVE
         if not self._contrasted(charge):
             return Step.WAIT
-        if not parcel.alone or charge.failures < _needed(charge) - 1:
+        if not parcel.alone or charge.failures < self._needed(charge) - 1:
             return Step.RETRY
         heard_out, clean = self._heard(charge)
         if not heard_out:
@@ -118,7 +123,7 @@ class Blame:
         if not clean:
             charge.failures, charge.canaries, charge.others = 0, self._canaries.count, self._others.count
             return Step.RETRY
-        return Step.CONDEMN if charge.failures >= _needed(charge) else Step.RETRY
+        return Step.CONDEMN if charge.failures >= self._needed(charge) else Step.RETRY
 
     def wants_canary(self, waiting: Iterable[Parcel], *, traffic: bool) -> bool:
         """Whether a verdict on one of these, whose step is WAIT, needs a canary.
@@ -133,6 +138,11 @@ class Blame:
     def _contrasted(self, charge: Charge) -> bool:
         """Whether anything passed that was sent after the failure."""
         return self._passed_sent_at > charge.failed_at
+
+    def _needed(self, charge: Charge) -> int:
+        """How often it must fail alone. A wrong answer may be a proxy's mishap, and is no refusal."""
+        fickle = self._tick - self._taken_back_at < FICKLE_ATTEMPTS
+        return REFUSALS if _is_refusal(charge) and not fickle else MAX_ATTEMPTS
 
     def _heard(self, charge: Charge) -> tuple[bool, bool]:
         """(whether the witnesses suffice for a decision, whether they speak for the service)."""
@@ -161,11 +171,8 @@ def _charge(parcel: Parcel) -> Charge:
     return parcel.charge
 
 
-def _needed(charge: Charge) -> int:
-    """How often it must fail alone. An answer that is wrong may be a proxy's mishap: that is no refusal."""
-    fault = charge.fault
-    refused = isinstance(fault, SuspectFault) and fault.reason is Reason.REFUSED_BY_EMBEDDER
-    return REFUSALS if refused else MAX_ATTEMPTS
+def _is_refusal(charge: Charge) -> bool:
+    return isinstance(charge.fault, SuspectFault) and charge.fault.reason is Reason.REFUSED_BY_EMBEDDER
 
 
 def _halves_at_once(charge: Charge) -> bool:

@@ -105,6 +105,21 @@ def test_witnesses_that_fail_make_the_count_begin_anew(fault: Exception) -> None
     assert (blame.step(suspect) is Step.CONDEMN) == (needed(fault) == 2)
 
 
+def test_a_service_that_took_a_refusal_back_is_believed_no_sooner_than_a_broken_one() -> None:
+    blame = Blame()
+    acquitted = parcel()
+    blame.failed(acquitted, REFUSED)
+    pass_canary(blame)
+    blame.passed(acquitted, blame.sent())
+    suspect = on_trial(blame, REFUSED)
+    pass_canary(blame, WITNESSES)
+    for attempt in range(2, MAX_ATTEMPTS + 1):
+        assert blame.step(suspect) is Step.RETRY
+        blame.failed(suspect, REFUSED)
+        pass_canary(blame)
+        assert (blame.step(suspect) is Step.CONDEMN) == (attempt == MAX_ATTEMPTS)
+
+
 def test_poison_in_the_traffic_does_not_acquit_poison() -> None:
     """Every fresh parcel fails, as when poison is common; the canaries decide."""
     blame = Blame()
