@@ -33,6 +33,10 @@ _FIELD_TYPES = {
 _FLOATS = (q.Default, q.Float32, q.Float16)
 
 
+class CollectionMissing(ConfigurationError):
+    """The collection is not there yet. Whoever only reads cannot go on; a worker that starts makes it."""
+
+
 class Prepared(NamedTuple):
     """A collection that is ready: its physical names, and whether its shards have copies."""
 
@@ -50,11 +54,14 @@ class Setup:
         self._guards = guards
 
     async def prepare(self, create: bool) -> Prepared:
-        """Make what is missing, or with `create` false require that it is there. Raises ConfigurationError."""
+        """Make what is missing, or with `create` false require that it is there.
+
+        Raises ConfigurationError, and CollectionMissing (one of its kind) when it is required and not there.
+        """
         name = self._settings.collection
         found = await self._named()
         if found is None and not create:
-            raise ConfigurationError(
+            raise CollectionMissing(
                 f"there is no collection {name}", "qdrant.collection", "Start the worker first: it makes it."
             )
         points = found or name + FIRST_SUFFIX
@@ -67,6 +74,12 @@ class Setup:
             await self._create_alias(name, names.points)
         info = await self._info(names.points)
         refuse_differences(info, self._settings, self._dimension)
+        if not create and not await self._exists(names.manifests):
+            raise CollectionMissing(
+                f"the collection {name} has no manifests: no worker has written to it",
+                "qdrant.collection",
+                "Start the worker first: it makes them.",
+            )
         self._warn_of_differences(names.points, info)
         if create:
             await self._create_indexes(names.points, info, self._point_indexes())

@@ -65,7 +65,8 @@ class Index:
         """Connect, and make what is missing (with `create`) or check what is there.
 
         `fingerprint` is what decides a vector. Raises ConfigurationError when the server is too old or the collection
-        was made in another way, ServiceFault and AccountFault when the server does not work.
+        was made in another way, CollectionMissing when it is not there and not to be made, ServiceFault and
+        AccountFault when the server does not work.
         """
         order = settings.worker.order
         connection = Connection(settings.qdrant, metrics)

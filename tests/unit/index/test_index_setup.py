@@ -11,6 +11,7 @@ from qdrant_client import grpc as q
 from worker.config import QdrantSettings
 from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
 from worker.errors import AccountFault, ConfigurationError
+from worker.index import CollectionMissing
 from worker.index.collection import creation, harmless_differences, refuse_differences
 from worker.index.reserved import LogId, Progress, next_base
 from worker.model import Order, Partition, Rank
@@ -137,10 +138,22 @@ async def test_two_workers_race_for_every_step(qdrant_server: EmbeddedQdrant) ->
 async def test_a_missing_collection_is_not_made_for_a_search(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
-    with pytest.raises(ConfigurationError, match="there is no collection documents"):
+    with pytest.raises(CollectionMissing, match="there is no collection documents"):
         async with opened(qdrant_server, create=False):
             pytest.fail("it was made")
     assert await names(qdrant_client) == set()
+
+
+async def test_a_plain_collection_that_no_worker_has_written_to_is_no_place_to_search(
+    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
+) -> None:
+    await qdrant_client.create_collection(
+        "documents", vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE)
+    )
+    with pytest.raises(CollectionMissing, match="no worker has written to it"):
+        async with opened(qdrant_server, create=False):
+            pytest.fail("it was taken as it is")
+    assert await names(qdrant_client) == {"documents"}
 
 
 @pytest.mark.parametrize(
