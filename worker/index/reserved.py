@@ -57,19 +57,24 @@ class Reserved:
 
     async def agree(self, order: Order, fingerprint: Mapping[str, Any]) -> None:
         """Remember order and fingerprint, or refuse when the collection remembers others. Raises ConfigurationError."""
-        mine = {"order": order.value, "fingerprint": orjson.loads(orjson.dumps(dict(fingerprint)))}
-        await self._insert({reserved_id("schema"): {KIND: "schema", **mine}})
-        await self.check(order, fingerprint)
+        if not await self.check(order, fingerprint):
+            mine = {"order": order.value, "fingerprint": _as_json(fingerprint)}
+            await self._insert({reserved_id("schema"): {KIND: "schema", **mine}})
+            await self.check(order, fingerprint)
 
-    async def check(self, order: Order, fingerprint: Mapping[str, Any]) -> None:
-        """Refuse when the collection remembers another order or fingerprint. Raises ConfigurationError."""
+    async def check(self, order: Order, fingerprint: Mapping[str, Any]) -> bool:
+        """Whether the collection remembers this order and fingerprint; False when it remembers none.
+
+        Raises ConfigurationError when it remembers others.
+        """
         try:
             found = await self._get(["schema"])
         except AccountFault as fault:  # a newer schema: at the start a person must mend it before anything runs
             raise ConfigurationError(fault.message, "qdrant.collection", fault.mend) from None
         for stored in found:
             _refuse_other_order(order, stored)
-            _refuse_other_fingerprint(orjson.loads(orjson.dumps(dict(fingerprint))), stored)
+            _refuse_other_fingerprint(_as_json(fingerprint), stored)
+        return bool(found)
 
     async def generation(self, cutting: str) -> int:
         """The number of a cutting's digest, in the order the collection first saw them.
@@ -175,6 +180,11 @@ class Reserved:
 def next_base(bases: Mapping[LogId, int], reach: Mapping[LogId, int], now_ms: int) -> int:
     """A base above every sequence given out: above each base plus its log's reach, and above the clock."""
     return max([now_ms, *(base + reach.get(log, 0) for log, base in bases.items())]) + 1
+
+
+def _as_json(fingerprint: Mapping[str, Any]) -> JsonObject:
+    """As it comes back from the store: enumerations as their values, tuples as lists."""
+    return dict(orjson.loads(orjson.dumps(dict(fingerprint))))
 
 
 def _refuse_other_order(mine: Order, stored: JsonObject) -> None:
