@@ -72,6 +72,10 @@ serve: $(RUN_READY)  ## the Jina-compatible stand-in on a local port; ARGS='--po
 lock: $(DEV_READY)  ## resolve pyproject.toml into requirements/; ARGS=--upgrade for newer versions
 	$(BIN)/python -m tools.locks $(ARGS)
 
+.PHONY: docs
+docs: $(DEV_READY)  ## write the README's tables of settings and models anew
+	$(BIN)/python -m tools.readme
+
 .PHONY: image
 image:  ## build the container image (needs Docker)
 	docker build --file deploy/Dockerfile --tag streamdex .
