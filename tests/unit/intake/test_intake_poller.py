@@ -1,0 +1,286 @@
+"""The poll loop: turns, bounds, drops, and what it does about each kind of failure."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    CorruptRecordException,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+from fake_aiokafka import FakeAIOKafka
+
+from worker.intake.gate import Gate
+from worker.intake.membership import Membership
+from worker.intake.poller import NOWHERE, Poller
+from worker.intake.watch import Watch
+from worker.model import Partition, Record
+from worker.telemetry import Health, Metrics
+
+A, B = Partition("documents", 0), Partition("documents", 1)
+AT_A, AT_B = TopicPartition(*A), TopicPartition(*B)
+
+
+class FakeMembership:
+    def __init__(self, *ready: Partition) -> None:
+        self.ready = frozenset(ready)
+        self.begun_anew: list[Partition] = []
+
+    def is_ready(self, partition: Partition) -> bool:
+        return partition in self.ready
+
+    def start_anew(self, partition: Partition) -> None:
+        self.begun_anew.append(partition)
+        self.ready -= {partition}
+
+
+class Fixture:
+    def __init__(self, *ready: Partition, bound: int = 4096) -> None:
+        self.kafka = FakeAIOKafka(0, 1)
+        self.gate, self.health, self.metrics = Gate(bound, 10**9), Health(), Metrics()
+        self.watch = Watch(0.0)
+        self.delivered: list[tuple[Partition, list[int], int]] = []
+        self.membership = FakeMembership(*ready)
+        self.poller = Poller(self.kafka, self.gate, self.watch, self.health, self.metrics, self.deliver)
+        self.poller.follow(cast("Membership", self.membership))
+        self.poller.start_at(dict.fromkeys(ready, 0))
+        self.delivered.clear()
+
+    def deliver(self, partition: Partition, records: Sequence[Record], position: int) -> None:
+        self.delivered.append((partition, [record.offset for record in records], position))
+        for _ in records:
+            self.gate.took(partition, 1, 1)
+
+    def offsets(self, partition: Partition) -> list[int]:
+        return [offset for one, offsets, _ in self.delivered if one == partition for offset in offsets]
+
+    @asynccontextmanager
+    async def polling(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.poller.poll_for_ever())
+        try:
+            yield
+        finally:
+            self.poller.stop()
+            await task
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():  # the fake has no signal for each state
+                await asyncio.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.intake.poller.AFTER_FAILURE_S", 0.0)
+    monkeypatch.setattr("worker.intake.poller.SURVEY_EVERY_S", 0.0)
+
+
+async def test_a_start_is_told_without_records() -> None:
+    f = Fixture()
+    f.poller.start_at({A: 5})
+    assert f.delivered == [(A, [], 5)]
+
+
+async def test_records_come_in_chunks_and_in_turns() -> None:
+    f = Fixture(A, B, bound=64)
+    f.kafka.logs = {AT_A: list(range(20)), AT_B: list(range(20))}
+    async with f.polling():
+        await f.until(lambda: len(f.offsets(A)) == len(f.offsets(B)) == 20)
+    assert [(partition.number, len(offsets)) for partition, offsets, _ in f.delivered[:4]] in (
+        [(0, 8), (1, 8), (0, 8), (1, 8)],
+        [(1, 8), (0, 8), (1, 8), (0, 8)],
+    )
+    assert f.offsets(A) == f.offsets(B) == list(range(20))
+
+
+async def test_a_paused_partition_is_not_asked_for_and_polling_goes_on() -> None:
+    f = Fixture(A, B, bound=8)
+    f.kafka.logs = {AT_A: list(range(100)), AT_B: []}
+    async with f.polling():
+        await f.until(lambda: f.gate.paused(A))
+        f.kafka.asked.clear()
+        await f.until(lambda: len(f.kafka.asked) > 5)
+        assert all(asked == [AT_B] for asked in f.kafka.asked)
+        f.membership.ready = frozenset({A})
+        f.kafka.asked.clear()
+        await f.until(lambda: len(f.kafka.asked) > 5)
+        assert f.kafka.asked[-1] == [NOWHERE]
+        assert len(f.offsets(A)) == 8
+        f.gate.settled(A, 8, span=0)
+        await f.until(lambda: len(f.offsets(A)) == 16)
+    assert f.offsets(A) == list(range(16))
+
+
+async def test_records_of_a_partition_that_is_not_ready_any_more_are_dropped() -> None:
+    f = Fixture(A)
+    f.kafka.logs[AT_A] = [0, 1]
+    f.kafka.on_poll = lambda _: setattr(f.membership, "ready", frozenset())  # a rebalance ends during the poll
+    async with f.polling():
+        await f.until(lambda: len(f.kafka.asked) > 3)
+    assert f.delivered == []
+
+
+async def test_nothing_is_delivered_after_a_stop() -> None:
+    f = Fixture(A)
+    f.kafka.logs[AT_A] = [0, 1]
+    f.kafka.on_poll = lambda _: f.poller.stop()
+    async with f.polling():
+        await f.until(lambda: f.kafka.asked)
+    assert f.delivered == []
+
+
+async def test_a_position_that_markers_alone_moved_is_told() -> None:
+    f = Fixture(A)
+    async with f.polling():
+        f.kafka.positions[AT_A] = 3
+        await f.until(lambda: f.delivered)
+        await f.until(lambda: len(f.kafka.asked) > 5)
+    assert f.delivered == [(A, [], 3)]
+
+
+async def test_after_a_failed_poll_reading_goes_on_from_what_was_delivered() -> None:
+    f = Fixture(A)
+    f.kafka.logs[AT_A] = [0, 1, 2, 3]
+    f.kafka.on_poll = lambda _: fail_after_losing(2)
+
+    def fail_after_losing(offset: int) -> None:
+        f.kafka.positions[AT_A] = offset  # taken out of the buffer, and lost with the exception
+        f.kafka.on_poll = lambda _: None
+        raise KafkaError("unexpected")
+
+    async with f.polling():
+        await f.until(lambda: len(f.offsets(A)) == 4)
+    assert f.offsets(A) == [0, 1, 2, 3]
+    assert f.kafka.seeks == [(0, 0)]
+
+
+@pytest.mark.parametrize("error", [KafkaError("heartbeat"), GroupAuthorizationFailedError("g")])
+async def test_failing_polls_are_counted_and_told_and_forgotten(error: KafkaError) -> None:
+    f = Fixture(A)
+
+    def fail(_: object) -> None:
+        raise error
+
+    f.kafka.on_poll = fail
+    async with f.polling():
+        await f.until(lambda: len(f.kafka.asked) > 3)
+        assert "kafka polls" in f.health.reasons
+        assert f.watch.cause(10**9) is not None
+        f.kafka.on_poll = lambda _: None
+        await f.until(lambda: not f.health.reasons)
+
+
+async def test_a_rewind_during_a_rebalance_is_harmless() -> None:
+    f = Fixture(A)
+    f.kafka.assigned = False
+    failures = iter([KafkaError("gone")])
+
+    def fail_once(_: object) -> None:
+        for failure in failures:
+            raise failure
+
+    f.kafka.on_poll = fail_once
+    async with f.polling():
+        await f.until(lambda: len(f.kafka.asked) > 2)
+    assert f.kafka.seeks == []
+
+
+async def test_no_offset_yet_is_not_a_failure() -> None:
+    f = Fixture(A)
+    failures = iter([NoOffsetForPartitionError(AT_A)])
+
+    def fail_once(_: object) -> None:
+        for failure in failures:
+            raise failure
+
+    f.kafka.on_poll = fail_once
+    async with f.polling():
+        await f.until(lambda: len(f.kafka.asked) > 2)
+    assert f.health.reasons == {}
+    assert f.kafka.seeks == []
+
+
+async def test_an_offset_out_of_range_is_taken_up_anew() -> None:
+    f = Fixture(A, B)
+
+    def fail(asked: list[TopicPartition]) -> None:
+        if AT_A in asked:
+            raise OffsetOutOfRangeError({AT_A: 7})
+
+    f.kafka.logs[AT_B] = [0]
+    f.kafka.on_poll = fail
+    async with f.polling():
+        await f.until(lambda: f.offsets(B))
+    assert f.membership.begun_anew == [A]
+
+
+@pytest.mark.parametrize("error", [CorruptRecordException("crc"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad")])
+async def test_a_batch_that_cannot_be_read_holds_its_partition_alone(error: Exception) -> None:
+    f = Fixture(A, B)
+    f.kafka.logs = {AT_A: list(range(10)), AT_B: list(range(10))}
+
+    def fail(asked: list[TopicPartition]) -> None:
+        if AT_A in asked:
+            raise error
+
+    f.kafka.on_poll = fail
+    async with f.polling():
+        await f.until(lambda: len(f.offsets(B)) == 10)
+        assert list(f.health.reasons) == ["log of documents[0]"]
+        assert type(error).__name__ in f.health.reasons["log of documents[0]"]
+        f.kafka.asked.clear()
+        await f.until(lambda: len(f.kafka.asked) > 3)
+        assert all(AT_A not in asked for asked in f.kafka.asked)
+    assert f.offsets(A) == []
+
+
+async def test_a_batch_that_can_be_read_later_is_read_from_where_it_stood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.intake.poller.UNREADABLE_FOR_S", 0.0)
+    f = Fixture(A, B)
+    f.kafka.logs = {AT_A: list(range(10)), AT_B: []}
+    broken = True
+
+    def fail(asked: list[TopicPartition]) -> None:
+        if AT_A in asked and broken:
+            f.kafka.positions[AT_A] = 5
+            raise CorruptRecordException("crc")
+
+    f.kafka.on_poll = fail
+    async with f.polling():
+        await f.until(lambda: "log of documents[0]" in f.health.reasons)
+        broken = False
+        await f.until(lambda: len(f.offsets(A)) == 10)
+    assert f.offsets(A) == list(range(10))
+    assert f.health.reasons == {}
+
+
+async def test_what_the_flow_raises_comes_out() -> None:
+    f = Fixture(A)
+    f.kafka.logs[AT_A] = [0]
+
+    def broken(*_: Any) -> None:
+        raise KeyError("bug")
+
+    poller = Poller(f.kafka, f.gate, f.watch, f.health, f.metrics, broken)
+    poller.follow(cast("Membership", f.membership))
+    with pytest.raises(KeyError):
+        await poller.poll_for_ever()
+
+
+async def test_the_gauges_follow_the_partitions() -> None:
+    f = Fixture(A, B)
+    f.kafka.ends = {AT_A: 100}
+    f.poller.start_at({A: 40})
+    f.poller.note_gauges()
+    value = f.metrics.registry.get_sample_value
+    assert value("streamdex_lag_records", {"topic": "documents", "partition": "0"}) == 60
+    assert value("streamdex_lag_records", {"topic": "documents", "partition": "1"}) == 0
+    f.membership.ready = frozenset({A})
+    f.poller.note_gauges()
+    assert value("streamdex_lag_records", {"topic": "documents", "partition": "1"}) is None
