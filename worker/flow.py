@@ -71,6 +71,7 @@ class Flow:
         self._timers: dict[Ticket, asyncio.TimerHandle] = {}
         self._leaving: set[Partition] = set()
         self._changed = asyncio.Event()
+        self._hurrying = False
         self._outcomes = {outcome: rooms.metrics.records.labels(outcome.value) for outcome in Outcome}
         self._said: set[str] = set()
 
@@ -313,7 +314,12 @@ class Flow:
 
     # --- leave: partitions go to another replica, or the worker stops -------------------------------------------
 
-    async def let_go(self, partitions: Collection[Partition], timeout_s: float, cut_short: asyncio.Event) -> int:
+    def hurry(self) -> None:
+        """Do not wait for anything any more: a drain that is under way ends now."""
+        self._hurrying = True
+        self._changed.set()
+
+    async def let_go(self, partitions: Collection[Partition], timeout_s: float) -> int:
         """Stop dispatching for these partitions and wait for what is paid for; the number of records left undone."""
         leaving = set(partitions)
         self._leaving |= leaving
@@ -323,7 +329,7 @@ class Flow:
                 self._give_up(cast("Item", job.owner))
             self._drop_timers()
             async with asyncio.timeout(timeout_s):
-                await self._until(lambda: cut_short.is_set() or not self._unfinished(leaving))
+                await self._until(lambda: self._hurrying or not self._unfinished(leaving))
         except TimeoutError:
             pass  # the count tells what is left: it will be read again
         finally:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from traceback import extract_tb
+from typing import Protocol
 
 from worker.deadletter import DeadLetters
 from worker.errors import Reason, RecordFault, Service, Stage, SuspectFault
@@ -21,7 +22,15 @@ SENDERS = 8  # dead letters that wait for their acknowledgement at the same time
 OWN_ATTEMPTS = 5  # an exception of ours is tried so often before the record is suspected
 OTHERS_FAILING_BOUND = 0.1  # and only while fewer than this share of the other attempts fail as well
 
-Later = Callable[[Ticket, float, Callable[[], None]], None]
+
+class Owner(Protocol):
+    """Who moves the items: the flow."""
+
+    def later(self, ticket: Ticket, delay_s: float, action: Callable[[], None]) -> None:
+        """Do `action` for a ticket after a while, unless its partition leaves before."""
+
+    def letter_sent(self, letter: Letter) -> None:
+        """The dead-letter topic has acknowledged a letter."""
 
 
 @dataclass(slots=True)
@@ -34,7 +43,7 @@ class _Suspect:
 
 
 class Verdicts:
-    """Judges and sends. `later` delays an action for a ticket; `on_sent` hears of each acknowledged letter."""
+    """Judges and sends; the `owner` hears what becomes of the records."""
 
     def __init__(
         self,
@@ -43,17 +52,14 @@ class Verdicts:
         epoch: int,
         health: Health,
         metrics: Metrics,
-        *,
-        later: Later,
-        on_sent: Callable[[Letter], None],
+        owner: Owner,
     ) -> None:
         self._dead_letters = dead_letters
         self._index = index
         self._epoch = epoch
         self._health = health
         self._metrics = metrics
-        self._later = later
-        self._on_sent = on_sent
+        self._owner = owner
         self._letters: asyncio.Queue[Letter] = asyncio.Queue()
         self._suspects: dict[Ticket, _Suspect] = {}
         self._passed: Counter[Stage] = Counter()
@@ -73,7 +79,13 @@ class Verdicts:
         self._letters.put_nowait(letter)
 
     def own_bug(
-        self, error: Exception, stage: Stage, record: Record, ticket: Ticket, item: Item | None, again: Callable[[], None]
+        self,
+        error: Exception,
+        stage: Stage,
+        record: Record,
+        ticket: Ticket,
+        item: Item | None,
+        again: Callable[[], None],
     ) -> None:
         """An exception of ours met a record: try again, then suspect the record, by contrast with the others."""
         suspect = self._suspects.setdefault(ticket, _Suspect(self._passed[stage], self._failed[stage]))
@@ -86,7 +98,7 @@ class Verdicts:
             message = f"{type(error).__name__} at {trace} in every of {suspect.attempts} attempts"
             self.condemn(record, ticket, RecordFault(stage, Reason.INTERNAL, message, suspect.attempts), item)
         else:
-            self._later(ticket, backoff_s(suspect.attempts - 1), again)
+            self._owner.later(ticket, backoff_s(suspect.attempts - 1), again)
 
     def _stands_out(self, suspect: _Suspect, stage: Stage) -> bool:
         passed = self._passed[stage] - suspect.passed_before
@@ -103,7 +115,7 @@ class Verdicts:
             self.condemn(item.record, item.ticket, proven, item)
         else:
             self._health.hold(Service.QDRANT, "every write is refused: the collection or its settings are at fault")
-            self._later(item.ticket, backoff_s(suspect.attempts - 1), again)
+            self._owner.later(item.ticket, backoff_s(suspect.attempts - 1), again)
 
     def forget(self, ticket: Ticket) -> None:
         """The ticket has its outcome, or its partition has left."""
@@ -115,7 +127,7 @@ class Verdicts:
             letter = await self._letters.get()
             if letter.ticket.alive:
                 await self._send(letter)
-                self._on_sent(letter)
+                self._owner.letter_sent(letter)
             self.waiting.discard(letter)
 
     async def _send(self, letter: Letter) -> None:
