@@ -108,7 +108,6 @@ def _print_profile(profile: Profile, console: Console) -> None:
     total_us = sum(stage.cpu_us for stage in profile.stages)
     table.add_row("all", f"{total_us:.0f}", f"{sum(stage.budget_us for stage in profile.stages):.0f}", style="bold")
     console.print(table)
-    console.print(f"Of all that, garbage collection: {profile.collection_us:.1f} µs.")
     table = Table(title="The dearest places by their own time; C code counts for its caller")
     table.add_column("µs", justify="right")
     table.add_column("place", overflow="fold")
@@ -136,7 +135,6 @@ def _figures_json(figures: Figures) -> dict[str, Any]:
 
 def _profile_json(profile: Profile) -> dict[str, Any]:
     return {
-        "garbage_collection_us": profile.collection_us,
         "stages": [{"stage": each.name, "us": each.cpu_us, "budget_us": each.budget_us} for each in profile.stages],
         "functions": [{"place": place, "us": cpu_us} for place, cpu_us in profile.functions],
     }

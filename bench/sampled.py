@@ -6,7 +6,7 @@ SIGUSR1 starts the sampling, a second one ends it and writes OUTPUT. The process
 millisecond of CPU spent by any of its threads; a sample weighs as much as the main thread has spent since the last one.
 So time of other threads (gRPC's) is not laid at the main thread's door, but counted apart. Python acts on a signal
 between two of its instructions: time in C counts for the line that called it. Garbage collection strikes anywhere, so
-it is timed on its own as well.
+it is timed on its own.
 """
 
 import gc
@@ -34,8 +34,9 @@ class Sampler:
         self._seconds: defaultdict[Stack, float] = defaultdict(float)
         self._running = False
         self._last_s = 0.0
+        self._last_collected_s = 0.0
         self._began_s = (0.0, 0.0)
-        self._collecting_since_s = 0.0
+        self._collecting_since_s: float | None = None
         self._collected_s = 0.0
 
     def toggle(self, _number: int, _frame: FrameType | None) -> None:
@@ -64,19 +65,22 @@ class Sampler:
         """Time the cyclic garbage collection."""
         if phase == "start":
             self._collecting_since_s = time.thread_time()
-        else:
+        elif self._collecting_since_s is not None:
             self._collected_s += time.thread_time() - self._collecting_since_s
+            self._collecting_since_s = None
 
     def sample(self, _number: int, frame: FrameType | None) -> None:
         """Note where the main thread is."""
+        if self._collecting_since_s is not None:
+            return  # finalizers and our own callback: `collecting` has it
         stack = []
         while frame is not None:
             code = frame.f_code
             stack.append(f"{code.co_filename}:{frame.f_lineno}:{code.co_qualname}")
             frame = frame.f_back
         now_s = time.thread_time()
-        self._seconds[tuple(stack)] += now_s - self._last_s
-        self._last_s = now_s
+        self._seconds[tuple(stack)] += now_s - self._last_s - (self._collected_s - self._last_collected_s)
+        self._last_s, self._last_collected_s = now_s, self._collected_s
 
 
 if __name__ == "__main__":

@@ -207,6 +207,8 @@ class _Runner:
         tell: Tell,
     ) -> None:
         self.subject = subject
+        self._last_inputs = 0
+        self._last_requests: Counts = Counter()
         self._place = place
         self._topic = topic
         self._process = process
@@ -225,8 +227,7 @@ class _Runner:
     def count_by(self, done: Callable[[Stats], int]) -> None:
         """Count documents in another way from now on."""
         self._meter = Meter(self._process, lambda: done(self._place.qdrant.stats()))
-        self._last = self._meter.sample()
-        self._target = self._last.documents
+        self._begin()
 
     def warm_up(self, messages: Iterable[Message], documents: int) -> None:
         """Have documents done that are not measured."""
@@ -234,8 +235,7 @@ class _Runner:
 
     def measure(self, figures: Figures, messages: Iterable[Message], documents: int) -> None:
         """Feed so many documents and add the slice of having them done."""
-        self._last = self._meter.sample()
-        self._target = self._last.documents
+        self._begin()
         self._place.kafka.feed(self._topic, messages)
         self.watch(figures, documents)
 
@@ -245,14 +245,18 @@ class _Runner:
         A sample may come late by a batch: slices hold what they hold, but the next one's end does not move.
         """
         self._target += documents
-        first, inputs, requests = self._last, self._inputs(), self._requests()
-        title = f"{figures.scenario}: {figures.subject}"
-        self._last = self._meter.wait_for(
-            self._target, lambda done: self._tell(title, done - first.documents, documents)
-        )
-        figures.slices.append(Slice.between(first, self._last))
-        figures.inputs += self._inputs() - inputs
-        figures.requests += self._requests() - requests
+        first, title = self._last.documents, f"{figures.scenario}: {figures.subject}"
+        now = self._meter.wait_for(self._target, lambda done: self._tell(title, done - first, documents))
+        inputs, requests = self._inputs(), self._requests()
+        figures.slices.append(Slice.between(self._last, now))
+        figures.inputs += inputs - self._last_inputs
+        figures.requests += requests - self._last_requests
+        self._last, self._last_inputs, self._last_requests = now, inputs, requests
+
+    def _begin(self) -> None:
+        """From here on all counts."""
+        self._last, self._last_inputs, self._last_requests = self._meter.sample(), self._inputs(), self._requests()
+        self._target = self._last.documents
 
     def _inputs(self) -> int:
         return int(self._place.jina.stats()["inputs"])

@@ -38,7 +38,6 @@ STAGES = (
     Stage("event loop, sockets", 10, ("/asyncio/", "/selectors.py")),
     Stage("other", 0, ("",)),
 )
-OTHER_THREADS = "threads of gRPC and others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +53,10 @@ class StageShare:
 class Profile:
     """The samples of one pass, scaled to µs per document of the unsampled worker.
 
-    `collection_us` is the garbage collection's part of it, in whatever stage it struck. `functions` are the dearest by
-    their own time, `file:line function` of the place that spent most of it.
+    `functions` are the dearest places by their own time, as `file:line function`.
     """
 
     stages: tuple[StageShare, ...]
-    collection_us: float
     functions: tuple[tuple[str, float], ...]
 
 
@@ -71,12 +68,13 @@ def read_samples(samples: bytes, cpu_us: float, functions: int = 30) -> Profile:
     for stack, seconds in content["stacks"]:
         by_stage[_stage(stack).name] += seconds
         by_function[_place(stack)] += seconds
-    total_s = sum(by_stage.values()) + content["other_threads_s"]
+    apart = {"garbage collection": content["collected_s"], "threads of gRPC and others": content["other_threads_s"]}
+    total_s = sum(by_stage.values()) + sum(apart.values())
     scale = cpu_us / total_s
     shares = [StageShare(stage.name, stage.budget_us, by_stage[stage.name] * scale) for stage in STAGES]
-    shares.append(StageShare(OTHER_THREADS, 0, content["other_threads_s"] * scale))
+    shares += [StageShare(name, 0, seconds * scale) for name, seconds in apart.items()]
     dearest = sorted(((place, seconds * scale) for place, seconds in by_function.items()), key=lambda pair: -pair[1])
-    return Profile(tuple(shares), content["collected_s"] * scale, tuple(dearest[:functions]))
+    return Profile(tuple(shares), tuple(dearest[:functions]))
 
 
 def _stage(stack: list[str]) -> Stage:

@@ -8,8 +8,9 @@ the REST port tells what was asked.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -27,6 +28,7 @@ SERVICES = (
     collections_service_pb2.DESCRIPTOR.services_by_name["Collections"],
     qdrant_pb2.DESCRIPTOR.services_by_name["Qdrant"],
 )
+Places = dict[str, tuple[int, int]]  # point id to version and place
 COMPLETED = q.UpdateResult(operation_id=1, status=q.Completed)
 
 
@@ -46,6 +48,15 @@ class Stats:
         return json_response(vars(self))
 
 
+@dataclass(slots=True)
+class _Held:
+    """What is remembered of one collection."""
+
+    places: Places = field(default_factory=dict)
+    manifests: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # id to version and the serialized point
+    reserved: dict[str, q.PointStruct] = field(default_factory=dict)  # manifests of no document: schema, bases …
+
+
 class Qdrant:
     """The methods that the worker calls, by name. Any other is answered UNIMPLEMENTED."""
 
@@ -53,30 +64,30 @@ class Qdrant:
         self._stats = stats
         self._collections: dict[str, q.CreateCollection] = {}
         self._aliases: dict[str, str] = {}
-        self._places: dict[str, tuple[int, int]] = {}  # point id to version and place
-        self._manifests: dict[str, tuple[int, bytes]] = {}  # manifest id to version and the serialized point
-        self._reserved: dict[str, q.PointStruct] = {}  # manifests that are of no document: schema, bases, progress
+        self._held: defaultdict[str, _Held] = defaultdict(_Held)
 
     # --- points ---------------------------------------------------------------------------------------------------
 
     def update_batch(self, request: q.UpdateBatchPoints) -> q.UpdateBatchResponse:
         """Points with vectors, and changes of payloads."""
+        places = self._held[request.collection_name].places
         for operation in request.operations:
             kind = operation.WhichOneof("operation")
             if kind == "upsert":
-                self._put_points(operation.upsert.points)
+                self._put_points(operation.upsert.points, places)
             else:
-                self._change_payload(getattr(operation, kind))
+                self._change_payload(getattr(operation, kind), places)
         self._stats.requests["UpdateBatch points"] += 1
         return q.UpdateBatchResponse(result=[COMPLETED] * len(request.operations))
 
     def upsert(self, request: q.UpsertPoints) -> q.PointsOperationResponse:
         """Points, or manifests."""
+        held = self._held[request.collection_name]
         if request.collection_name.endswith(MANIFESTS):
-            self._put_manifests(request.points)
+            self._put_manifests(request.points, held)
         else:
             self._stats.requests["Upsert points"] += 1
-            self._put_points(request.points)
+            self._put_points(request.points, held.places)
         return q.PointsOperationResponse(result=COMPLETED)
 
     def delete(self, request: q.DeletePoints) -> q.PointsOperationResponse:
@@ -87,13 +98,14 @@ class Qdrant:
     def get(self, request: q.GetPoints) -> q.GetResponse:
         """Points by id: of manifests all fields or the rank, of others rank and place."""
         self._count("Get", request.collection_name)
+        held = self._held[request.collection_name]
         response = q.GetResponse()
         if not request.collection_name.endswith(MANIFESTS):
-            self._get_places(request, response)
+            _get_places(request, response, held.places)
         else:
             rank_only = bool(request.with_payload.include.fields)
             for point_id in request.ids:
-                self._get_manifest(point_id.uuid, response.result, rank_only)
+                self._get_manifest(point_id.uuid, held, response.result, rank_only)
         return response
 
     def scroll(self, request: q.ScrollPoints) -> q.ScrollResponse:
@@ -101,44 +113,44 @@ class Qdrant:
         self._count("Scroll", request.collection_name)
         kinds = request.filter.must[0].field.match.keywords.strings
         response = q.ScrollResponse()
-        for point in self._reserved.values():
+        for point in self._held[request.collection_name].reserved.values():
             if point.payload["kind"].string_value in kinds:
                 _copy(point, response.result.add())
         return response
 
-    def _put_points(self, points: Any) -> None:
+    def _put_points(self, points: Any, places: Places) -> None:
         self._stats.points_upserted += len(points)
         for point in points:
             payload = point.payload
-            self._places[point.id.uuid] = (payload["version"].integer_value, payload["chunk"].integer_value)
+            places[point.id.uuid] = (payload["version"].integer_value, payload["chunk"].integer_value)
 
-    def _change_payload(self, change: q.PointsUpdateOperation.SetPayload) -> None:
+    def _change_payload(self, change: q.PointsUpdateOperation.SetPayload, places: Places) -> None:
         self._stats.payloads_changed += 1
         payload = change.payload
         for condition in change.points_selector.filter.must:
             for point_id in condition.has_id.has_id:
-                version, place = self._places.get(point_id.uuid, (0, 0))
+                version, place = places.get(point_id.uuid, (0, 0))
                 version = payload["version"].integer_value if "version" in payload else version
                 place = payload["chunk"].integer_value if "chunk" in payload else place
-                self._places[point_id.uuid] = (version, place)
+                places[point_id.uuid] = (version, place)
 
-    def _put_manifests(self, points: Any) -> None:
+    def _put_manifests(self, points: Any, held: _Held) -> None:
         documents = 0
         for point in points:
             if "document_key" in point.payload:
                 documents += 1
                 version = point.payload["version"].integer_value
-                self._manifests[point.id.uuid] = (version, point.SerializeToString())
+                held.manifests[point.id.uuid] = (version, point.SerializeToString())
             else:
-                self._reserved[point.id.uuid] = point
+                held.reserved[point.id.uuid] = point
         self._stats.manifests_written += documents
         self._stats.requests["Upsert manifests" if documents else "Upsert progress"] += 1
 
-    def _get_manifest(self, point_id: str, result: Any, rank_only: bool) -> None:
-        found = self._manifests.get(point_id)
+    def _get_manifest(self, point_id: str, held: _Held, result: Any, rank_only: bool) -> None:
+        found = held.manifests.get(point_id)
         if found is None:
-            if point_id in self._reserved:
-                _copy(self._reserved[point_id], result.add())
+            if point_id in held.reserved:
+                _copy(held.reserved[point_id], result.add())
             return
         self._stats.manifests_found += 1
         point = result.add()
@@ -148,15 +160,6 @@ class Qdrant:
             point.payload["version"].integer_value = version
         else:
             _copy(q.PointStruct.FromString(serialized), point)
-
-    def _get_places(self, request: q.GetPoints, response: q.GetResponse) -> None:
-        for point_id in request.ids:
-            if point_id.uuid in self._places:
-                version, place = self._places[point_id.uuid]
-                point = response.result.add()
-                point.id.uuid = point_id.uuid
-                point.payload["version"].integer_value = version
-                point.payload["chunk"].integer_value = place
 
     def _count(self, method: str, collection: str) -> None:
         self._stats.requests[f"{method} {'manifests' if collection.endswith(MANIFESTS) else 'points'}"] += 1
@@ -205,6 +208,16 @@ class Qdrant:
     def health(self, request: q.HealthCheckRequest) -> q.HealthCheckReply:
         """A version that has conditional writes."""
         return q.HealthCheckReply(title="qdrant", version=VERSION)
+
+
+def _get_places(request: q.GetPoints, response: q.GetResponse, places: Places) -> None:
+    for point_id in request.ids:
+        if point_id.uuid in places:
+            version, place = places[point_id.uuid]
+            point = response.result.add()
+            point.id.uuid = point_id.uuid
+            point.payload["version"].integer_value = version
+            point.payload["chunk"].integer_value = place
 
 
 def _copy(point: q.PointStruct, retrieved: Any) -> None:
