@@ -17,7 +17,7 @@ from worker.intake import Decoder, Gate
 from worker.items import Item, Letter
 from worker.model import Chunk, DocumentWrite, Manifest, Order, Outcome, Partition, Rank, Record
 from worker.plan import Lanes, Overtaken, Planner, outcome_of, rank_of
-from worker.retry import patiently
+from worker.retry import patiently, surely
 from worker.settle import Ledger, Ticket
 from worker.telemetry import CROSS_PARTITION, VERSION_IGNORED, Health, Metrics, emit
 from worker.verdicts import SENDERS, Verdicts
@@ -133,7 +133,8 @@ class Flow:
 
     async def _plan_batch(self, items: Sequence[Item]) -> None:
         keys = [item.document_key for item in items]
-        manifests = await patiently(lambda: self._rooms.index.read_manifests(keys), self._rooms.health)
+        rooms = self._rooms
+        manifests = await surely(lambda: rooms.index.read_manifests(keys), rooms.health, rooms.metrics)
         overtaken = [pair for item in items if (pair := self._plan(item, manifests.get(item.document_key)))]
         if overtaken:
             await self._sweep(overtaken)
@@ -180,7 +181,8 @@ class Flow:
     async def _sweep(self, overtaken: Sequence[tuple[Item, Overtaken]]) -> None:
         """A crash may have left points below the manifest's rank: remove them before the events settle."""
         below: Mapping[str, Rank] = {item.document_key: decision.rank for item, decision in overtaken}
-        await patiently(lambda: self._rooms.index.sweep(below), self._rooms.health)
+        rooms = self._rooms
+        await surely(lambda: rooms.index.sweep(below), rooms.health, rooms.metrics)
         for item, decision in overtaken:
             self._settle(item, decision.outcome)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from worker.errors import AccountFault, ServiceFault
-from worker.telemetry import ACCOUNT_REFUSED, SERVICE_DOWN, Health
+from worker.telemetry import ACCOUNT_REFUSED, INTERNAL, SERVICE_DOWN, Health, Metrics, emit, trace_hash
 
 T = TypeVar("T")
 
@@ -44,3 +44,21 @@ async def patiently(
             if held:
                 health.release(held)
             return result
+
+
+async def surely(
+    action: Callable[[], Awaitable[T]],
+    health: Health,
+    metrics: Metrics,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> T:
+    """`patiently`, and an exception of ours does not end it either: a bug in one request must not stop the worker."""
+    attempt = 0
+    while True:
+        try:
+            return await patiently(action, health, sleep)
+        except Exception as error:  # noqa: BLE001  # whatever it is, giving up would lose or stop more than waiting
+            metrics.internal_faults.inc()
+            emit(INTERNAL, kind=type(error).__name__, trace=trace_hash(error), attempts=attempt + 1)
+            await sleep(backoff_s(attempt))
+            attempt += 1

@@ -5,8 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
-from traceback import extract_tb
 from typing import Protocol
 
 from worker.deadletter import DeadLetters
@@ -14,9 +12,9 @@ from worker.errors import Reason, RecordFault, Service, Stage, SuspectFault
 from worker.index import Index
 from worker.items import Item, Letter
 from worker.model import Position, Record
-from worker.retry import backoff_s, patiently
+from worker.retry import backoff_s, surely
 from worker.settle import Ticket
-from worker.telemetry import DEAD_LETTERED, INTERNAL, Health, Metrics, emit
+from worker.telemetry import DEAD_LETTERED, INTERNAL, Health, Metrics, emit, trace_hash
 
 SENDERS = 8  # dead letters that wait for their acknowledgement at the same time
 OWN_ATTEMPTS = 5  # an exception of ours is tried so often before the record is suspected
@@ -91,7 +89,7 @@ class Verdicts:
         suspect = self._suspects.setdefault(ticket, _Suspect(self._passed[stage], self._failed[stage]))
         suspect.attempts += 1
         self._failed[stage] += 1
-        trace = _trace_hash(error)
+        trace = trace_hash(error)
         self._metrics.internal_faults.inc()
         emit(INTERNAL, stage=stage.value, kind=type(error).__name__, trace=trace, attempts=suspect.attempts)
         if suspect.attempts >= OWN_ATTEMPTS and self._stands_out(suspect, stage):
@@ -109,7 +107,7 @@ class Verdicts:
         """Refused alone by Qdrant: the record's fault only if a canary passes the same stage afterwards."""
         suspect = self._suspects.setdefault(item.ticket, _Suspect(0, 0))
         suspect.attempts += 1
-        if await patiently(self._index.canary, self._health):
+        if await surely(self._index.canary, self._health, self._metrics):
             proven = RecordFault(Stage.INDEX, fault.reason, fault.message, suspect.attempts)
             self._health.release(Service.QDRANT)
             self.condemn(item.record, item.ticket, proven, item)
@@ -133,10 +131,11 @@ class Verdicts:
     async def _send(self, letter: Letter) -> None:
         write = letter.item.write if letter.item else None
         if write is not None:  # an earlier attempt may have left chunks that no manifest lists
-            await patiently(lambda: self._index.clean(write), self._health)
-        await patiently(
+            await surely(lambda: self._index.clean(write), self._health, self._metrics)
+        await surely(
             lambda: self._dead_letters.send(letter.record, letter.fault, letter.position, letter.failed_at_ms),
             self._health,
+            self._metrics,
         )
         self._metrics.dead_letters.labels(letter.fault.reason.value).inc()
         place = {"topic": letter.record.topic, "partition": letter.record.partition, "offset": letter.record.offset}
@@ -145,9 +144,3 @@ class Verdicts:
 
 def _position(record: Record, epoch: int) -> Position:
     return Position(record.topic, record.partition, epoch, record.offset, record.timestamp_ms)
-
-
-def _trace_hash(error: Exception) -> str:
-    """Eight digits that tell one bug from another without quoting what it met."""
-    frames = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
-    return blake2b("\n".join(frames).encode(), digest_size=4).hexdigest()

@@ -57,7 +57,7 @@ class Deployment:
 
     async def settled(self) -> None:
         """Wait until the group has committed all there is."""
-        ends = {partition: end for partition, end in (await self.kafka.end_offsets(self.topic)).items() if end}
+        ends = await self.kafka.end_offsets(self.topic)
         async with asyncio.timeout(LIMIT_S):
             while await self.kafka.committed(self.group) != ends:
                 await asyncio.sleep(0.3)

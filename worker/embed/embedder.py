@@ -10,8 +10,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from traceback import extract_tb
 
 import httpx
 
@@ -27,7 +25,16 @@ from worker.embed.refusals import Busy
 from worker.embed.valve import Opening, Valve
 from worker.errors import AccountFault, Reason, RecordFault, Service, ServiceFault, Stage, SuspectFault
 from worker.retry import LONGEST_RETRY_AFTER_S
-from worker.telemetry import ACCOUNT_REFUSED, INTERNAL, RETRY_AFTER_CAPPED, SERVICE_DOWN, Health, Metrics, emit
+from worker.telemetry import (
+    ACCOUNT_REFUSED,
+    INTERNAL,
+    RETRY_AFTER_CAPPED,
+    SERVICE_DOWN,
+    Health,
+    Metrics,
+    emit,
+    trace_hash,
+)
 
 PARCEL_INPUTS = 64  # 16 cost 50 µs a document more; 256 gain nothing and hold more memory
 PARCEL_SHARE = 0.009  # of the tokens per minute, at most, in one request: the pacing is only as even as its parts
@@ -278,7 +285,7 @@ class Embedder:
     def _report(self, bug: Exception) -> None:
         """Count a bug of ours; its text may quote the user's, so only its kind and place are told."""
         self._metrics.internal_faults.inc()
-        emit(INTERNAL, stage=Stage.EMBED.value, kind=type(bug).__name__, trace=_trace(bug))
+        emit(INTERNAL, stage=Stage.EMBED.value, kind=type(bug).__name__, trace=trace_hash(bug))
 
     # --- jobs
 
@@ -317,9 +324,3 @@ def _kind(fault: Exception) -> str:
         if isinstance(fault, known):
             return label
     return "internal"
-
-
-def _trace(bug: Exception) -> str:
-    """A hash of where it was raised: the same bug has the same one."""
-    places = "|".join(f"{frame.name}:{frame.lineno}" for frame in extract_tb(bug.__traceback__))
-    return blake2b(places.encode(), digest_size=6).hexdigest()
