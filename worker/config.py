@@ -11,8 +11,18 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -42,13 +52,27 @@ USUAL_VARIABLES = {
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 def _split_commas(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def _refuse_credentials(url: str) -> str:
+    """An address is shown in messages and by `streamdex config`; a secret has a setting of its own."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text quotes the address
+        raise ValueError("not a URL") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address must hold no user or password; api_key and api_key_file are for secrets")
+    return url
+
+
+Address = Annotated[str, AfterValidator(_refuse_credentials)]
 
 
 def _refuse_both(direct: SecretStr | None, file: Path | None, name: str) -> None:
@@ -150,7 +174,7 @@ class JinaSettings(_Section):
 
     api_key: SecretStr | None = Field(None, description="the key of the embedding service")
     api_key_file: Path | None = Field(None, description="file that holds the key; read anew when the key is refused")
-    base_url: str = Field("https://api.jina.ai/v1", description="another server that speaks the same API")
+    base_url: Address = Field("https://api.jina.ai/v1", description="another server that speaks the same API")
     dialect: Literal["jina", "openai"] = Field(
         "jina", description="openai for text-embeddings-inference and vLLM: sends model and input alone"
     )
@@ -192,7 +216,7 @@ class JinaSettings(_Section):
 class QdrantSettings(_Section):
     """Where the vectors go."""
 
-    url: str = Field("http://localhost:6333", description='the server, or ":memory:" for an engine in this process')
+    url: Address = Field("http://localhost:6333", description='the server, or ":memory:" for an engine in this process')
     api_key: SecretStr | None = Field(None, description="the server's key")
     api_key_file: Path | None = Field(None, description="file that holds the key; read anew when the key is refused")
     grpc_port: int = Field(6334, ge=1, le=65535, description="the worker speaks gRPC only")

@@ -124,6 +124,26 @@ def test_both_a_secret_and_its_file_are_refused() -> None:
         load_settings(flags={"jina.api_key": SECRET, "jina.api_key_file": "file"})
 
 
+@pytest.mark.parametrize("setting", ["jina.base_url", "qdrant.url"])
+@pytest.mark.parametrize("url", [f"https://me:{SECRET}@host", f"https://{SECRET}@host/v1", f"http://[{SECRET}"])
+def test_an_address_holds_no_secret_since_it_is_shown(setting: str, url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(flags={setting: url})
+    assert caught.value.where == setting
+    assert SECRET not in str(caught.value)
+
+
+def test_every_secret_may_come_from_a_file() -> None:
+    secrets = 0
+    for section in Settings.model_fields:
+        names = type(getattr(Settings(), section)).model_fields
+        for name in names:
+            if "SecretStr" in str(names[name].annotation):
+                assert f"{name}_file" in names
+                secrets += 1
+    assert secrets == 3
+
+
 def test_presets_and_what_overrides_them() -> None:
     assert load_settings().jina.effective_limits == (500, 2_000_000, 50)
     free = load_settings(flags={"jina.limits": "free", "jina.concurrency": "1"}).jina

@@ -16,12 +16,13 @@ from worker.config import Settings
 from worker.deadletter import DeadLetters
 from worker.embed import Embedder, resolve
 from worker.errors import AccountFault, ConfigurationError, ExitCode, ServiceFault, StreamdexError
-from worker.index import Index
+from worker.index import CollectionMissing, Index
 from worker.kafka_client import survey
 from worker.pipeline import examine
 from worker.telemetry import Health, Metrics, configure_logging
 
 RETRY_S = 2.0
+SETTINGS = "settings"
 WAIT_MEND = "Start it, or check the address in the settings."
 
 
@@ -64,27 +65,34 @@ def check(
 
 
 async def _check_until(settings: Settings, *, create: bool, wait_s: float, console: Console) -> list[_Line]:
-    """Check again while something is wrong and there is time: what is missing may only not be there yet."""
+    """Check again while something is wrong and there is time: what is missing may only not be there yet.
+
+    Wrong settings are wrong for good.
+    """
     deadline_s = time.monotonic() + wait_s
     while True:
         lines = [line async for line in _check_all(settings, create=create)]
         wrong = [line for line in lines if not line.ok]
-        if not wrong or time.monotonic() + RETRY_S > deadline_s:
+        if not wrong or wrong[0].check == SETTINGS or time.monotonic() + RETRY_S > deadline_s:
             return lines
         console.print(f"waiting: {wrong[0].check}: {wrong[0].says}", markup=False)
         await asyncio.sleep(RETRY_S)
 
 
 async def _check_all(settings: Settings, *, create: bool) -> AsyncIterator[_Line]:
+    """A line each; only the first where the settings cannot work, since all others would say so again."""
     checks: dict[str, Callable[[], Awaitable[str]]] = {
-        "settings": lambda: _check_settings(settings),
+        SETTINGS: lambda: _check_settings(settings),
         "kafka": lambda: _check_kafka(settings),
         "dead letters": lambda: _check_dead_letters(settings, create=create),
         "jina": lambda: _check_jina(settings),
         "qdrant": lambda: _check_qdrant(settings, create=create),
     }
     for name, one in checks.items():
-        yield await _line(name, one)
+        line = await _line(name, one)
+        yield line
+        if name == SETTINGS and not line.ok:
+            return
 
 
 async def _line(name: str, one: Callable[[], Awaitable[str]]) -> _Line:
@@ -135,10 +143,13 @@ async def _check_jina(settings: Settings) -> str:
 
 
 async def _check_qdrant(settings: Settings, *, create: bool) -> str:
-    profile = resolve(settings.jina)
-    index = await Index.open(settings, profile.fingerprint, profile.dimension, Metrics(), create=create)
+    profile, collection = resolve(settings.jina), settings.qdrant.collection
     try:
-        return f"version {await index.ping()}, collection {settings.qdrant.collection}"
+        index = await Index.open(settings, profile.fingerprint, profile.dimension, Metrics(), create=create)
+    except CollectionMissing:  # as it must be before the first worker; the version is good by then
+        return f"{settings.qdrant.url} answers; the worker will make the collection {collection} when it starts"
+    try:
+        return f"version {await index.ping()}, collection {collection}"
     finally:
         await index.close()
 

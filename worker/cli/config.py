@@ -42,5 +42,7 @@ def _section(name: str, section: BaseModel) -> str:
 
 def _toml(value: object) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    return json.dumps(value)  # strings, numbers, booleans and lists of them are written alike in JSON and TOML
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    # Strings, numbers, booleans and lists of them are written alike in JSON and TOML, but for these two: TOML knows no
+    # surrogate pairs, and wants DEL escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

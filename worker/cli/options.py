@@ -24,6 +24,7 @@ def settings_from(config: Path | None, overrides: list[str] | None) -> Settings:
     for override in overrides or ():
         name, equals, value = override.partition("=")
         if not equals:
-            raise ConfigurationError(f"{name} has no value", "--set", "Write --set section.name=value.")
+            # Not quoted: with another sign in the place of "=" it may hold a secret.
+            raise ConfigurationError("an override has no value", "--set", "Write --set section.name=value.")
         flags[name.strip()] = value.strip()
     return load_settings(config, flags)

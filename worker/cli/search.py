@@ -11,6 +11,7 @@ from rich.text import Text
 from worker.cli.options import ConfigOption, JsonOption, SetOption, settings_from
 from worker.errors import ConfigurationError
 from worker.search import search_collection
+from worker.telemetry import configure_logging
 
 SHOWN_CHARACTERS = 240
 
@@ -26,6 +27,7 @@ def search(
 
     Example: `streamdex search "how often do I rotate keys?" --limit 3`
     """
+    configure_logging("auto", "error")
     settings = settings_from(config_file, overrides)
     if not question.strip():
         raise ConfigurationError("the question is empty", "TEXT", "Write what to search for, in quotes.")
