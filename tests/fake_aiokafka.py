@@ -26,6 +26,8 @@ class FakeAIOKafka:
         self.on_poll: Callable[[list[TopicPartition]], None] = lambda _: None
         self.listener: Any = None
         self.assigned = True
+        self._coordinator: Any = None
+        self._fetcher: Any = None
 
     async def getmany(
         self, *asked: TopicPartition, timeout_ms: int = 0, max_records: int | None = None

@@ -63,6 +63,18 @@ def is_member(kafka: AIOKafkaConsumer) -> bool:
     return coordinator is not None and coordinator.generation > 0
 
 
+def has_dead_task(kafka: AIOKafkaConsumer) -> bool:
+    """Whether one of the consumer's own tasks has died of an error. None is ever revived.
+
+    What it died of is then raised by every other poll, which says nothing about what was polled.
+    """
+    coordinator, fetcher = kafka._coordinator, kafka._fetcher
+    tasks = [fetcher._fetch_task] if fetcher is not None else []
+    if coordinator is not None:
+        tasks += [coordinator._coordination_task, coordinator._heartbeat_task, coordinator._commit_refresh_task]
+    return any(task and task.done() and not task.cancelled() and task.exception() for task in tasks)
+
+
 async def stop_consumer(kafka: AIOKafkaConsumer) -> None:
     """Leave the group and close, within a few seconds. Never raises.
 

@@ -20,6 +20,7 @@ from aiokafka.errors import (
 )
 
 from worker.errors import AccountFault
+from worker.intake.client import has_dead_task
 from worker.intake.gate import Gate
 from worker.intake.membership import Membership
 from worker.intake.records import as_record
@@ -40,6 +41,7 @@ from worker.telemetry import (
 
 POLL_MS = 100
 AFTER_FAILURE_S = 0.5
+WELL_AFTER_S = 3.0  # some errors are raised by every other poll
 SURVEY_EVERY_S = 1.0
 UNREADABLE_FOR_S = 30.0  # before a partition is tried again whose log cannot be read
 NOWHERE = TopicPartition("", -1)  # asked for when nothing may be read: polling must go on, or the group expels us
@@ -53,10 +55,10 @@ _OF_ONE_PARTITION = (CorruptRecordException, RecordTooLargeError, UnsupportedCod
 class _UnreadableError(Exception):
     """A batch in one of these partitions can be fetched, but not read: not Kafka's bytes, or a codec we lack."""
 
-    def __init__(self, asked: Sequence[TopicPartition], kind: str) -> None:
-        super().__init__(kind)
+    def __init__(self, asked: Sequence[TopicPartition], error: Exception) -> None:
+        super().__init__(type(error).__name__)
         self.asked = asked
-        self.kind = kind
+        self.error = error
 
 
 class Poller:
@@ -81,6 +83,7 @@ class Poller:
         self._unreadable: dict[Partition, float] = {}  # until when they are left alone
         self._one_by_one = False
         self._surveyed_s = 0.0
+        self._failed_s = 0.0
         self._stopping = False
 
     def follow(self, membership: Membership) -> None:
@@ -95,6 +98,8 @@ class Poller:
     def stop(self) -> None:
         """Deliver nothing from now on; the loop ends after the poll that is under way."""
         self._stopping = True
+        for partition in tuple(self._unreadable):
+            self._forgive(partition)
 
     async def poll_for_ever(self) -> None:
         """Until `stop`. Faults of Kafka do not come out of here: the watch counts them."""
@@ -106,12 +111,9 @@ class Poller:
             except OffsetOutOfRangeError as error:
                 self._out_of_range(error)
             except _UnreadableError as error:
-                self._isolate(error)
-                self._rewind()
+                await self._isolate(error)
             except KafkaError as error:
-                self._note_failure(error)
-                self._rewind()
-                await asyncio.sleep(AFTER_FAILURE_S)
+                await self._failed(error)
 
     async def _round(self) -> None:
         waiting = self._open_partitions()
@@ -147,12 +149,14 @@ class Poller:
             )
         except KafkaError as error:
             if isinstance(error, _OF_ONE_PARTITION):
-                raise _UnreadableError(asked, type(error).__name__) from None
+                raise _UnreadableError(asked, error) from None
             raise
         except Exception as error:  # noqa: BLE001  # what decompressors raise, or header names that are no text
-            raise _UnreadableError(asked, type(error).__name__) from None
-        self._watch.polled(time.monotonic())
-        self._health.release(HEALTH_NAME)
+            raise _UnreadableError(asked, error) from None
+        now_s = time.monotonic()
+        self._watch.polled(now_s)
+        if now_s - self._failed_s > WELL_AFTER_S:
+            self._health.release(HEALTH_NAME)
         return fetched
 
     def _open_partitions(self) -> list[TopicPartition]:
@@ -166,10 +170,15 @@ class Poller:
         return [TopicPartition(*partition) for partition in ready - paused - self._left_alone()]
 
     def _left_alone(self) -> frozenset[Partition]:
-        now_s = time.monotonic()
-        for partition in [one for one, until_s in self._unreadable.items() if until_s <= now_s]:
-            del self._unreadable[partition]
+        """What cannot be read just now, without what it is time to try again, or not ours any more."""
+        now_s, ready = time.monotonic(), self._membership.ready
+        for partition in [one for one, until_s in self._unreadable.items() if until_s <= now_s or one not in ready]:
+            self._forgive(partition)
         return frozenset(self._unreadable)
+
+    def _forgive(self, partition: Partition) -> None:
+        del self._unreadable[partition]
+        self._health.release(_name(partition))
 
     def _may_read(self, partition: Partition) -> bool:
         return self._membership.is_ready(partition) and not self._gate.paused(partition)
@@ -180,7 +189,6 @@ class Poller:
             return  # assigned anew, and not yet taken up: the seek that ends that reads these again
         # Past transaction markers and holes. It does not wait: a poll has just set the position.
         position = await self._kafka.position(at)
-        self._health.release(_name(partition))
         self._tell(partition, [as_record(one) for one in fetched], position)
 
     def _tell(self, partition: Partition, records: Sequence[Record], position: int) -> None:
@@ -230,21 +238,29 @@ class Poller:
             except IllegalStateError:
                 return  # a rebalance has begun: everything is taken up anew
 
-    def _isolate(self, error: _UnreadableError) -> None:
+    async def _isolate(self, unreadable: _UnreadableError) -> None:
         """Find the partition by asking one at a time; then leave it alone for a while, and the others go on."""
-        self._watch.polled(time.monotonic())
-        if len(error.asked) > 1:
+        at = unreadable.asked[0]
+        if len(unreadable.asked) > 1:
             self._one_by_one = True
-            return
-        partition = Partition(*error.asked[0])
-        self._unreadable[partition] = time.monotonic() + UNREADABLE_FOR_S
-        self._health.hold(_name(partition), f"its log cannot be read here: {error.kind}", PARTITION_HELD)
+            self._rewind()
+        elif at == NOWHERE or has_dead_task(self._kafka):
+            await self._failed(unreadable.error)
+        else:
+            partition = Partition(*at)
+            self._unreadable[partition] = time.monotonic() + UNREADABLE_FOR_S
+            reason = f"its log cannot be read here: {type(unreadable.error).__name__}"
+            self._health.hold(_name(partition), reason, PARTITION_HELD)
+            self._rewind()
 
-    def _note_failure(self, error: KafkaError) -> None:
-        self._watch.poll_failed(time.monotonic())
+    async def _failed(self, error: Exception) -> None:
+        self._failed_s = time.monotonic()
+        self._watch.poll_failed(self._failed_s)
         fault = as_fault(error)
         signal = ACCOUNT_REFUSED if isinstance(fault, AccountFault) else KAFKA_UNREACHABLE
         self._health.hold(HEALTH_NAME, str(fault), signal)
+        self._rewind()
+        await asyncio.sleep(AFTER_FAILURE_S)
 
 
 def _name(partition: Partition) -> str:

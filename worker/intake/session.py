@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from worker.config import KafkaSettings
 from worker.errors import Service, ServiceFault
-from worker.intake.client import is_member, make_consumer, stop_consumer
+from worker.intake.client import has_dead_task, is_member, make_consumer, stop_consumer
 from worker.intake.gate import Gate
 from worker.intake.membership import Assignments, Membership
 from worker.intake.poller import Deliver, Poller
@@ -62,7 +62,7 @@ class Session:
                 for ended in (self._polling, membership.crashed):
                     if ended.done():
                         ended.result()  # neither ends before a stop but by raising
-                cause = self._watch.cause(time.monotonic())
+                cause = self._watch.cause(time.monotonic(), task_died=has_dead_task(self._kafka))
                 if cause is not None:
                     return cause
                 poller.note_gauges()

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 POLL_STUCK_S = 120.0  # a rebalance may hold a poll for as long as the slowest member drains
-POLL_FAILING_S = 15.0  # a dead heartbeat task makes every poll fail, for ever
+POLL_FAILING_S = 15.0
 COMMIT_FAILING_S = 120.0  # a broker that comes back within that is found again without our help
 
 
@@ -13,6 +13,7 @@ class Cause(StrEnum):
     POLL_STUCK = "poll_stuck"
     POLL_FAILING = "poll_failing"
     COMMIT_FAILING = "commit_failing"
+    TASK_DIED = "task_died"
 
 
 class Watch:
@@ -43,8 +44,10 @@ class Watch:
         if self._commits_failing_since_s is None:
             self._commits_failing_since_s = now_s
 
-    def cause(self, now_s: float) -> Cause | None:
-        """Why the consumer must be made anew now; None while there is hope."""
+    def cause(self, now_s: float, *, task_died: bool = False) -> Cause | None:
+        """Why the consumer must be made anew now; None while there is hope. `task_died`: one of its own tasks did."""
+        if task_died:
+            return Cause.TASK_DIED
         if now_s - self._polled_s > POLL_STUCK_S:
             return Cause.POLL_STUCK
         if self._failing_since_s is not None and now_s - self._failing_since_s > POLL_FAILING_S:

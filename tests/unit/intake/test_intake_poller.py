@@ -1,6 +1,7 @@
 """The poll loop: turns, bounds, drops, and what it does about each kind of failure."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -19,7 +20,7 @@ from fake_aiokafka import FakeAIOKafka
 from worker.intake.gate import Gate
 from worker.intake.membership import Membership
 from worker.intake.poller import NOWHERE, Poller
-from worker.intake.watch import Watch
+from worker.intake.watch import Cause, Watch
 from worker.model import Partition, Record
 from worker.telemetry import Health, Metrics
 
@@ -79,6 +80,7 @@ class Fixture:
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.intake.poller.AFTER_FAILURE_S", 0.0)
     monkeypatch.setattr("worker.intake.poller.SURVEY_EVERY_S", 0.0)
+    monkeypatch.setattr("worker.intake.poller.WELL_AFTER_S", 0.0)
 
 
 async def test_a_start_is_told_without_records() -> None:
@@ -231,7 +233,7 @@ async def test_a_batch_that_cannot_be_read_holds_its_partition_alone(error: Exce
 
     f.kafka.on_poll = fail
     async with f.polling():
-        await f.until(lambda: len(f.offsets(B)) == 10)
+        await f.until(lambda: len(f.offsets(B)) == 10 and f.health.reasons)
         assert list(f.health.reasons) == ["log of documents[0]"]
         assert type(error).__name__ in f.health.reasons["log of documents[0]"]
         f.kafka.asked.clear()
@@ -241,7 +243,7 @@ async def test_a_batch_that_cannot_be_read_holds_its_partition_alone(error: Exce
 
 
 async def test_a_batch_that_can_be_read_later_is_read_from_where_it_stood(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.intake.poller.UNREADABLE_FOR_S", 0.0)
+    monkeypatch.setattr("worker.intake.poller.UNREADABLE_FOR_S", 0.05)
     f = Fixture(A, B)
     f.kafka.logs = {AT_A: list(range(10)), AT_B: []}
     broken = True
@@ -258,6 +260,49 @@ async def test_a_batch_that_can_be_read_later_is_read_from_where_it_stood(monkey
         await f.until(lambda: len(f.offsets(A)) == 10)
     assert f.offsets(A) == list(range(10))
     assert f.health.reasons == {}
+
+
+async def test_what_ended_aiokafkas_own_tasks_is_nobodys_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its heartbeat died of is raised at every other poll, so it says nothing about a partition."""
+    f = Fixture(A)
+    monkeypatch.setattr("worker.intake.poller.has_dead_task", lambda _: True)
+
+    def fail(_: object) -> None:
+        if len(f.kafka.asked) % 2:
+            raise ValueError("not what aiokafka expects")
+
+    monkeypatch.setattr("worker.intake.poller.WELL_AFTER_S", 1000.0)
+    f.kafka.on_poll = fail
+    async with f.polling():
+        await f.until(lambda: len(f.kafka.asked) > 5)
+        assert f.health.reasons == {"kafka polls": "Kafka: ValueError"}
+
+
+async def test_a_poll_for_nothing_that_fails_is_nobodys_log() -> None:
+    f = Fixture()
+
+    def fail(_: object) -> None:
+        raise ValueError("not what aiokafka expects")
+
+    f.kafka.on_poll = fail
+    async with f.polling():
+        await f.until(lambda: len(f.kafka.asked) > 5)
+        assert f.health.reasons == {"kafka polls": "Kafka: ValueError"}
+        assert f.watch.cause(time.monotonic() + 60) is Cause.POLL_FAILING
+
+
+async def test_what_is_held_is_forgotten_when_it_leaves() -> None:
+    f = Fixture(A, B)
+
+    def fail(asked: list[TopicPartition]) -> None:
+        if AT_A in asked:
+            raise CorruptRecordException("crc")
+
+    f.kafka.on_poll = fail
+    async with f.polling():
+        await f.until(lambda: "log of documents[0]" in f.health.reasons)
+        f.membership.ready = frozenset({B})
+        await f.until(lambda: not f.health.reasons)
 
 
 async def test_what_the_flow_raises_comes_out() -> None:

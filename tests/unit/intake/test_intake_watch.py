@@ -42,3 +42,7 @@ def test_commits_that_fail_without_end() -> None:
     assert watch.cause(COMMIT_FAILING_S + 2) is Cause.COMMIT_FAILING
     watch.committed()
     assert watch.cause(COMMIT_FAILING_S + 2) is None
+
+
+def test_a_task_of_its_own_that_died() -> None:
+    assert Watch(0.0).cause(0.0, task_died=True) is Cause.TASK_DIED
