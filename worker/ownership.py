@@ -9,7 +9,20 @@ from worker.intake import Consumer, Gate
 from worker.model import Partition
 from worker.retry import patiently
 from worker.settle import Committer, Ledger, Mark, start_offset
-from worker.telemetry import ASSIGNED, DRAIN_INCOMPLETE, REVOKED, Health, Metrics, emit
+from worker.telemetry import (
+    ASSIGNED,
+    CATCHING_UP,
+    DRAIN_INCOMPLETE,
+    REVOKED,
+    TOPIC_RECREATED,
+    Health,
+    Metrics,
+    emit,
+)
+
+MADE_ANEW = (
+    "the topic was deleted and made anew; raise kafka.epoch by one, and its events count as newer than all before"
+)
 
 
 class Ownership:
@@ -44,21 +57,54 @@ class Ownership:
         self._committer = committer
 
     async def assigned(self, committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
-        """Where to read each partition from: nothing that the collection lacks may be skipped."""
+        """Where to read each partition from: nothing that the collection lacks may be skipped.
+
+        A partition of a topic that was made anew is left out, and so not read, until `kafka.epoch` is raised.
+        """
         cluster, epoch = self._consumer.cluster_id, self._settings.kafka.epoch
         ranges = await self._consumer.log_ranges(list(committed))
         ends = {partition: end for partition, (_, end) in ranges.items()}
         self._standing.bases.update(await patiently(lambda: self._index.bases(cluster, epoch, ends), self._health))
         progress = await patiently(lambda: self._index.progress(cluster, epoch, list(committed)), self._health)
-        latest = self._settings.kafka.auto_offset_reset == "latest"
-        starts = {}
-        for partition in committed:
-            known = progress[partition].offset if partition in progress else None
-            starts[partition] = start_offset(committed[partition], known, ranges[partition], latest=latest)
-            self._ledger.assign(partition, starts[partition])
+        made_anew = await self._made_anew(progress, ranges)
+        starts = {
+            partition: self._start(partition, offset, progress.get(partition), ranges[partition])
+            for partition, offset in committed.items()
+            if partition not in made_anew
+        }
         self._metrics.rebalances.inc()
-        emit(ASSIGNED, starts={f"{topic}-{number}": start for (topic, number), start in starts.items()})
+        emit(ASSIGNED, starts={_name(partition): start for partition, start in starts.items()})
         return starts
+
+    def _start(
+        self, partition: Partition, committed: int | None, progress: Progress | None, log_range: tuple[int, int]
+    ) -> int:
+        known = progress.offset if progress is not None else None
+        latest = self._settings.kafka.auto_offset_reset == "latest"
+        start = start_offset(committed, known, log_range, latest=latest)
+        if committed is not None and start < committed:
+            emit(CATCHING_UP, partition=_name(partition), committed=committed, start=start)
+        self._ledger.assign(partition, start)
+        return start
+
+    async def _made_anew(
+        self, progress: Mapping[Partition, Progress], ranges: Mapping[Partition, tuple[int, int]]
+    ) -> set[Partition]:
+        """Partitions whose log is not the one that the collection knows: it ends earlier, or holds other records."""
+        beyond = {partition for partition, known in progress.items() if known.offset > ranges[partition][1]}
+        last = {
+            partition: known.offset - 1
+            for partition, known in progress.items()
+            if partition not in beyond and known.timestamp_ms is not None and known.offset > ranges[partition][0]
+        }
+        found = await patiently(lambda: self._consumer.timestamps(last), self._health) if last else {}
+        other = {partition for partition, at_ms in found.items() if at_ms != progress[partition].timestamp_ms}
+        for partition in progress:
+            if partition in beyond | other:
+                self._health.hold(_name(partition), MADE_ANEW, TOPIC_RECREATED)
+            else:
+                self._health.release(_name(partition))
+        return beyond | other
 
     async def revoked(self, partitions: Collection[Partition]) -> None:
         """Finish what is paid for, commit, let go; bounded by `worker.drain_timeout_s`."""
@@ -69,9 +115,13 @@ class Ownership:
         self._ledger.revoke(partitions)
         for partition in partitions:
             self._gate.revoked(partition)
-        emit(REVOKED, partitions=[f"{topic}-{number}" for topic, number in partitions])
+        emit(REVOKED, partitions=[_name(partition) for partition in partitions])
 
     async def write_progress(self, marks: Mapping[Partition, Mark]) -> None:
         """Let the collection remember how far it has the log. Raises ServiceFault or AccountFault."""
         progress = {partition: Progress(mark.offset, mark.timestamp_ms) for partition, mark in marks.items()}
         await self._index.write_progress(self._consumer.cluster_id, self._settings.kafka.epoch, progress)
+
+
+def _name(partition: Partition) -> str:
+    return f"{partition.topic}-{partition.number}"

@@ -22,12 +22,14 @@ from worker.index import Index
 from worker.intake import Consumer, Decoder, Gate
 from worker.ownership import Ownership
 from worker.plan import Chunker, Planner, cutting_digest
-from worker.retry import patiently
+from worker.retry import patiently, surely
 from worker.settle import Committer, Ledger, settled_twice_reporter
 from worker.telemetry import STARTED, STOPPED, STOPPING, Health, Metrics, emit
 from worker.verdicts import Verdicts
 
 T = TypeVar("T")
+
+FORGET_EVERY_S = 3600.0  # how often manifests of documents deleted long ago are removed
 
 
 def examine(settings: Settings) -> tuple[Profile, Chunker]:
@@ -46,6 +48,7 @@ def examine(settings: Settings) -> tuple[Profile, Chunker]:
 class _Running:
     """What a started worker consists of."""
 
+    index: Index
     consumer: Consumer
     flow: Flow
     committer: Committer
@@ -118,14 +121,15 @@ class Pipeline:
 
         await patiently(dead_letters.start, health)
         await patiently(consumer.start, health)
-        return _Running(consumer, flow, committer, ownership)
+        return _Running(index, consumer, flow, committer, ownership)
 
     async def _work(self, running: _Running) -> None:
         emit(STARTED, topics=self._settings.kafka.topics, group=self._settings.kafka.group_id)
         if self._stopping.is_set():
             running.consumer.stop_fetching()
         async with asyncio.TaskGroup() as group:
-            stages = [group.create_task(stage) for stage in (*running.flow.tasks(), running.committer.run())]
+            loops = (*running.flow.tasks(), running.committer.run(), self._forget_tombstones(running.index))
+            stages = [group.create_task(loop) for loop in loops]
             try:
                 await running.consumer.run(running.flow.take_in)
             except BaseException:
@@ -135,6 +139,11 @@ class Pipeline:
                 await running.consumer.close()  # drains and commits, through the ownership
                 for stage in stages:
                     stage.cancel()
+
+    async def _forget_tombstones(self, index: Index) -> None:
+        while True:
+            await surely(index.forget_tombstones, self.health, self.metrics)
+            await asyncio.sleep(FORGET_EVERY_S)
 
     async def _unless_stopped(self, action: Coroutine[object, object, T]) -> T | None:
         """The action's result, or None when a stop was asked for before it came."""

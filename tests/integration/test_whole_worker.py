@@ -1,116 +1,36 @@
 """The whole worker on real Kafka: whatever is redelivered, shared or stopped, the collection equals the fold."""
 
-import asyncio
 import json
 import os
 import random
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from deployment import KEY, Deployment, message, stream, until
 from fixtures_qdrant import QdrantSpace
 from independent_fold import fold, held, squeezed
 from kafka_tools import Kafka, Message
-from worker_process import WorkerProcess
 
 from worker.embedded.jina import FaultKind, JinaServer
 from worker.model import Partition
 
 PARTITIONS = 4
-KEY = "jina_canary_5f1e"
-LIMIT_S = 100.0
-
-
-@dataclass
-class Deployment:
-    """A topic, a collection and a stand-in for the embedding service; workers of it share a group."""
-
-    kafka: Kafka
-    jina: JinaServer
-    qdrant: QdrantSpace
-    topic: str
-    group: str
-    folder: Path
-    produced: list[tuple[bytes | None, bytes | None]]
-
-    def worker(self, name: str = "worker", **settings: str) -> WorkerProcess:
-        environment = {
-            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-            "JINA_API_KEY": KEY,
-            "STREAMDEX_JINA__BASE_URL": self.jina.base_url,
-            "STREAMDEX_JINA__LIMITS": "premium",
-            "QDRANT_URL": self.qdrant.address.url,
-            "STREAMDEX_QDRANT__GRPC_PORT": str(self.qdrant.grpc_port),
-            "STREAMDEX_QDRANT__COLLECTION": self.qdrant.collection,
-            "STREAMDEX_KAFKA__TOPICS": self.topic,
-            "STREAMDEX_KAFKA__GROUP_ID": self.group,
-        }
-        if self.qdrant.api_key:
-            environment["QDRANT_API_KEY"] = self.qdrant.api_key
-        return WorkerProcess(environment | settings, self.folder / f"{name}.log")
-
-    async def produce(self, messages: list[Message]) -> None:
-        await self.kafka.produce(self.topic, messages)
-        self.produced.extend((message.key, message.value) for message in messages)
-
-    async def settled(self) -> None:
-        """Wait until the group has committed all there is."""
-        ends = await self.kafka.end_offsets(self.topic)
-        async with asyncio.timeout(LIMIT_S):
-            while await self.kafka.committed(self.group) != ends:
-                await asyncio.sleep(0.3)
-
-    async def equals_the_fold(self) -> bool:
-        found = await held(self.qdrant.address, self.qdrant.collection)
-        assert found.wrong == []
-        return squeezed(found.texts) == squeezed(fold(self.produced))
 
 
 @pytest.fixture
 async def deployment(kafka: Kafka, jina: JinaServer, qdrant: QdrantSpace, tmp_path: Path) -> Deployment:
     topic = await kafka.create_topic(partitions=PARTITIONS)
-    return Deployment(kafka, jina, qdrant, topic, kafka.unique_group(), tmp_path, [])
-
-
-def stream(documents: int, dice: random.Random) -> list[Message]:
-    """New documents, of which a fifth is updated and a twentieth deleted, all in one order."""
-    events: list[tuple[str, str | None]] = [(f"doc-{number}", sentence(dice)) for number in range(documents)]
-    updated = dice.sample(range(documents), documents // 5)
-    deleted = dice.sample(range(documents), documents // 20)
-    events += [(f"doc-{number}", sentence(dice) * 3) for number in updated]
-    events += [(f"doc-{number}", None) for number in deleted]
-    return [message(document, text) for document, text in events]
-
-
-def message(document: str, text: str | None) -> Message:
-    value = (
-        None if text is None else json.dumps({"id": document, "text": text, "metadata": {"size": len(text)}}).encode()
-    )
-    return Message(document.encode(), value)
-
-
-WORDS = ("kafka", "vector", "index", "stream", "offset", "commit", "search", "replica", "document", "chunk")
-
-
-def sentence(dice: random.Random) -> str:
-    return " ".join(dice.choices(WORDS, k=dice.randint(5, 60))) + ". "
+    return Deployment(kafka, jina, qdrant.address, qdrant.collection, topic, kafka.unique_group(), tmp_path)
 
 
 async def test_a_stream_with_updates_and_deletes_and_all_of_it_again(deployment: Deployment) -> None:
     await deployment.produce(stream(5_000, random.Random(1)))
-    async with deployment.worker("first") as worker:
-        await deployment.settled()
-        assert await worker.stop() == 0
+    assert await deployment.work_it_off("first") > 0
     assert await deployment.equals_the_fold()
-    embedded = deployment.jina.stats.inputs_embedded
     await deployment.kafka.forget_group(deployment.group)
-    async with deployment.worker("second") as worker:
-        await deployment.settled()
-        assert await worker.stop() == 0
+    assert await deployment.work_it_off("second") == 0
     assert await deployment.equals_the_fold()
-    assert deployment.jina.stats.inputs_embedded == embedded
 
 
 async def test_two_workers_share_and_one_is_stopped_in_the_middle(deployment: Deployment) -> None:
@@ -137,7 +57,7 @@ async def never_above_unsettled(deployment: Deployment, committed: dict[Partitio
     newest: dict[bytes | None, tuple[int, bytes | None, int]] = {}
     for record in records:
         newest[record.key] = (record.offset, record.value, record.partition)
-    found = squeezed((await held(deployment.qdrant.address, deployment.qdrant.collection)).texts)
+    found = squeezed((await held(deployment.qdrant, deployment.collection)).texts)
     checked = 0
     for key, (offset, value, number) in newest.items():
         if offset < committed.get(Partition(deployment.topic, number), 0):
@@ -146,12 +66,6 @@ async def never_above_unsettled(deployment: Deployment, committed: dict[Partitio
             assert found.get(document) == expected.get(document)
             checked += 1
     assert checked > 0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while not condition():
-            await asyncio.sleep(0.1)
 
 
 async def test_poison_becomes_dead_letters_byte_for_byte_and_the_rest_is_indexed(deployment: Deployment) -> None:
@@ -200,7 +114,5 @@ async def test_a_second_signal_does_not_wait_and_says_that_work_is_left(deployme
         await until(lambda: len(worker.events("worker.stopping")) > 0)
         os.kill(worker.pid, signal.SIGTERM)
         assert await worker.wait() == 3
-    async with deployment.worker("again") as worker:
-        await deployment.settled()
-        assert await worker.stop() == 0
+    await deployment.work_it_off("again")
     assert await deployment.equals_the_fold()

@@ -14,6 +14,8 @@ from worker.config import Settings
 from worker.embedded.documents import SampleDocument, sample_documents
 from worker.embedded.produce import Message, create_topic, produce
 from worker.embedded.stage import Stage, with_section
+from worker.errors import Service, ServiceFault
+from worker.intake import TopicReader
 from worker.model import Outcome
 from worker.pipeline import Pipeline
 from worker.verification import verify_collection
@@ -58,7 +60,11 @@ class Story:
         return outcomes + await self._work("index the changes, everything delivered again", again, self._sent)
 
     async def verdict(self) -> Report:
-        """Fold the topic anew and compare."""
+        """Fold the topic anew and compare. Raises ServiceFault when the embedded broker has dropped records."""
+        async with TopicReader(self._settings.kafka) as reader:
+            ranges = await reader.ranges((self._topic,))
+        if any(begin for begin, _ in ranges.values()):
+            raise ServiceFault(Service.KAFKA, "the log no longer begins at 0: the broker has dropped records")
         with tempfile.TemporaryDirectory() as folder:
             return await self._step(
                 "fold the topic anew and compare",

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from worker.config import KafkaSettings
-from worker.errors import ConfigurationError, Service, ServiceFault
+from worker.errors import AccountFault, ConfigurationError, Service, ServiceFault
 from worker.intake.gate import Gate
 from worker.intake.membership import Assignments
 from worker.intake.poller import Deliver
+from worker.intake.reader import timestamps_at
 from worker.intake.session import Session, open_session
 from worker.intake.supervisor import Supervisor
 from worker.intake.watch import Cause
@@ -91,6 +92,16 @@ class Consumer:
         With read_committed the end is that of the last transaction that has ended.
         """
         return await self._connected().log_ranges(partitions)
+
+    async def timestamps(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, int]:
+        """The timestamps (ms) of the records at these offsets, where there are records.
+
+        Raises ServiceFault or AccountFault.
+        """
+        try:
+            return await timestamps_at(self._settings, offsets)
+        except ConfigurationError as error:
+            raise AccountFault(Service.KAFKA, error.what, error.mend) from None
 
     def _connected(self) -> Session:
         if self._session is None:

@@ -86,3 +86,15 @@ class TopicReader:
                         del left[tp]
         except KafkaError as error:
             raise at_start(error) from None
+
+
+async def timestamps_at(settings: KafkaSettings, offsets: Mapping[Partition, int]) -> dict[Partition, int]:
+    """The timestamps (ms) of the records at these offsets; those without a record there are left out.
+
+    Raises ConfigurationError or ServiceFault.
+    """
+    async with TopicReader(settings) as reader:
+        ranges = {partition: (offset, offset + 1) for partition, offset in offsets.items()}
+        return {
+            Partition(record.topic, record.partition): record.timestamp_ms async for record in reader.records(ranges)
+        }
