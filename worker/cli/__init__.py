@@ -13,7 +13,7 @@ from worker.cli.demo import demo
 from worker.cli.run import run
 from worker.cli.search import search
 from worker.cli.serve_embeddings import serve_embeddings
-from worker.errors import ConfigurationError, ExitCode, StreamdexError
+from worker.errors import AccountFault, ConfigurationError, ExitCode, StreamdexError
 
 
 class _Commands(TyperGroup):
@@ -22,6 +22,9 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except ConfigurationError as error:
             sys.stderr.write(f"Error: {error.what}\n  where: {error.where}\n  mend:  {error.mend}\n")
+            raise typer.Exit(ExitCode.CONFIGURATION) from None
+        except AccountFault as fault:
+            sys.stderr.write(f"Error: {fault.message}\n  mend:  {fault.mend}\n")
             raise typer.Exit(ExitCode.CONFIGURATION) from None
         except StreamdexError as error:
             sys.stderr.write(f"Error: {error}\n")

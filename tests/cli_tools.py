@@ -1,0 +1,112 @@
+"""Commands for tests: in the test's own process, which spares each one a start of several seconds.
+
+The services they talk to run beside the test's event loop, since a command has one of its own: Kafka in process, Jina
+in a thread, Qdrant in a process.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import confluent_kafka.admin
+from typer.testing import CliRunner
+
+from worker.cli import app
+from worker.config import PREFIX
+from worker.embedded.jina import JinaServer, Options
+
+JINA_KEY = "jina_right"
+QDRANT_KEY = "qdrant_right"
+START_LIMIT_S = 60.0
+
+
+class Said(NamedTuple):
+    """How a command ended and what it printed."""
+
+    exit_code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What `--json` printed."""
+        return json.loads(self.out)
+
+
+class Cli:
+    """Runs `streamdex` with these arguments and nothing in its environment but what is given."""
+
+    def __call__(self, *arguments: str, env: dict[str, str] | None = None) -> Said:
+        """An exception that is not a command's way to end is raised."""
+        wide = {"COLUMNS": "200", "NO_COLOR": "1", **(env or {})}
+        result = CliRunner().invoke(app, arguments, env=wide, catch_exceptions=False, prog_name="streamdex")
+        return Said(result.exit_code, result.stdout, result.stderr)
+
+
+class Services(NamedTuple):
+    """The three neighbours, all of them embedded, with keys."""
+
+    kafka: str
+    jina: JinaServer
+    qdrant_port: int
+    qdrant_control: str
+
+    def environment(self, topic: str, collection: str = "documents", **settings: str) -> dict[str, str]:
+        """The variables with which a command reaches them; `jina__model="…"` and the like change or add some."""
+        changes = {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
+        return {
+            "STREAMDEX_KAFKA__BOOTSTRAP_SERVERS": self.kafka,
+            "STREAMDEX_KAFKA__TOPICS": topic,
+            "STREAMDEX_JINA__API_KEY": JINA_KEY,
+            "STREAMDEX_JINA__BASE_URL": self.jina.base_url,
+            "STREAMDEX_QDRANT__URL": "http://127.0.0.1",
+            "STREAMDEX_QDRANT__API_KEY": QDRANT_KEY,
+            "STREAMDEX_QDRANT__GRPC_PORT": str(self.qdrant_port),
+            "STREAMDEX_QDRANT__COLLECTION": collection,
+            **changes,
+        }
+
+    def create_topic(self, name: str) -> str:
+        """Make a topic, by mentioning it."""
+        client = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.kafka})
+        client.list_topics(name, timeout=10)
+        return name
+
+    def topics(self) -> set[str]:
+        """The topics that there are."""
+        client = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.kafka})
+        return set(client.list_topics(timeout=10).topics)
+
+
+@contextmanager
+def jina_in_a_thread(options: Options) -> Iterator[JinaServer]:
+    """The stand-in for Jina with an event loop of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = JinaServer(options)
+    try:
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(START_LIMIT_S)
+        yield server
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(START_LIMIT_S)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextmanager
+def qdrant_process(*arguments: str) -> Iterator[dict[str, int]]:
+    """The stand-in for Qdrant as a process; gives its ports."""
+    command = (sys.executable, "-m", "worker.embedded.qdrant", "--port", "0", *arguments)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own arguments
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()

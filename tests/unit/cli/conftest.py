@@ -1,0 +1,44 @@
+"""Fixtures of the commands' tests; what they give stands in `cli_tools`."""
+
+import logging
+import os
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import structlog
+from cli_tools import JINA_KEY, QDRANT_KEY, Cli, Services, jina_in_a_thread, qdrant_process
+
+from worker.config import PREFIX, USUAL_VARIABLES
+from worker.embedded.broker import EmbeddedBroker
+from worker.embedded.jina import Options
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
+    """Commands; what they did to logging is undone afterwards."""
+    for name in os.environ:
+        if "__" in name.removeprefix(PREFIX) or name in USUAL_VARIABLES or name == "STREAMDEX_CONFIG":
+            monkeypatch.delenv(name)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield Cli()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def services(_services: Services) -> Iterator[Services]:
+    """The services, without faults afterwards."""
+    yield _services
+    _services.jina.faults.clear()
+    httpx.delete(f"{_services.qdrant_control}/faults", trust_env=False)
+
+
+@pytest.fixture(scope="session")
+def _services() -> Iterator[Services]:
+    broker = EmbeddedBroker()
+    with jina_in_a_thread(Options(api_key=JINA_KEY)) as jina, qdrant_process("--api-key", QDRANT_KEY) as ports:
+        yield Services(broker.start(), jina, ports["grpc_port"], f"http://127.0.0.1:{ports['control_port']}")
+    broker.stop()
