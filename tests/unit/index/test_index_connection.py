@@ -128,7 +128,7 @@ async def test_old_servers_are_refused(
         await connection.close()
 
 
-@pytest.mark.parametrize("url", [":memory:", "http://[::1", "ftp://host", "http://user:canary@ho st"])
+@pytest.mark.parametrize("url", [":memory:", "ftp://canary-host"])
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Connection(Settings(qdrant={"url": url}).qdrant, Metrics())
