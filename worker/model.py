@@ -4,7 +4,7 @@ A *record* is what Kafka delivered; an *event* is what it means for one document
 events of one document; a *manifest* is what the store remembers of a document.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -113,7 +113,7 @@ class Manifest:
     `tombstone_until_ms` (epoch milliseconds) is set when that event was a delete.
     """
 
-    document_key: str
+    document_key: str = field(repr=False)
     rank: Rank
     position: Position
     chunk_ids: tuple[str, ...]

@@ -19,6 +19,10 @@ class WriteJob(NamedTuple):
     vectors: Mapping[str, bytes]
     may_skip_purge: bool = False
 
+    def __repr__(self) -> str:
+        """Without the vectors: they tell of the user's text."""
+        return f"WriteJob({self.write!r}, {len(self.vectors)} vectors)"
+
     @property
     def document_key(self) -> str:
         """Names the document."""
