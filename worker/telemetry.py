@@ -6,10 +6,12 @@ so that several workers in one process (tests, the demo) do not share counters.
 """
 
 import logging
+import re
 import sys
 from collections import Counter as CollectionsCounter
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import PurePath
 from traceback import extract_tb
 from typing import Any, Literal, TextIO
 
@@ -144,6 +146,24 @@ class Health:
             emit(SERVICE_BACK, name=name)
 
 
+_QUOTING = re.compile(r"[\n(<].*", re.DOTALL)
+
+
+def _without_quotes(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Of an exception in a library's line its kind and place alone: words and variables may hold what a user wrote.
+
+    asyncio puts them into the message as well: the arguments of a callback, the exception of a task.
+    """
+    line.pop("stack_info", None)
+    _, error, trace = line.pop("exc_info", None) or (None, None, None)
+    if error is not None:
+        line["kind"] = type(error).__name__
+        line["place"] = [f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in extract_tb(trace)[-3:]]
+    if line["logger"] == "asyncio":
+        line["event"] = _QUOTING.sub("", str(line["event"])).strip()
+    return line
+
+
 def configure_logging(
     log_format: Literal["auto", "json", "console"], level: Level, stream: TextIO | None = None
 ) -> None:
@@ -170,7 +190,7 @@ def configure_logging(
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _without_quotes],
         )
     )
     root = logging.getLogger()

@@ -1,9 +1,11 @@
 """Log lines, health said once, and patience that never gives up."""
 
+import asyncio
 import io
 import logging
 import warnings
 from collections.abc import Iterator
+from typing import Literal
 
 import orjson
 import pytest
@@ -42,6 +44,32 @@ def test_client_libraries_warn_in_the_same_form(lines: io.StringIO) -> None:
     logging.getLogger("aiokafka").info("chatter")
     (line,) = read(lines)
     assert (line["event"], line["level"]) == ("node 1 is gone", "warning")
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+async def test_no_exception_of_a_library_is_quoted(log_format: Literal["json", "console"], lines: io.StringIO) -> None:
+    """Neither its words nor its frames' variables: they may be a record, or a password."""
+    configure_logging(log_format, "debug", lines)
+    password = "canary-" + "of-a-password"  # in the source lines of a traceback it would not stand as a whole
+    try:
+        raise ValueError(f"cannot use {password}")
+    except ValueError:
+        logging.getLogger("aiokafka").exception("Unexpected error", stack_info=True)
+    loop = asyncio.get_running_loop()
+    loop.call_soon(_fail, password)
+    await asyncio.sleep(0)
+    loop.call_exception_handler({"message": "Task exception was never retrieved", "future": password})
+    told = lines.getvalue()
+    assert password not in told
+    assert "Unexpected error" in told
+    assert "ValueError" in told
+    assert "test_telemetry_and_retry.py:" in told
+    assert "Exception in callback _fail" in told
+    assert "Task exception was never retrieved" in told
+
+
+def _fail(argument: str) -> None:
+    raise KeyError(argument)
 
 
 def test_signals_are_named_once() -> None:
