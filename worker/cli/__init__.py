@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from worker import __version__
 from worker.cli.check import check
 from worker.cli.config import config
+from worker.cli.crash import describe
 from worker.cli.demo import demo
 from worker.cli.run import run
 from worker.cli.search import search
@@ -63,4 +64,8 @@ def options(
 
 def main() -> None:
     """The entry point of the `streamdex` command."""
-    app()
+    try:
+        app()
+    except Exception as bug:  # noqa: BLE001 - Python's own traceback would quote what the exception says
+        sys.stderr.write(describe(bug))
+        sys.exit(ExitCode.CRASHED)

@@ -1,8 +1,10 @@
 """Every command: its help, and wrong use of it. One error, what, where and the mend; never a traceback."""
 
+import asyncio
 import socket
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,17 +12,20 @@ from cli_tools import Cli
 from typer.main import get_command
 
 from worker import __version__
-from worker.cli import app
+from worker.cli import app, main
 
-COMMANDS = sorted(getattr(get_command(app), "commands"))  # noqa: B009 - a group has them; typer's types say command
+COMMANDS = getattr(get_command(app), "commands")  # noqa: B009 - a group has them; typer's types say command
 WITH_SETTINGS = [name for name in COMMANDS if name != "serve-embeddings"]
-ARGUMENTS = {"search": ("a question",)}
+ARGUMENTS = {
+    name: ["something" for one in command.params if one.param_type_name == "argument" and one.required]
+    for name, command in COMMANDS.items()
+}
 SECRET = "canary_secret_7d1c"
 
 
 def call(cli: Cli, command: str, *options: str) -> str:
     """Run a command that must be refused; what it says."""
-    said = cli(command, *ARGUMENTS.get(command, ()), *options)
+    said = cli(command, *ARGUMENTS[command], *options)
     assert said.exit_code == 2
     assert said.out == ""
     return said.err
@@ -71,7 +76,7 @@ def test_a_wrong_setting_is_told_in_three_lines(
 
 @pytest.mark.parametrize("command", [name for name in WITH_SETTINGS if name not in ("config", "demo")])
 def test_what_the_model_cannot_do_is_refused_before_anything_is_connected(command: str, cli: Cli) -> None:
-    said = cli(command, *ARGUMENTS.get(command, ()), "--set", "jina.dimensions=2048")
+    said = cli(command, *ARGUMENTS[command], "--set", "jina.dimensions=2048")
     assert said.exit_code == 2
     assert "jina-embeddings-v3 cannot give 2048 dimensions" in said.out + said.err
     assert "Allowed: 32 to 1024." in said.out + said.err
@@ -139,6 +144,34 @@ def test_a_port_in_use_is_told(cli: Cli) -> None:
         f"  where: 127.0.0.1:{port}",
         "  mend:  Choose another port, or 0 for a free one.",
     ]
+
+
+def test_a_bug_of_ours_is_told_without_its_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fail(*_: object) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_raise(SECRET))
+
+    monkeypatch.setattr(import_module("worker.cli.run"), "_run", fail)
+    monkeypatch.setattr(sys, "argv", ["streamdex", "run"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("Internal error: ExceptionGroup\n")
+    assert "\nKeyError\n" in said.err
+    assert "test_cli_errors.py:" in said.err
+    assert "please report it" in said.err
+    assert SECRET not in said.err
+
+
+async def _raise(words: str) -> None:
+    try:
+        raise ValueError(words)
+    except ValueError as error:
+        raise KeyError(words) from error
 
 
 def test_it_is_the_same_as_a_process() -> None:
