@@ -38,6 +38,7 @@ from worker.model import Order
 MIB = 1024 * 1024
 PREFIX = "STREAMDEX_"
 CONFIG_VARIABLE = "STREAMDEX_CONFIG"
+LONGEST_KEY = 4096  # bytes of a header
 MEMORY_URL = ":memory:"
 
 # Variables that other tools set already, and the setting each one stands for.
@@ -92,6 +93,17 @@ def _read_secret(direct: SecretStr | None, file: Path | None, where: str) -> str
         ) from None
     except UnicodeDecodeError:
         raise ConfigurationError("the secret's file is not text", where, "Put the key alone in it, as text.") from None
+
+
+def _usable_key(key: str | None, where: str) -> str | None:
+    """A key as a header can carry it, None for an empty one. Anything else would fail later, with words of others."""
+    if not key:
+        return None
+    if len(key) > LONGEST_KEY or not all("!" <= letter <= "~" for letter in key):
+        raise ConfigurationError(
+            "the key has characters that no key has", where, "Give the key alone, without blanks or quotes."
+        )
+    return key
 
 
 class KafkaSettings(_Section):
@@ -199,8 +211,9 @@ class JinaSettings(_Section):
         return self
 
     def read_api_key(self) -> str | None:
-        """The key, read anew. Raises ConfigurationError when its file cannot be read."""
-        return _read_secret(self.api_key, self.api_key_file, "jina.api_key_file")
+        """The key, read anew. Raises ConfigurationError when its file cannot be read, or does not hold a key."""
+        key = _read_secret(self.api_key, self.api_key_file, "jina.api_key_file")
+        return _usable_key(key, "jina.api_key")
 
     @property
     def effective_limits(self) -> tuple[int, int, int]:
@@ -238,8 +251,9 @@ class QdrantSettings(_Section):
     )
 
     def read_api_key(self) -> str | None:
-        """The key, read anew. Raises ConfigurationError when its file cannot be read."""
-        return _read_secret(self.api_key, self.api_key_file, "qdrant.api_key_file")
+        """The key, read anew. Raises ConfigurationError when its file cannot be read, or does not hold a key."""
+        key = _read_secret(self.api_key, self.api_key_file, "qdrant.api_key_file")
+        return _usable_key(key, "qdrant.api_key")
 
     @model_validator(mode="after")
     def _keys_do_not_collide(self) -> Self:

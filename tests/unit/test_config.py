@@ -133,6 +133,17 @@ def test_an_address_holds_no_secret_since_it_is_shown(setting: str, url: str) ->
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize("section", ["jina", "qdrant"])
+@pytest.mark.parametrize("key", [f"{SECRET} x", f"{SECRET}\nx", f"{SECRET}\0", f"{SECRET}ä", SECRET * 300])
+def test_a_key_that_no_header_can_carry_is_refused_before_it_is_sent(section: str, key: str) -> None:
+    part = getattr(Settings.model_validate({section: {"api_key": key}}), section)
+    with pytest.raises(ConfigurationError) as caught:
+        part.read_api_key()
+    assert caught.value.where == f"{section}.api_key"
+    assert SECRET not in str(caught.value)
+    assert getattr(Settings.model_validate({section: {"api_key": ""}}), section).read_api_key() is None
+
+
 def test_every_secret_may_come_from_a_file() -> None:
     secrets = 0
     for section in Settings.model_fields:

@@ -24,7 +24,6 @@ from worker.errors import AccountFault, ConfigurationError, Reason, Service, Ser
 KEEP_ALIVE_S = 30.0
 SPARE_CONNECTIONS = 2  # for a search or a check beside a full house
 SLACK_BYTES = 65_536  # of an answer, beyond its vectors
-MAX_HEADER_KEY = 1024
 
 # Foreign exceptions and what they mean: ours, and in what words. Looked up by the nearest class, the cause first:
 # the transport calls a connection that was closed while waiting a ConnectTimeout, only its cause tells them apart.
@@ -63,7 +62,7 @@ class Client:
         self._settings = settings
         self._dimension = profile.dimension
         self._now = now
-        self._key = _usable(settings.read_api_key())
+        self._key = settings.read_api_key()
         self._url = httpx.URL(_endpoint(settings.base_url))
         connect_s, read_s = settings.connect_timeout_s, settings.read_timeout_s
         # aiohttp's limit for the pool includes connecting. It has none for writing: the whole attempt's limit is it.
@@ -119,7 +118,7 @@ class Client:
     def reread_key(self) -> bool:
         """Read the key anew from where the settings say; True when it has changed. Keeps the old one if it cannot."""
         try:
-            key = _usable(self._settings.read_api_key())
+            key = self._settings.read_api_key()
         except ConfigurationError:
             return False  # half a rotation: the file is gone for a moment
         changed = key != self._key
@@ -147,17 +146,6 @@ def fault_of(error: BaseException) -> StreamdexError:
 def _endpoint(base_url: str) -> str:
     address = base_url.rstrip("/")
     return address if address.endswith("/embeddings") else f"{address}/embeddings"
-
-
-def _usable(key: str | None) -> str | None:
-    """A key as a header can carry it; anything else would fail later, in an error that quotes it."""
-    if not key:
-        return None
-    if len(key) > MAX_HEADER_KEY or not all("!" <= letter <= "~" for letter in key):
-        raise ConfigurationError(
-            "the key has characters that no key has", "jina.api_key", "Give the key alone, without blanks or quotes."
-        )
-    return key
 
 
 def _trust(settings: JinaSettings) -> ssl.SSLContext | bool:
