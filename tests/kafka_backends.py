@@ -71,12 +71,17 @@ def _container(_directory: Path, say: Say) -> Iterator[Backend]:
 
 
 def _container_of(port: int) -> DockerContainer:
-    """The image with the settings of our own brokers: it reads `a.b` from the variable KAFKA_A_B."""
+    """The image with the settings of our own brokers: it reads `a.b` from the variable KAFKA_A_B.
+
+    The broker asks itself about transactions, by its address inside the container; so it has a listener of its own.
+    """
     settings = properties(nodes=1) | {
         "node.id": "1",
         "controller.quorum.voters": "1@localhost:9093",
-        "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listeners": "HOST://:9092,ITSELF://localhost:19092,CONTROLLER://localhost:9093",
+        "advertised.listeners": f"HOST://127.0.0.1:{port},ITSELF://localhost:19092",
+        "listener.security.protocol.map": "HOST:PLAINTEXT,ITSELF:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "ITSELF",
     }
     variables = {f"KAFKA_{name.replace('.', '_').upper()}": value for name, value in settings.items()}
     container = DockerContainer(IMAGE, env=variables)
