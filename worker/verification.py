@@ -1,51 +1,237 @@
-"""Folds the topic anew and holds the collection against it: the thin shell around `verify/`."""
+"""Folds the topic anew and holds the collection against it: the thin shell around `verify/`.
 
-from collections.abc import Callable, Collection, Mapping
+What is folded reaches from the log's start to a fixed horizon: what was settled when the verification began. So a
+worker that runs meanwhile, or is behind, makes no difference. What it changes while the collection is read would make
+one, so each document that seems to differ is read once more, by itself, before it is reported.
+"""
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from worker.config import Settings
 from worker.embed import resolve
-from worker.errors import RecordFault
-from worker.index import Index, StoredPoint
-from worker.intake import Decoder, TopicReader
-from worker.model import DocumentWrite, JsonObject, Partition, Position, Record
-from worker.plan import Bases, Chunker, Planner, cutting_digest, rank_of
-from worker.plan.keys import chunk_ids, digest, text_hash
-from worker.position_headers import parse_position
+from worker.errors import ConfigurationError
+from worker.index import Index, Progress
+from worker.intake import TopicReader
+from worker.interpretation import Interpreter
+from worker.model import Partition
+from worker.plan import cutting_digest
 from worker.telemetry import Metrics
-from worker.verify import Expectation, Fold, FoundPoint, Horizon, Report
+from worker.verify import (
+    Condemned,
+    Difference,
+    Evidence,
+    Expectation,
+    Fold,
+    Horizon,
+    Kind,
+    Report,
+    judge,
+    place_of,
+    tell,
+)
 
-Said = Callable[[str, int], None]  # what is read at the moment, and how many of it more
+T = TypeVar("T")
+
+Ranges = Mapping[Partition, tuple[int, int]]
+# What is done at the moment, how many of it more, and of how many in all where that is known.
+Said = Callable[[str, int, int | None], None]
+
+LOOK_AGAIN_DOCUMENTS = 64  # read once more in a few requests
+SAID_EVERY = 500
+UNKNOWN_GENERATION = -1
 
 
-async def verify_collection(settings: Settings, folder: Path, said: Said = lambda _, __: None) -> Report:
-    """Compare the collection with the topic as it stands now. `folder` is for a file of what is expected.
+async def verify_collection(
+    settings: Settings, folder: Path, said: Said = lambda *_: None, *, to_end: bool = False
+) -> Report:
+    """Compare the collection with the topic. Writes nothing, to neither.
 
+    `folder` is for files of what is known, some hundred bytes for each document and chunk. The horizon is what is
+    settled; with `to_end` the end of the log, so that what no worker has settled yet counts as missing.
     Raises ConfigurationError, AccountFault and ServiceFault.
     """
+    async with opened(settings, folder, said, to_end=to_end) as verification:
+        return await verification.compare()
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, folder: Path, said: Said, *, to_end: bool, repairs: bool = False
+) -> AsyncIterator["Verification"]:
+    """A verification at the start. `repairs`: documents will be written, so the collection must know the settings."""
     profile = resolve(settings.jina)
     index = await Index.open(settings, profile.fingerprint, profile.dimension, Metrics(), create=False)
     try:
         async with TopicReader(settings.kafka) as reader:
-            ranges = await reader.ranges(settings.kafka.topics)
-            verification = await _Verification.begin(settings, index, reader.cluster_id, ranges)
-            with Fold(folder / "fold.sqlite", verification.horizon) as fold:
-                letters = await reader.ranges(dead_letter_topics(settings), missing_ok=True)
-                async for record in reader.records(letters):
-                    verification.letter(fold, record)
-                async for record in reader.records(ranges):
-                    verification.event(fold, record)
-                    said("records", 1)
-                async for manifest in index.all_manifests():
-                    fold.manifest(manifest)
-                    said("manifests", 1)
-                async for point in index.all_points():
-                    fold.point(verification.point(point))
-                    said("points", 1)
-                return fold.finish()
+            log = await reader.ranges(settings.kafka.topics)
+            epoch = settings.kafka.epoch
+            progress = await index.progress(reader.cluster_id, epoch, list(log))
+            ranges = log if to_end else settled_ranges(log, progress)
+            refuse_recreated(log, progress)
+            generation = await index.known_generation(cutting_digest(settings))
+            if repairs and generation is None:
+                refuse_unknown_settings()
+            ends = {partition: end for partition, (_, end) in log.items()}
+            bases = await index.bases(reader.cluster_id, epoch, ends, keep=repairs)
+            known = UNKNOWN_GENERATION if generation is None else generation
+            horizon = Horizon(ranges, epoch, known, from_start=settings.kafka.auto_offset_reset == "earliest")
+            interpreter = Interpreter(settings, bases, max(0, known))
+            with Fold(folder / "fold.sqlite") as fold:
+                verification = Verification(settings, index, reader, interpreter, horizon, fold, said)
+                verification.report.unsettled = sum(ends[one] - end for one, (_, end) in ranges.items())
+                yield verification
     finally:
         await index.close()
+
+
+def settled_ranges(log: Ranges, progress: Mapping[Partition, Progress]) -> Ranges:
+    """Of each partition's [begin, end) the part that is settled. Every event in it has its outcome."""
+    return {
+        partition: (begin, min(end, max(begin, progress[partition].offset if partition in progress else begin)))
+        for partition, (begin, end) in log.items()
+    }
+
+
+def refuse_recreated(log: Ranges, progress: Mapping[Partition, Progress]) -> None:
+    """A log that ends below what was settled of it is another one. Raises ConfigurationError."""
+    for partition, known in progress.items():
+        if known.offset > log[partition][1]:
+            raise ConfigurationError(
+                f"the topic {partition.topic} ends below what the collection has of it: it was made anew",
+                "kafka.epoch",
+                "Raise kafka.epoch by one, for the workers as well.",
+            )
+
+
+def refuse_unknown_settings() -> None:
+    """With another mapping every document would seem unexpected, and a repair would delete it."""
+    raise ConfigurationError(
+        "no worker has written this collection with these settings",
+        "chunk, mapping, qdrant.text_key, qdrant.metadata_key",
+        "Give verify the worker's settings, or start a worker with these first.",
+    )
+
+
+async def told(said: Said, what: str, total: int | None, items: AsyncIterator[T]) -> AsyncIterator[T]:
+    """The items, telling every so often how many there were."""
+    said(what, 0, total)
+    more = 0
+    async for item in items:
+        yield item
+        more += 1
+        if more == SAID_EVERY:
+            said(what, more, total)
+            more = 0
+    said(what, more, total)
+
+
+class Verification:
+    """One comparison. `compare` first; then `fold` knows which documents differ, and `look_again` reads them anew."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        index: Index,
+        reader: TopicReader,
+        interpreter: Interpreter,
+        horizon: Horizon,
+        fold: Fold,
+        said: Said,
+    ) -> None:
+        self.index = index
+        self.reader = reader
+        self.interpreter = interpreter
+        self.horizon = horizon
+        self.fold = fold
+        self.said = said
+        self.report = Report()
+        self._letter_topics = dead_letter_topics(settings)
+
+    async def compare(self) -> Report:
+        """Read everything, and judge."""
+        await self._fold_letters()
+        await self._fold_events()
+        await self._read_collection()
+        await self._judge()
+        return self.report
+
+    async def _fold_letters(self) -> None:
+        """After the horizon is fixed: a record is settled as dead-lettered only when its letter is there."""
+        ranges = await self.reader.ranges(self._letter_topics, missing_ok=True)
+        async for record in told(self.said, "dead letters", records_in(ranges), self.reader.records(ranges)):
+            letter = self.interpreter.letter(record)
+            if letter is not None:
+                self.report.letters += 1
+                self.fold.add_letter(*letter)
+
+    async def _fold_events(self) -> None:
+        ranges = self.horizon.ranges
+        async for record in told(self.said, "records", records_in(ranges), self.reader.records(ranges)):
+            self.report.records += 1
+            asked = self.interpreter.expectation(record)
+            lettered = self.fold.is_letter(*self.interpreter.position(record))
+            if isinstance(asked, Expectation):
+                (self.fold.add_lettered if lettered else self.fold.add_event)(asked)
+            elif lettered:
+                continue
+            elif isinstance(asked, Condemned):
+                self.fold.add_condemned(asked)
+            else:
+                self.fold.add_no_event(asked)
+
+    async def _read_collection(self) -> None:
+        points, manifests = await self.index.counts()
+        async for manifest in told(self.said, "manifests", manifests, self.index.all_manifests()):
+            self.fold.add_manifest(manifest)
+        async for point_id in self.index.without_vector():
+            self.fold.add_without_vector(point_id)
+        async for stored in told(self.said, "points", points, self.index.all_points()):
+            if not stored.document_key:
+                self.report.foreign += 1
+                continue
+            has_vector = not self.fold.is_without_vector(stored.id)
+            self.fold.add_point(self.interpreter.point(stored, has_vector=has_vector))
+
+    async def _judge(self) -> None:
+        self.said("documents compared", 0, None)
+        differing: list[Evidence] = []
+        for evidence in self.fold.evidence():
+            judgement = judge(evidence, self.horizon)
+            if not judgement.kinds:
+                tell(self.report, evidence, judgement)
+                self.said("documents compared", 1, None)
+                continue
+            differing.append(evidence)
+            if len(differing) == LOOK_AGAIN_DOCUMENTS:
+                await self._judge_again(differing)
+                differing = []
+        await self._judge_again(differing)
+        for record in self.fold.no_events():
+            self.report.add(Difference(Kind.NOT_DEAD_LETTERED, "", place_of(record.position)))
+
+    async def _judge_again(self, differing: Sequence[Evidence]) -> None:
+        for evidence in await self.look_again(differing):
+            judgement = judge(evidence, self.horizon)
+            tell(self.report, evidence, judgement)
+            if judgement.kinds:
+                self.fold.add_differing(evidence.document_key)
+        self.said("documents compared", len(differing), None)
+
+    async def look_again(self, documents: Sequence[Evidence]) -> list[Evidence]:
+        """The same documents, with what the collection has of them now."""
+        keys = [one.document_key for one in documents]
+        found = await self.index.documents(keys)
+        without_vector = {point_id async for point_id in self.index.without_vector(keys)} if keys else set()
+        anew = []
+        for one in documents:
+            manifest, stored = found[one.document_key]
+            points = tuple(self.interpreter.point(point, has_vector=point.id not in without_vector) for point in stored)
+            anew.append(replace(one, manifest=manifest, points=points))
+        return anew
 
 
 def dead_letter_topics(settings: Settings) -> Collection[str]:
@@ -53,93 +239,6 @@ def dead_letter_topics(settings: Settings) -> Collection[str]:
     return {settings.kafka.dead_letter_topic_of(topic) for topic in settings.kafka.topics}
 
 
-class _Verification:
-    """What turns records and points into what the fold compares."""
-
-    def __init__(self, settings: Settings, index: Index, horizon: Horizon, bases: Bases) -> None:
-        self.horizon = horizon
-        self._order = settings.worker.order
-        self._late = settings.jina.late_chunking
-        self._epoch = settings.kafka.epoch
-        self._bases = bases
-        self._index = index
-        self._decoder = Decoder(settings.mapping, settings.caps)
-        self._planner = Planner(settings, Chunker(settings), horizon.generation)
-
-    @classmethod
-    async def begin(
-        cls, settings: Settings, index: Index, cluster_id: str, ranges: Mapping[Partition, tuple[int, int]]
-    ) -> "_Verification":
-        epoch = settings.kafka.epoch
-        bases = await index.bases(cluster_id, epoch, {partition: end for partition, (_, end) in ranges.items()})
-        horizon = Horizon(ranges, epoch, await index.generation(cutting_digest(settings)))
-        return cls(settings, index, horizon, bases)
-
-    def letter(self, fold: Fold, record: Record) -> None:
-        """A dead letter, by the position of the record that it was."""
-        try:
-            position = parse_position(record.headers)
-        except ValueError:
-            return  # not one of ours: somebody else writes to that topic, too
-        if position is not None:
-            fold.letter(position)
-
-    def event(self, fold: Fold, record: Record) -> None:
-        """A record of the log: what it asks for, or that it must be among the dead letters."""
-        position = _position(record, self._epoch)
-        if fold.is_letter(position):
-            return
-        try:
-            event = self._decoder.decode(record, self._epoch)
-            rank = rank_of(event, self._order, self._bases, self.horizon.generation)
-            decision = self._planner.decide(event, rank, None)
-            if not isinstance(decision, DocumentWrite):
-                raise AssertionError("without a manifest nothing is overtaken")
-            self._index.check(decision)
-        except RecordFault:
-            fold.not_indexable(position)
-            return
-        ids = tuple(chunk.id for chunk in decision.chunks)
-        deleted = event.text is None
-        metadata = _metadata_digest(event.metadata)
-        fold.event(Expectation(event.document_key, rank, event.position, deleted, ids, decision.content_hash, metadata))
-
-    def point(self, found: StoredPoint) -> FoundPoint:
-        """A stored point, with its text and metadata judged."""
-        return FoundPoint(
-            found.id,
-            found.document_key,
-            found.rank,
-            found.place,
-            found.count,
-            self._late or self._text_fits(found),
-            _metadata_digest(found.metadata),
-        )
-
-    def _text_fits(self, found: StoredPoint) -> bool:
-        """Whether the id is that of the text, at any occurrence in the document."""
-        hashed = text_hash(found.text)
-        occurrences = max(1, found.count)
-        return found.id in chunk_ids(found.document_key, [hashed] * occurrences)
-
-
-def _position(record: Record, epoch: int) -> Position:
-    """Where the event stood first: a replayed dead letter says so in its headers, when they are sound."""
-    try:
-        original = parse_position(record.headers)
-    except ValueError:
-        original = None
-    return original or Position(record.topic, record.partition, epoch, record.offset, record.timestamp_ms)
-
-
-def _metadata_digest(metadata: JsonObject) -> str:
-    return digest(_rounded(metadata))
-
-
-def _rounded(value: Any) -> Any:
-    """Floats to 12 digits: the engine may give back a neighbour of the number it was given."""
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return float(f"{value:.12g}") if isinstance(value, float) else value
+def records_in(ranges: Ranges) -> int:
+    """How many offsets the ranges span."""
+    return sum(end - begin for begin, end in ranges.values())

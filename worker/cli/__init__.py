@@ -11,9 +11,11 @@ from worker.cli.check import check
 from worker.cli.config import config
 from worker.cli.crash import describe
 from worker.cli.demo import demo
+from worker.cli.explain import explain
 from worker.cli.run import run
 from worker.cli.search import search
 from worker.cli.serve_embeddings import serve_embeddings
+from worker.cli.verify import verify
 from worker.errors import AccountFault, ConfigurationError, ExitCode, StreamdexError
 
 
@@ -42,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Document changes on Kafka, embedded by Jina, searchable in Qdrant within a second.",
 )
-for command in (run, demo, check, search, config, serve_embeddings):
+for command in (run, demo, check, search, explain, verify, config, serve_embeddings):
     app.command()(command)
 
 

@@ -69,7 +69,7 @@ class Story:
             return await self._step(
                 "fold the topic anew and compare",
                 None,
-                lambda _: verify_collection(self._settings, Path(folder)),
+                lambda _: verify_collection(self._settings, Path(folder), to_end=True),
             )
 
     async def _read(self, _: TaskID) -> list[SampleDocument]:

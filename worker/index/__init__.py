@@ -8,8 +8,18 @@ bases and progress. gRPC only; the only room that imports qdrant_client and grpc
 from worker.index.collection import CollectionMissing
 from worker.index.jobs import WriteJob, Written
 from worker.index.payload import check_payload
-from worker.index.reader import Hit, StoredPoint
+from worker.index.reader import Hit, Source, StoredPoint
 from worker.index.reserved import Progress
 from worker.index.room import Index
 
-__all__ = ["CollectionMissing", "Hit", "Index", "Progress", "StoredPoint", "WriteJob", "Written", "check_payload"]
+__all__ = [
+    "CollectionMissing",
+    "Hit",
+    "Index",
+    "Progress",
+    "Source",
+    "StoredPoint",
+    "WriteJob",
+    "Written",
+    "check_payload",
+]

@@ -17,6 +17,7 @@ from worker.model import Order, Rank
 VERSION = "version"
 SEQUENCE = "sequence"
 DOCUMENT_KEY = "document_key"
+GENERATIONS = 64  # what a rank's last number counts in: sequence * 64 + generation
 
 
 class Guards:
@@ -93,11 +94,32 @@ class Guards:
             _add_document(clause.must, document_key)
             self.add_older(clause.should, rank)
 
+    def add_not_newer(self, which: q.Filter, ids_by_rank: Mapping[Rank, Sequence[str]]) -> None:
+        """Choose the points of these ids whose rank is not newer than the one the id comes with."""
+        for rank, ids in ids_by_rank.items():
+            clause = which.should.add().filter
+            add_any_ids(clause.must, ids)
+            self.add_newer(clause.must_not, rank)
+
     def add_leftovers(self, which: q.Filter, document_key: str, rank: Rank, listed: Iterable[str]) -> None:
-        """Choose a document's points at or below `rank` that its manifest does not list."""
+        """Choose the points that attempts at the event of `rank`, by any generation, left outside the manifest.
+
+        Not those of older events: a writer of one may be about to list them.
+        """
         _add_document(which.must, document_key)
-        self.add_newer(which.must_not, rank)
+        first, last = self._ranks_of_event(rank)
+        self.add_older(which.must_not, first)
+        self.add_newer(which.must_not, last)
         add_ids(which.must_not, listed)
+
+    def _ranks_of_event(self, rank: Rank) -> tuple[Rank, Rank]:
+        """The lowest and the highest rank that any generation gives the event of `rank`."""
+        number = rank.sequence if self._two_fields else rank.version
+        first = number - number % GENERATIONS
+        last = first + GENERATIONS - 1
+        if self._two_fields:
+            return Rank(rank.version, first), Rank(rank.version, last)
+        return Rank(first), Rank(last)
 
 
 def add_ids(conditions: Any, ids: Iterable[str]) -> None:
@@ -107,6 +129,17 @@ def add_ids(conditions: Any, ids: Iterable[str]) -> None:
     add = wanted.has_id.add
     for point_id in ids:
         add().uuid = point_id
+
+
+def add_any_ids(conditions: Any, ids: Iterable[str]) -> None:
+    """Add "has one of these ids", of which some may be numbers: those of points that are not ours."""
+    wanted = conditions.add().has_id
+    wanted.SetInParent()
+    for point_id in ids:
+        if point_id.isdecimal():
+            wanted.has_id.add().num = int(point_id)
+        else:
+            wanted.has_id.add().uuid = point_id
 
 
 def _add_document(conditions: Any, document_key: str) -> None:

@@ -2,31 +2,41 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.index.guards import DOCUMENT_KEY, Guards
 from worker.index.keys import CANARY_ID, manifest_id
 from worker.index.manifests import KIND, ManifestFormat
-from worker.index.payload import CHUNK, CHUNKS, INDEXED_AT, PackedVector
+from worker.index.payload import CHUNK, CHUNKS, INDEXED_AT, SOURCE, PackedVector
 from worker.index.store import Store, by_keyword
-from worker.index.values import get
+from worker.index.values import get, get_all
 from worker.model import JsonObject, Manifest, Rank
+
+READ_ATTEMPTS = 5  # a document that changes at each of them is read as it was at the last
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One answer of a search."""
 
-    document_key: str
+    document_key: str = field(repr=False)
     score: float
     place: int
     text: str = field(repr=False)
     metadata: JsonObject = field(repr=False)
 
 
+class Source(NamedTuple):
+    """Which record a point was written from."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 @dataclass(frozen=True, slots=True)
 class StoredPoint:
-    """One point as it is stored, without its vector."""
+    """One point as it is stored, without its vector. `source` is None where the payload does not hold one."""
 
     id: str
     document_key: str = field(repr=False)
@@ -36,6 +46,7 @@ class StoredPoint:
     text: str = field(repr=False)
     metadata: JsonObject = field(repr=False)
     indexed_at: str
+    source: Source | None = None
 
 
 class Reader:
@@ -85,6 +96,39 @@ class Reader:
         points = [self._stored(point) async for point in self._store.scroll(self._store.names.points, choose)]
         return sorted(points, key=lambda point: (point.place, point.rank))
 
+    async def documents(self, document_keys: Sequence[str]) -> dict[str, tuple[Manifest | None, list[StoredPoint]]]:
+        """Documents with their points by place, each as of one moment: read again where a writer came in between."""
+        found: dict[str, tuple[Manifest | None, list[StoredPoint]]] = {}
+        left = list(document_keys)
+        for _ in range(READ_ATTEMPTS):
+            before = await self.manifests_of(left)
+            points = await self._points_by_document(left)
+            after = await self.manifests_of(left)
+            found.update({key: (after.get(key), points.get(key, [])) for key in left})
+            left = [key for key in left if before.get(key) != after.get(key)]
+            if not left:
+                break
+        return found
+
+    async def _points_by_document(self, document_keys: Sequence[str]) -> dict[str, list[StoredPoint]]:
+        found: dict[str, list[StoredPoint]] = {}
+        if document_keys:
+            async for point in self._store.scroll(self._store.names.points, by_keyword(DOCUMENT_KEY, *document_keys)):
+                stored = self._stored(point)
+                found.setdefault(stored.document_key, []).append(stored)
+        return {key: sorted(points, key=lambda point: (point.place, point.rank)) for key, points in found.items()}
+
+    async def without_vector(self, document_keys: Sequence[str] = ()) -> AsyncIterator[str]:
+        """The ids of points that have no vector, of these documents or of all."""
+
+        def choose(which: Any) -> None:
+            if document_keys:
+                by_keyword(DOCUMENT_KEY, *document_keys)(which)
+            which.must_not.add().has_vector.has_vector = ""  # the unnamed vector
+
+        async for point in self._store.scroll(self._store.names.points, choose):
+            yield _id_of(point)
+
     async def all_points(self) -> AsyncIterator[StoredPoint]:
         """Every point, in the order of their ids; those of others have an empty document key."""
         async for point in self._store.scroll(self._store.names.points):
@@ -100,7 +144,7 @@ class Reader:
     def _stored(self, point: Any) -> StoredPoint:
         payload = point.payload
         return StoredPoint(
-            id=point.id.uuid or str(point.id.num),
+            id=_id_of(point),
             document_key=payload[DOCUMENT_KEY].string_value,
             rank=self._guards.get_rank(payload),
             place=payload[CHUNK].integer_value,
@@ -108,4 +152,17 @@ class Reader:
             text=payload[self._text_key].string_value,
             metadata=get(payload[self._metadata_key]) or {},
             indexed_at=payload[INDEXED_AT].string_value,
+            source=_source(payload),
         )
+
+
+def _id_of(point: Any) -> str:
+    return str(point.id.uuid or point.id.num)
+
+
+def _source(payload: Any) -> Source | None:
+    source = get_all(payload[SOURCE].struct_value.fields)
+    try:
+        return Source(str(source["topic"]), int(source["partition"]), int(source["offset"]))
+    except (KeyError, TypeError, ValueError):  # not written by us, or changed since
+        return None

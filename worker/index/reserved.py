@@ -76,6 +76,13 @@ class Reserved:
             _refuse_other_fingerprint(_as_json(fingerprint), stored)
         return bool(found)
 
+    async def known_generation(self, cutting: str) -> int | None:
+        """The number of a cutting's digest, None where the collection has never seen it. Writes nothing."""
+        for item in await self._get(_generation_names()):
+            if item["cutting"] == cutting:
+                return int(item["number"])
+        return None
+
     async def generation(self, cutting: str) -> int:
         """The number of a cutting's digest, in the order the collection first saw them.
 
@@ -95,10 +102,13 @@ class Reserved:
             item = {KIND: "generation", "number": number, "cutting": cutting}
             await self._insert({reserved_id(f"generation:{number}"): item})
 
-    async def bases(self, cluster_id: str, epoch: int, ends: Mapping[Partition, int]) -> dict[BaseKey, int]:
+    async def bases(
+        self, cluster_id: str, epoch: int, ends: Mapping[Partition, int], *, keep: bool = True
+    ) -> dict[BaseKey, int]:
         """All bases of a cluster's logs, older epochs included; those of `ends` are made where there is none yet.
 
-        `ends` are the partitions' end offsets now: a new base lies above all sequences given out so far.
+        `ends` are the partitions' end offsets now: a new base lies above all sequences given out so far. Without `keep`
+        the new ones are answered but not written: good for comparing, not for writing documents.
         """
         bases, settled = await self._logs()
         seen = {LogId(cluster_id, *partition, epoch): end for partition, end in ends.items()}
@@ -106,7 +116,7 @@ class Reserved:
         new = sorted(seen.keys() - bases.keys())
         for log in new:
             bases[log] = next_base(bases, reach, self._clock_ms())
-        if new:
+        if new and keep:
             await self._insert({_log_id("base", log): _log_item("base", log, base=bases[log]) for log in new})
             bases, _ = await self._logs()
         return {

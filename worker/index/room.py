@@ -108,12 +108,27 @@ class Index:
         """
         await self.writer.sweep(below)
 
+    async def sweep_abandoned(self, document_key: str) -> float | None:
+        """Delete a document's points below its manifest, after an attempt at an event of it was given up half-way.
+
+        Answers in how many seconds to do so again, if a request of that attempt may land later.
+        """
+        return await self.writer.sweep_abandoned(document_key)
+
     async def clean(self, write: DocumentWrite) -> None:
         """Before a document's event becomes a dead letter: remove what attempts at it have left.
 
         Takes up to `worker.request_horizon_s` where a request was given up.
         """
         await self.writer.clean(write)
+
+    async def remove(self, points: Mapping[str, Rank]) -> None:
+        """Delete points by their ids, each unless it has become newer than the rank given."""
+        await self.writer.remove(points)
+
+    async def forget(self, manifests: Mapping[str, Rank]) -> None:
+        """Delete documents' manifests by their keys, each unless it has become newer than the rank given."""
+        await self.writer.forget(manifests)
 
     async def canary(self) -> bool:
         """Whether an ordinary point passes now: written under a reserved id, and removed at once."""
@@ -148,12 +163,18 @@ class Index:
         """The number of the cutting with this digest, 0 to 63. Raises ConfigurationError when all are taken."""
         return await self.reserved.generation(cutting)
 
-    async def bases(self, cluster_id: str, epoch: int, ends: Mapping[Partition, int]) -> dict[BaseKey, int]:
+    async def known_generation(self, cutting: str) -> int | None:
+        """The number of the cutting with this digest, None where the collection has never seen it. Writes nothing."""
+        return await self.reserved.known_generation(cutting)
+
+    async def bases(
+        self, cluster_id: str, epoch: int, ends: Mapping[Partition, int], *, keep: bool = True
+    ) -> dict[BaseKey, int]:
         """By (topic, partition, epoch), the bases of a cluster's logs; made for the partitions of `ends`.
 
-        `ends` are the partitions' end offsets now.
+        `ends` are the partitions' end offsets now. Without `keep` nothing is written: for comparing.
         """
-        return await self.reserved.bases(cluster_id, epoch, ends)
+        return await self.reserved.bases(cluster_id, epoch, ends, keep=keep)
 
     async def progress(
         self, cluster_id: str, epoch: int, partitions: Collection[Partition]
@@ -175,6 +196,19 @@ class Index:
         """A document's manifest and its points by their place."""
         manifests = await self.reader.manifests_of((document_key,))
         return manifests.get(document_key), await self.reader.points_of(document_key)
+
+    async def documents(self, document_keys: Sequence[str]) -> dict[str, tuple[Manifest | None, list[StoredPoint]]]:
+        """Documents with their manifests and their points by place, each document as of one moment."""
+        return await self.reader.documents(document_keys)
+
+    def without_vector(self, document_keys: Sequence[str] = ()) -> AsyncIterator[str]:
+        """The ids of points that have no vector, of these documents or of all."""
+        return self.reader.without_vector(document_keys)
+
+    async def counts(self) -> tuple[int, int]:
+        """About how many points and manifests there are."""
+        names = self._store.names
+        return await self._store.count(names.points), await self._store.count(names.manifests)
 
     def all_points(self) -> AsyncIterator[StoredPoint]:
         """Every point, page by page."""

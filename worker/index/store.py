@@ -118,6 +118,15 @@ class Store:
                 return
             request.offset.CopyFrom(response.next_page_offset)
 
+    async def count(self, collection: str) -> int:
+        """About how many points there are."""
+        request = q.CountPoints(collection_name=collection, exact=False, timeout=self._connection.server_timeout_s)
+        try:
+            response = await self._connection.points("Count", request)
+        except SuspectFault as fault:
+            raise as_account_fault(fault) from None
+        return int(response.result.count)
+
     async def query(self, collection: str, limit: int, fill: Callable[[Any], None]) -> list[Any]:
         """The nearest points to the vector that `fill` puts into the query, best first, with their payload."""
         request = self._read(q.QueryPoints(), collection, ())

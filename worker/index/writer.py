@@ -149,6 +149,14 @@ class Writer:
         await self.purge({key: max(rank, ranks.get(key, rank)) for key, rank in below.items()})
         self._horizon.over(key for key in late if key not in waits_s)
 
+    async def sweep_abandoned(self, document_key: str) -> float | None:
+        """Purge a document below its manifest, if it has one; answers when to come again, for what may land later."""
+        wait_s = self._horizon.waits_s((document_key,)).get(document_key)
+        await self.purge(await self._read_ranks((document_key,)))
+        if wait_s is None:
+            self._horizon.over((document_key,))
+        return wait_s
+
     async def clean(self, write: DocumentWrite) -> None:
         """Before a verdict: delete what attempts at this event have left at or below its rank outside the manifest.
 
@@ -160,6 +168,23 @@ class Writer:
             await self._horizon.sleep(wait_s)
             await self._delete_leftovers(write)
         self._horizon.over((write.event.document_key,))
+
+    # --- repair: what was found to be wrong, unless it has changed since ------------------------------------------
+
+    async def remove(self, points: Mapping[str, Rank]) -> None:
+        """Delete points by their ids, each unless it has become newer than the rank given."""
+        await send_all(list(points.items()), lambda some: self._delete_found(self._store.names.points, some))
+
+    async def forget(self, manifests: Mapping[str, Rank]) -> None:
+        """Delete documents' manifests by their keys, each unless it has become newer than the rank given."""
+        found = [(manifest_id(key), rank) for key, rank in manifests.items()]
+        await send_all(found, lambda some: self._delete_found(self._store.names.manifests, some))
+
+    async def _delete_found(self, collection: str, found: Sequence[tuple[str, Rank]]) -> None:
+        ids_by_rank: dict[Rank, list[str]] = {}
+        for point_id, rank in found:
+            ids_by_rank.setdefault(rank, []).append(point_id)
+        await self._store.delete(collection, lambda which: self._guards.add_not_newer(which, ids_by_rank))
 
     async def _delete_leftovers(self, write: DocumentWrite) -> None:
         key = write.event.document_key

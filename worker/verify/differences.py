@@ -1,4 +1,4 @@
-"""The ways in which a collection can differ from the fold of its topic."""
+"""The ways in which a collection can differ from the fold of its topic, and the report on them."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ class Kind(StrEnum):
     UNEXPECTED_DOCUMENT = "unexpected document"
     WRONG_CONTENT = "wrong content"
     MISSING_CHUNK = "missing chunk"
+    MISSING_VECTOR = "missing vector"
     EXTRA_CHUNK = "extra chunk"
     STALE_CHUNK = "stale chunk"
     WRONG_PAYLOAD = "wrong payload"
@@ -22,11 +23,12 @@ class Kind(StrEnum):
 
 
 MEANINGS = {
-    Kind.MISSING_DOCUMENT: "the topic has it, the collection does not",
+    Kind.MISSING_DOCUMENT: "the topic has it, the collection has no manifest of it",
     Kind.STALE_DOCUMENT: "the collection has an older event than the topic",
     Kind.UNEXPECTED_DOCUMENT: "the collection has an event that the topic does not have",
     Kind.WRONG_CONTENT: "the manifest's chunks or content differ from the event's",
     Kind.MISSING_CHUNK: "the manifest lists a chunk that has no point",
+    Kind.MISSING_VECTOR: "a point without a vector, which no search finds",
     Kind.EXTRA_CHUNK: "a point that no manifest lists, left by a writer that died",
     Kind.STALE_CHUNK: "a point with another rank than its manifest",
     Kind.WRONG_PAYLOAD: "a point whose text, metadata or place is not the event's",
@@ -45,12 +47,23 @@ class Difference:
 
 @dataclass(slots=True)
 class Report:
-    """What a verification found. `documents` and `points` were compared; `unverifiable` lie below the log's start."""
+    """What a verification found.
 
+    `records` were folded; `documents` and `points` were compared. Documents are `unverifiable` whose events the log no
+    longer holds, and `beyond_horizon` where they were written from events that were not folded; of both only the points
+    were held against the manifest. `not_mendable` counts differences of such documents. `unsettled` records stand
+    between the horizon and the end of the log; `foreign` points are not streamdex's.
+    """
+
+    records: int = 0
+    letters: int = 0
     documents: int = 0
     points: int = 0
     unverifiable: int = 0
     beyond_horizon: int = 0
+    not_mendable: int = 0
+    unsettled: int = 0
+    foreign: int = 0
     counts: Counter[Kind] = field(default_factory=Counter)
     examples: dict[Kind, list[Difference]] = field(default_factory=dict)
 

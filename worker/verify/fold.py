@@ -1,70 +1,69 @@
-"""The fold of the topic: what the newest event of each document asks for, kept on disk and compared by key."""
+"""The fold of the topic and what the collection has, on disk, so that a topic of any size fits in little memory.
 
-import json
-import sqlite3
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
-
-from worker.model import Manifest, Partition, Position, Rank
-from worker.verify.differences import Difference, Kind, Report
-
-GENERATIONS = 64  # the low part of a rank tells who cut the document, not which event it is
-
-_SCHEMA = """
-CREATE TABLE letters (topic TEXT, partition INTEGER, epoch INTEGER, offset INTEGER,
-                      PRIMARY KEY (topic, partition, epoch, offset)) WITHOUT ROWID;
-CREATE TABLE expected (key TEXT PRIMARY KEY, version INTEGER, sequence INTEGER, place TEXT, deleted INTEGER,
-                       ids TEXT, content TEXT, metadata TEXT) WITHOUT ROWID;
-CREATE TABLE stored (key TEXT PRIMARY KEY, version INTEGER, sequence INTEGER, generation INTEGER, ids TEXT,
-                     place TEXT, seen INTEGER DEFAULT 0) WITHOUT ROWID;
+Takes about 250 bytes for each document, manifest and point, and 300 more for each chunk beyond the first.
 """
 
+import heapq
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-class Expectation(NamedTuple):
-    """What one event asks for. `metadata_digest` stands for the metadata as stored; a delete has no chunk ids."""
+from worker.model import Manifest, Position, Rank
+from worker.verify.evidence import Condemned, Evidence, Expectation, FoundPoint, NoEvent, Spot
 
-    document_key: str
-    rank: Rank
-    position: Position
-    deleted: bool
-    chunk_ids: tuple[str, ...]
-    content_hash: str
-    metadata_digest: str
+BATCH = 1_000  # rows inserted together: one by one costs twice as much
 
+_PRAGMAS = "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;"  # KiB of memory
+_SCHEMA = """
+CREATE TABLE letters (topic TEXT, partition INTEGER, epoch INTEGER, offset INTEGER, replays INTEGER,
+                      PRIMARY KEY (topic, partition, epoch, offset, replays)) WITHOUT ROWID;
+CREATE TABLE expected (key TEXT PRIMARY KEY, version INTEGER, sequence INTEGER, body TEXT) WITHOUT ROWID;
+CREATE TABLE lettered (key TEXT, body TEXT);
+CREATE TABLE condemned (key TEXT, body TEXT);
+CREATE TABLE no_events (body TEXT);
+CREATE TABLE manifests (key TEXT, body TEXT);
+CREATE TABLE points (key TEXT, body TEXT);
+CREATE TABLE without_vector (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE differing (key TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE INDEX lettered_of ON lettered (key);
+CREATE INDEX condemned_of ON condemned (key);
+CREATE TABLE wanted (topic TEXT, partition INTEGER, offset INTEGER, key TEXT,
+                     PRIMARY KEY (topic, partition, offset)) WITHOUT ROWID;
+"""
 
-class FoundPoint(NamedTuple):
-    """A point as found. `text_fits` tells that its id is that of its own text."""
-
-    id: str
-    document_key: str
-    rank: Rank
-    place: int
-    chunks: int
-    text_fits: bool
-    metadata_digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Horizon:
-    """The log as folded: [begin, end) of each partition, and the deployment's generation and epoch."""
-
-    ranges: Mapping[Partition, tuple[int, int]]
-    epoch: int
-    generation: int
+# By the table that a row goes to. Of two events of a document the newer stands; of equal ones the later, a replay.
+_INSERTS = {
+    "letters": "INSERT OR IGNORE INTO letters VALUES (?, ?, ?, ?, ?)",
+    "expected": "INSERT INTO expected VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET version = excluded.version, "
+    "sequence = excluded.sequence, body = excluded.body "
+    "WHERE (excluded.version, excluded.sequence) >= (version, sequence)",
+    "lettered": "INSERT INTO lettered VALUES (?, ?)",
+    "condemned": "INSERT INTO condemned VALUES (?, ?)",
+    "no_events": "INSERT INTO no_events VALUES (?)",
+    "manifests": "INSERT INTO manifests VALUES (?, ?)",
+    "without_vector": "INSERT OR IGNORE INTO without_vector VALUES (?)",
+    "points": "INSERT INTO points VALUES (?, ?)",
+    "differing": "INSERT OR IGNORE INTO differing VALUES (?)",
+    "wanted": "INSERT OR IGNORE INTO wanted VALUES (?, ?, ?, ?)",
+}
+_OF_DOCUMENTS = ("expected", "lettered", "condemned", "manifests", "points")
 
 
 class Fold:
-    """Feed it letters, then events, then manifests, then points, and read the report; in that order."""
+    """Takes letters, events, manifests, points without vector, points, in that order; gives evidence by document."""
 
-    def __init__(self, path: Path, horizon: Horizon) -> None:
+    def __init__(self, path: Path) -> None:
         """`path` is a file that does not exist yet."""
-        self._horizon = horizon
         self._database = sqlite3.connect(path, isolation_level=None)
-        self._database.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _SCHEMA + "BEGIN;")
-        self.report = Report()
+        self._database.executescript(_PRAGMAS + _SCHEMA + "BEGIN;")
+        self._rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _INSERTS}
+        self._any_letters = False
+        self._any_without_vector = False
 
     def __enter__(self) -> Self:
         return self
@@ -74,137 +73,191 @@ class Fold:
     ) -> None:
         self._database.close()
 
-    def letter(self, position: Position) -> None:
-        """A record that the dead-letter topic holds: the fold skips it."""
-        key = (position.topic, position.partition, position.epoch, position.offset)
-        self._database.execute("INSERT OR IGNORE INTO letters VALUES (?, ?, ?, ?)", key)
+    # --- what the topics say ------------------------------------------------------------------------------------
 
-    def is_letter(self, position: Position) -> bool:
-        """Whether the dead-letter topic holds the record at this position."""
-        key = (position.topic, position.partition, position.epoch, position.offset)
+    def add_letter(self, position: Position, replays: int) -> None:
+        """The dead-letter topic holds the event of this position, as it came after so many replays."""
+        self._any_letters = True
+        self._insert("letters", (position.topic, position.partition, position.epoch, position.offset, replays))
+
+    def is_letter(self, position: Position, replays: int) -> bool:
+        """Whether the dead-letter topic holds the event of this position, as it came after so many replays.
+
+        A replay that was dead-lettered again is a letter of its own; one that was indexed is not a letter.
+        """
+        if not self._any_letters:
+            return False
+        self._flush("letters")
         found = self._database.execute(
-            "SELECT 1 FROM letters WHERE topic = ? AND partition = ? AND epoch = ? AND offset = ?", key
+            "SELECT 1 FROM letters WHERE topic = ? AND partition = ? AND epoch = ? AND offset = ? AND replays = ?",
+            (position.topic, position.partition, position.epoch, position.offset, replays),
         )
         return found.fetchone() is not None
 
-    def event(self, expected: Expectation) -> None:
-        """An event of the log that is no dead letter: the newest one of its document stands."""
-        self._database.execute(
-            "INSERT INTO expected VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
-            "version = excluded.version, sequence = excluded.sequence, place = excluded.place, "
-            "deleted = excluded.deleted, ids = excluded.ids, content = excluded.content, metadata = excluded.metadata "
-            "WHERE (excluded.version, excluded.sequence) >= (version, sequence)",
-            (
-                expected.document_key,
-                *expected.rank,
-                _place(expected.position),
-                expected.deleted,
-                json.dumps(expected.chunk_ids),
-                expected.content_hash,
-                expected.metadata_digest,
-            ),
-        )
+    def add_event(self, event: Expectation) -> None:
+        """An event that must be indexed unless there is a newer one."""
+        self._insert("expected", (event.document_key, *event.rank, json.dumps(event)))
 
-    def not_indexable(self, position: Position) -> None:
-        """An event that cannot be indexed: it must be found in the dead-letter topic."""
-        if not self.is_letter(position):
-            self.report.add(Difference(Kind.NOT_DEAD_LETTERED, "", _place(position)))
+    def add_lettered(self, event: Expectation) -> None:
+        """An event that the dead-letter topic holds, although it could be indexed."""
+        self._insert("lettered", (event.document_key, json.dumps(event)))
 
-    def manifest(self, found: Manifest) -> None:
+    def add_condemned(self, event: Condemned) -> None:
+        """An event that cannot be indexed, and that the dead-letter topic does not hold."""
+        self._insert("condemned", (event.document_key, json.dumps(event)))
+
+    def add_no_event(self, record: NoEvent) -> None:
+        """A record that is no event, and that the dead-letter topic does not hold."""
+        self._insert("no_events", (json.dumps(record),))
+
+    # --- what the collection says -------------------------------------------------------------------------------
+
+    def add_manifest(self, found: Manifest) -> None:
         """A document as the collection remembers it."""
-        self._database.execute(
-            "INSERT OR REPLACE INTO stored (key, version, sequence, generation, ids, place) VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                found.document_key,
-                *found.rank,
-                found.generation,
-                json.dumps(found.chunk_ids),
-                _place(found.position),
-            ),
+        body = (
+            found.rank,
+            found.position,
+            found.chunk_ids,
+            found.content_hash,
+            found.generation,
+            found.tombstone_until_ms,
         )
-        expected = self._database.execute(
-            "SELECT version, sequence, deleted, ids, content FROM expected WHERE key = ?", (found.document_key,)
-        ).fetchone()
-        if expected is None:
-            self._without_event(found)
-        else:
-            self.report.documents += 1
-            self._compare(found, *expected)
+        self._insert("manifests", (found.document_key, json.dumps(body)))
 
-    def _without_event(self, found: Manifest) -> None:
-        begin, end = self._horizon.ranges.get(Partition(found.position.topic, found.position.partition), (0, 0))
-        if found.position.epoch != self._horizon.epoch or found.position.offset < begin or begin == end == 0:
-            self.report.unverifiable += 1
-        elif found.position.offset >= end:
-            self.report.beyond_horizon += 1
-        elif found.tombstone_until_ms is None:
-            self._differs(Kind.UNEXPECTED_DOCUMENT, found)
+    def add_without_vector(self, point_id: str) -> None:
+        """A point that has no vector."""
+        self._any_without_vector = True
+        self._insert("without_vector", (point_id,))
 
-    def _compare(self, found: Manifest, version: int, sequence: int, deleted: int, ids: str, content: str) -> None:
-        here, there = self._event_order(found.rank), self._event_order(Rank(version, sequence))
-        if here < there:
-            self._differs(Kind.STALE_DOCUMENT, found)
-        elif here > there:
-            if self._within(found.position):
-                self._differs(Kind.UNEXPECTED_DOCUMENT, found)
-            else:
-                self.report.beyond_horizon += 1
-        else:
-            same_cut = found.generation != self._horizon.generation or json.loads(ids) == list(found.chunk_ids)
-            same_kind = bool(deleted) == (found.tombstone_until_ms is not None)
-            if not (same_cut and same_kind and content == found.content_hash):
-                self._differs(Kind.WRONG_CONTENT, found)
+    def is_without_vector(self, point_id: str) -> bool:
+        """Whether the point has no vector."""
+        if not self._any_without_vector:
+            return False
+        self._flush("without_vector")
+        found = self._database.execute("SELECT 1 FROM without_vector WHERE id = ?", (point_id,))
+        return found.fetchone() is not None
 
-    def _event_order(self, rank: Rank) -> Rank:
-        """A rank without its generation: the same event cut in another way is no difference."""
-        if rank.sequence:
-            return Rank(rank.version, rank.sequence // GENERATIONS)
-        return Rank(rank.version // GENERATIONS)
+    def add_point(self, found: FoundPoint) -> None:
+        """A point of the collection."""
+        self._insert("points", (found.document_key, json.dumps(found)))
 
-    def _within(self, position: Position) -> bool:
-        begin, end = self._horizon.ranges.get(Partition(position.topic, position.partition), (0, 0))
-        return position.epoch == self._horizon.epoch and begin <= position.offset < end
+    # --- the evidence -------------------------------------------------------------------------------------------
 
-    def point(self, found: FoundPoint) -> None:
-        """A point of the collection, held against its document's manifest."""
-        self.report.points += 1
-        row = self._database.execute(
-            "SELECT s.version, s.sequence, s.ids, s.place, e.version, e.sequence, e.metadata FROM stored s "
-            "LEFT JOIN expected e ON e.key = s.key WHERE s.key = ?",
-            (found.document_key,),
-        ).fetchone()
-        ids = json.loads(row[2]) if row else []
-        if found.id not in ids:
-            self.report.add(Difference(Kind.EXTRA_CHUNK, found.document_key, row[3] if row else ""))
-            return
-        self._database.execute("UPDATE stored SET seen = seen + 1 WHERE key = ?", (found.document_key,))
-        rank = Rank(row[0], row[1])
-        if found.rank != rank:
-            self.report.add(Difference(Kind.STALE_CHUNK, found.document_key, row[3]))
-            return
-        same_event = row[4] is not None and self._event_order(Rank(row[4], row[5])) == self._event_order(rank)
-        wrong_metadata = same_event and found.metadata_digest != row[6]
-        if wrong_metadata or not found.text_fits or (found.place, found.chunks) != (ids.index(found.id), len(ids)):
-            self.report.add(Difference(Kind.WRONG_PAYLOAD, found.document_key, row[3]))
+    def evidence(self) -> Iterator[Evidence]:
+        """Everything there is, document by document."""
+        self._flush()
+        # SQLite compares texts by their UTF-8, Python by code points: the same order.
+        parts = [self._of_table(table) for table in _OF_DOCUMENTS]
+        merged = heapq.merge(*parts, key=itemgetter(0))
+        for key, rows in groupby(merged, key=itemgetter(0)):
+            yield _evidence(key, rows)
 
-    def finish(self) -> Report:
-        """Count what the collection lacks. Call it last."""
-        for key, place in self._rows(
-            "SELECT key, place FROM expected e "
-            "WHERE NOT deleted AND NOT EXISTS (SELECT 1 FROM stored WHERE key = e.key)"
-        ):
-            self.report.add(Difference(Kind.MISSING_DOCUMENT, key, place))
-        for key, place, ids, seen in self._rows("SELECT key, place, ids, seen FROM stored"):
-            for _ in range(len(json.loads(ids)) - seen):
-                self.report.add(Difference(Kind.MISSING_CHUNK, key, place))
-        return self.report
+    def evidence_of(self, keys: Iterable[str]) -> list[Evidence]:
+        """What the topics say of some documents; what the collection has of them is for the caller to read anew."""
+        self._flush()
+        return [_evidence(key, self._topics_rows(key)) for key in keys]
 
-    def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
-        yield from self._database.execute(query)
+    def no_events(self) -> Iterator[NoEvent]:
+        """The records that are no events and no dead letters."""
+        self._flush()
+        for (body,) in self._database.execute("SELECT body FROM no_events"):
+            position, spot = json.loads(body)
+            yield NoEvent(Position(*position), Spot(*spot))
 
-    def _differs(self, kind: Kind, found: Manifest) -> None:
-        self.report.add(Difference(kind, found.document_key, _place(found.position)))
+    def _of_table(self, table: str) -> Iterator[tuple[str, str, str]]:
+        rows = self._database.execute(f"SELECT key, body FROM {table} ORDER BY key")  # noqa: S608  # a name of our own
+        for key, body in rows:
+            yield key, table, body
+
+    def _topics_rows(self, key: str) -> Iterator[tuple[str, str, str]]:
+        for table in ("expected", "lettered", "condemned"):
+            query = f"SELECT body FROM {table} WHERE key = ?"  # noqa: S608  # a name of our own
+            for (body,) in self._database.execute(query, (key,)):
+                yield key, table, body
+
+    # --- what is to be mended -----------------------------------------------------------------------------------
+
+    def add_differing(self, key: str) -> None:
+        """A document that differs."""
+        self._insert("differing", (key,))
+
+    def differing(self, after: str, limit: int) -> list[str]:
+        """Documents that differ, in order, beginning behind a key."""
+        self._flush()
+        query = "SELECT key FROM differing WHERE key > ? ORDER BY key LIMIT ?"
+        return [key for (key,) in self._database.execute(query, (after, limit))]
+
+    def count_differing(self) -> int:
+        """How many documents differ."""
+        self._flush()
+        return int(self._database.execute("SELECT count(*) FROM differing").fetchone()[0])
+
+    def want(self, spot: Spot, key: str) -> None:
+        """The record at this spot is needed to mend the document; an empty key stands for a record that is no event."""
+        self._insert("wanted", (*spot, key))
+
+    def wanted_by(self, spot: Spot) -> str | None:
+        """The document that the record at this spot is needed for."""
+        self._flush("wanted")
+        query = "SELECT key FROM wanted WHERE topic = ? AND partition = ? AND offset = ?"
+        found = self._database.execute(query, spot).fetchone()
+        return None if found is None else str(found[0])
+
+    def wanted_ranges(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """By topic and partition, from the first offset that is wanted to behind the last one."""
+        self._flush("wanted")
+        query = "SELECT topic, partition, min(offset), max(offset) + 1 FROM wanted GROUP BY topic, partition"
+        return {(topic, partition): (begin, end) for topic, partition, begin, end in self._database.execute(query)}
+
+    # --- rows ---------------------------------------------------------------------------------------------------
+
+    def _insert(self, table: str, row: tuple[Any, ...]) -> None:
+        rows = self._rows[table]
+        rows.append(row)
+        if len(rows) >= BATCH:
+            self._flush(table)
+
+    def _flush(self, *tables: str) -> None:
+        for table in tables or _INSERTS:
+            if rows := self._rows[table]:
+                self._database.executemany(_INSERTS[table], rows)
+                rows.clear()
 
 
-def _place(position: Position) -> str:
-    return f"{position.topic}[{position.partition}]@{position.offset}"
+def _evidence(key: str, rows: Iterable[tuple[str, str, str]]) -> Evidence:
+    expected: Expectation | None = None
+    manifest: Manifest | None = None
+    lettered: list[Expectation] = []
+    condemned: list[Condemned] = []
+    points: list[FoundPoint] = []
+    for _, table, body in rows:
+        match table:
+            case "expected":
+                expected = _expectation(body)
+            case "lettered":
+                lettered.append(_expectation(body))
+            case "condemned":
+                document_key, rank, position, spot = json.loads(body)
+                condemned.append(Condemned(document_key, Rank(*rank), Position(*position), Spot(*spot)))
+            case "manifests":
+                manifest = _manifest(key, body)
+            case _:
+                points.append(_point(body))
+    return Evidence(key, expected, tuple(lettered), tuple(condemned), manifest, tuple(points))
+
+
+def _expectation(body: str) -> Expectation:
+    key, rank, position, spot, deleted, ids, texts, content, metadata = json.loads(body)
+    places = (Rank(*rank), Position(*position), Spot(*spot))
+    return Expectation(key, *places, deleted, tuple(ids), tuple(texts), content, metadata)
+
+
+def _manifest(key: str, body: str) -> Manifest:
+    rank, position, ids, content, generation, tombstone = json.loads(body)
+    return Manifest(key, Rank(*rank), Position(*position), tuple(ids), content, generation, tombstone)
+
+
+def _point(body: str) -> FoundPoint:
+    point = FoundPoint(*json.loads(body))
+    position = None if point.position is None else Position(*point.position)
+    return point._replace(rank=Rank(*point.rank), position=position)

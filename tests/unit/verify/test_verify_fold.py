@@ -1,152 +1,108 @@
-"""Each class of difference is found, and nothing else is called one."""
+"""What the fold is given comes back as evidence, document by document, however much of it there is."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from verify_cases import condemned, event, manifest, point, points, position, whole
 
-from worker.model import Manifest, Partition, Position, Rank
-from worker.verify import Expectation, Fold, FoundPoint, Kind
-from worker.verify.fold import Horizon
-
-GENERATION = 3
-
-
-def position(offset: int, epoch: int = 0) -> Position:
-    return Position("t", 0, epoch, offset, 0)
-
-
-def rank(offset: int, generation: int = GENERATION) -> Rank:
-    return Rank((1_000 + offset) * 64 + generation)
-
-
-def event(key: str, offset: int, ids: tuple[str, ...] = ("x", "y"), deleted: bool = False) -> Expectation:
-    return Expectation(key, rank(offset), position(offset), deleted, ids, f"content{offset}", "m")
-
-
-def manifest(key: str, offset: int, ids: tuple[str, ...] = ("x", "y"), content: str | None = None) -> Manifest:
-    return Manifest(key, rank(offset), position(offset), ids, content or f"content{offset}", GENERATION)
-
-
-def tombstone(key: str, offset: int) -> Manifest:
-    return Manifest(key, rank(offset), position(offset), (), f"content{offset}", GENERATION, tombstone_until_ms=1)
-
-
-def point(key: str, offset: int, chunk_id: str, place: int, chunks: int = 2, **changes: object) -> FoundPoint:
-    whole = FoundPoint(chunk_id, key, rank(offset), place, chunks, True, "m")
-    return whole._replace(**changes)  # type: ignore[arg-type]  # fields by name, as the tests give them
+from worker.verify import Evidence, Fold, NoEvent, Spot
+from worker.verify.fold import BATCH
 
 
 @pytest.fixture
 def fold(tmp_path: Path) -> Iterator[Fold]:
-    horizon = Horizon({Partition("t", 0): (2, 100)}, epoch=0, generation=GENERATION)
-    with Fold(tmp_path / "fold", horizon) as opened:
+    with Fold(tmp_path / "fold") as opened:
         yield opened
 
 
-def kinds(fold: Fold) -> dict[Kind, int]:
-    return dict(fold.finish().counts)
-
-
-def whole_document(fold: Fold, key: str = "s:1", offset: int = 5) -> None:
-    fold.event(event(key, offset))
-    fold.manifest(manifest(key, offset))
-    fold.point(point(key, offset, "x", 0))
-    fold.point(point(key, offset, "y", 1))
-
-
-def test_an_equal_collection_has_no_difference(fold: Fold) -> None:
-    whole_document(fold)
-    fold.event(event("s:2", 7, (), deleted=True))
-    fold.manifest(tombstone("s:2", 7))
-    assert kinds(fold) == {}
-    assert (fold.report.documents, fold.report.points, fold.report.equal) == (2, 2, True)
+def test_everything_of_a_document_comes_back(fold: Fold) -> None:
+    everything = replace(whole(5), lettered=(event(6), event(7, at=9)), condemned=(condemned(3), condemned(8)))
+    fold.add_event(event(5))
+    for one in everything.lettered:
+        fold.add_lettered(one)
+    for refused in everything.condemned:
+        fold.add_condemned(refused)
+    fold.add_manifest(manifest(5))
+    for found in points(5):
+        fold.add_point(found)
+    assert list(fold.evidence()) == [everything]
+    topics = replace(everything, manifest=None, points=())
+    assert fold.evidence_of(["s:1", "s:2"]) == [topics, Evidence("s:2")]
 
 
 def test_the_newest_event_stands_in_whatever_order_it_is_read(fold: Fold) -> None:
-    fold.event(event("s:1", 9))
-    whole_document(fold, offset=11)
-    fold.event(event("s:1", 10))
-    assert kinds(fold) == {}
+    for offset in (9, 11, 10):
+        fold.add_event(event(offset))
+    assert [one.expected for one in fold.evidence()] == [event(11)]
 
 
-def test_the_same_event_cut_by_an_older_generation_is_no_difference(fold: Fold) -> None:
-    fold.event(event("s:1", 5))
-    fold.manifest(Manifest("s:1", rank(5, 1), position(5), ("z",), "content5", 1))
-    fold.point(FoundPoint("z", "s:1", rank(5, 1), 0, 1, True, "m"))
-    assert kinds(fold) == {}
+def test_of_equal_events_the_later_record_stands(fold: Fold) -> None:
+    fold.add_event(event(9))
+    fold.add_event(event(9, at=40))
+    assert [one.expected for one in fold.evidence()] == [event(9, at=40)]
 
 
-def test_a_missing_document(fold: Fold) -> None:
-    fold.event(event("s:1", 5))
-    assert kinds(fold) == {Kind.MISSING_DOCUMENT: 1}
+def test_documents_come_in_the_order_of_their_keys_whatever_they_are_written_in(fold: Fold) -> None:
+    keys = ["i:1", "s:", "s:z", "s:é", "s:\uffff", "s:\U0001f600", "s:a\x00b", "s:a"]
+    for number, key in enumerate(keys):
+        if number % 2:
+            fold.add_event(event(5, key=key))
+        fold.add_manifest(manifest(5, key=key))
+        fold.add_point(point(5, "x", 0, key=key))
+    found = list(fold.evidence())
+    assert [one.document_key for one in found] == sorted(keys)
+    assert all(one.manifest is not None and len(one.points) == 1 for one in found)
 
 
-def test_a_deleted_document_may_be_forgotten(fold: Fold) -> None:
-    fold.event(event("s:1", 5, (), deleted=True))
-    assert kinds(fold) == {}
+def test_more_rows_than_a_batch(fold: Fold) -> None:
+    numbers = range(BATCH + 7)
+    for number in numbers:
+        fold.add_event(event(5, key=f"s:{number}"))
+        fold.add_point(point(5, f"p{number}", 0, key=f"s:{number}"))
+    found = list(fold.evidence())
+    assert len(found) == len(numbers)
+    assert all(one.expected is not None and len(one.points) == 1 for one in found)
 
 
-def test_a_stale_document(fold: Fold) -> None:
-    whole_document(fold, offset=5)
-    fold.event(event("s:1", 6))
-    fold.manifest(manifest("s:1", 5))
-    fold.point(point("s:1", 5, "x", 0))
-    fold.point(point("s:1", 5, "y", 1))
-    assert kinds(fold) == {Kind.STALE_DOCUMENT: 1}
+def test_letters_are_told_apart_by_position_and_replays(fold: Fold) -> None:
+    assert not fold.is_letter(position(3), 0)
+    fold.add_letter(position(3), 0)
+    fold.add_letter(position(3), 2)
+    fold.add_letter(position(3), 2)  # the acknowledgement was lost: it stands there twice
+    assert [fold.is_letter(position(3), replays) for replays in range(4)] == [True, False, True, False]
+    assert not fold.is_letter(position(3, epoch=1), 0)
+    assert not fold.is_letter(position(4), 0)
 
 
-def test_an_unexpected_document_within_the_horizon(fold: Fold) -> None:
-    fold.manifest(manifest("s:1", 5, ()))
-    assert kinds(fold) == {Kind.UNEXPECTED_DOCUMENT: 1}
+def test_points_without_vector(fold: Fold) -> None:
+    assert not fold.is_without_vector("x")
+    fold.add_without_vector("x")
+    assert fold.is_without_vector("x")
+    assert not fold.is_without_vector("y")
 
 
-@pytest.mark.parametrize("where", [position(1), position(5, epoch=9), Position("other", 0, 0, 5, 0)])
-def test_what_lies_outside_the_log_is_unverifiable(fold: Fold, where: Position) -> None:
-    fold.manifest(Manifest("s:1", rank(1), where, (), "c", GENERATION))
-    assert kinds(fold) == {}
-    assert fold.report.unverifiable == 1
+def test_what_is_no_event(fold: Fold) -> None:
+    records = [NoEvent(position(3), Spot("t", 0, 3)), NoEvent(position(4), Spot("t", 0, 44))]
+    for record in records:
+        fold.add_no_event(record)
+    assert list(fold.no_events()) == records
 
 
-def test_what_came_after_the_horizon_is_no_difference(fold: Fold) -> None:
-    fold.event(event("s:1", 5))
-    fold.manifest(manifest("s:1", 100, ()))
-    fold.manifest(manifest("s:2", 101, ()))
-    assert kinds(fold) == {}
-    assert fold.report.beyond_horizon == 2
+def test_documents_that_differ_page_by_page(fold: Fold) -> None:
+    for key in ("s:c", "s:a", "s:b", "s:a"):
+        fold.add_differing(key)
+    assert fold.count_differing() == 3
+    assert fold.differing("", 2) == ["s:a", "s:b"]
+    assert fold.differing("s:b", 2) == ["s:c"]
+    assert fold.differing("s:c", 2) == []
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [manifest("s:1", 5, content="other"), manifest("s:1", 5, ("x",)), tombstone("s:1", 5)],
-)
-def test_wrong_content(fold: Fold, wrong: Manifest) -> None:
-    fold.event(event("s:1", 5))
-    fold.manifest(wrong)
-    assert fold.report.counts == {Kind.WRONG_CONTENT: 1}
-
-
-def test_a_missing_an_extra_and_a_stale_chunk(fold: Fold) -> None:
-    fold.event(event("s:1", 5))
-    fold.manifest(manifest("s:1", 5))
-    fold.point(point("s:1", 5, "x", 0, rank=rank(4)))
-    fold.point(point("s:1", 5, "left over", 0))
-    fold.point(point("s:nobody", 5, "orphan", 0))
-    assert kinds(fold) == {Kind.MISSING_CHUNK: 1, Kind.EXTRA_CHUNK: 2, Kind.STALE_CHUNK: 1}
-
-
-@pytest.mark.parametrize("change", [{"text_fits": False}, {"metadata_digest": "n"}, {"place": 1}, {"chunks": 3}])
-def test_a_wrong_payload(fold: Fold, change: dict[str, object]) -> None:
-    fold.event(event("s:1", 5))
-    fold.manifest(manifest("s:1", 5))
-    fold.point(point("s:1", 5, "x", 0)._replace(**change))  # type: ignore[arg-type]  # fields by name
-    fold.point(point("s:1", 5, "y", 1))
-    assert kinds(fold) == {Kind.WRONG_PAYLOAD: 1}
-
-
-def test_what_cannot_be_indexed_must_be_found_among_the_dead_letters(fold: Fold) -> None:
-    fold.letter(position(3))
-    fold.not_indexable(position(3))
-    fold.not_indexable(position(4))
-    assert kinds(fold) == {Kind.NOT_DEAD_LETTERED: 1}
-    assert fold.report.examples[Kind.NOT_DEAD_LETTERED][0].place == "t[0]@4"
+def test_which_records_are_wanted_and_where_they_stand(fold: Fold) -> None:
+    assert fold.wanted_ranges() == {}
+    fold.want(Spot("t", 0, 7), "s:1")
+    fold.want(Spot("t", 0, 3), "")
+    fold.want(Spot("u", 1, 9), "s:2")
+    assert fold.wanted_ranges() == {("t", 0): (3, 8), ("u", 1): (9, 10)}
+    assert [fold.wanted_by(Spot("t", 0, offset)) for offset in (3, 5, 7)] == ["", None, "s:1"]

@@ -1,0 +1,318 @@
+"""Mends what a verification found, by the way that every write takes: guarded, at the event's own rank, purged behind.
+
+Each document is read anew and judged anew before anything is done to it, so that a worker that runs meanwhile is never
+undone. What a document needs is planned in `verify/mend.py`; its newest event is read from the log a second time.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from worker.config import Settings
+from worker.deadletter import DeadLetters
+from worker.embed import Embedder, EmbedJob, resolve
+from worker.errors import AccountFault, RecordFault, Service, Stage, SuspectFault
+from worker.index import Index, Written
+from worker.model import Chunk, DocumentWrite, Event, Manifest, Partition, Position, Rank, Record
+from worker.retry import patiently
+from worker.telemetry import Health, Metrics
+from worker.verification import Said, Verification, opened, records_in, told
+from worker.verify import Mend, Report, Spot, Tombstone, Write, plan_mend
+
+BATCH_DOCUMENTS = 64
+LOWEST = Rank(-(2**63))
+NO_GENERATION = -1  # of no deployment: every kept chunk gets its whole payload anew
+NOWHERE = Position("", 0, 0, 0, 0)
+
+
+@dataclass(slots=True)
+class Repaired:
+    """What was done: documents written again, deleted, and freed of points that are not theirs; letters sent."""
+
+    written: int = 0
+    deleted: int = 0
+    cleaned: int = 0
+    texts_embedded: int = 0
+    dead_lettered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RepairResult:
+    """What was found, what was done (None: nothing was asked for), and what a second verification found afterwards."""
+
+    before: Report
+    repaired: Repaired | None
+    after: Report
+
+
+async def repair_collection(
+    settings: Settings, folder: Path, said: Said = lambda *_: None, *, to_end: bool = False
+) -> RepairResult:
+    """Verify, mend what differs, and verify again. `folder` and `to_end` as in `verify_collection`.
+
+    Waits out services that do not work, as the worker does. Raises ConfigurationError, AccountFault and ServiceFault.
+    """
+    repaired = Repaired()
+    with TemporaryDirectory(dir=folder) as first:
+        async with opened(settings, Path(first), said, to_end=to_end, repairs=True) as verification:
+            before = await verification.compare()
+            if not before.equal:
+                async with _repairer(settings, verification, repaired) as repairer:
+                    await repairer.repair()
+    if before.equal:
+        return RepairResult(before, repaired, before)
+    with TemporaryDirectory(dir=folder) as second:
+        async with opened(settings, Path(second), said, to_end=to_end) as verification:
+            return RepairResult(before, repaired, await verification.compare())
+
+
+@asynccontextmanager
+async def _repairer(settings: Settings, verification: Verification, repaired: Repaired) -> AsyncIterator["Repairer"]:
+    """A repairer with an embedder at work."""
+    health, metrics = Health(), Metrics()
+    letters = Letters(settings, health, metrics)
+    try:
+        async with Texts(settings, health, metrics) as texts:
+            yield Repairer(verification, texts, letters, health, repaired)
+    finally:
+        await letters.close()
+
+
+class Texts:
+    """Texts to vectors, within the key's limits. A context manager."""
+
+    def __init__(self, settings: Settings, health: Health, metrics: Metrics) -> None:
+        profile = resolve(settings.jina)
+        self._together = profile.late_chunking
+        self._done: dict[EmbedJob, asyncio.Event] = {}
+        self._embedder = Embedder(settings.jina, profile, lambda job: self._done[job].set(), health, metrics)
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self._embedder.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+        await self._embedder.close()
+
+    async def embed(self, write: DocumentWrite, wanted: Sequence[Chunk]) -> dict[str, bytes]:
+        """A vector for each of the wanted chunks, by its id. Raises RecordFault when one of them is refused."""
+        if not wanted:
+            return {}
+        chunks = write.chunks if self._together else wanted  # late chunking: each vector depends on the whole document
+        job = EmbedJob(tuple(c.text for c in chunks), tuple(c.tokens for c in chunks), together=self._together)
+        self._done[job] = asyncio.Event()
+        try:
+            self._embedder.submit(job)
+            await self._done[job].wait()
+        finally:
+            del self._done[job]
+        if job.fault is not None:
+            raise job.fault
+        return dict(zip((chunk.id for chunk in chunks), job.vectors, strict=True))
+
+
+class Letters:
+    """Dead letters; connected when the first one is sent."""
+
+    def __init__(self, settings: Settings, health: Health, metrics: Metrics) -> None:
+        self._letters = DeadLetters(settings.kafka, "verify", health, metrics)
+        self._started = False
+        self._health = health
+
+    async def send(self, record: Record, fault: RecordFault, position: Position) -> None:
+        """Send a record and wait for the acknowledgement, however long it takes."""
+        if not self._started:
+            await patiently(self._letters.start, self._health)
+            self._started = True
+        now_ms = int(time.time() * 1000)
+        await patiently(lambda: self._letters.send(record, fault, position, now_ms), self._health)
+
+    async def close(self) -> None:
+        """Close the producer."""
+        await self._letters.close()
+
+
+@dataclass(slots=True)
+class Repairer:
+    """Mends the documents that a comparison has found to differ."""
+
+    _verification: Verification
+    _texts: Texts
+    _letters: Letters
+    _health: Health
+    _repaired: Repaired
+    _index: Index = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._index = self._verification.index
+
+    async def repair(self) -> None:
+        """First what takes no record; then a second pass over the log for the records that the others take."""
+        fold, said = self._verification.fold, self._verification.said
+        said("documents mended", 0, fold.count_differing())
+        after = ""
+        while keys := fold.differing(after, BATCH_DOCUMENTS):
+            after = keys[-1]
+            await self._without_records(keys)
+        for record in fold.no_events():
+            fold.want(record.spot, "")
+        await self._second_pass()
+
+    async def _without_records(self, keys: Sequence[str]) -> None:
+        fold = self._verification.fold
+        mends = [mend for mend in await self._mends(keys) if mend is not None]
+        for mend in mends:
+            for spot in mend.spots:
+                fold.want(spot, mend.document_key)
+        ready = [mend for mend in mends if not mend.spots]
+        await self._prepare(ready)
+        await self._delete([(mend, mend.tombstone) for mend in ready if mend.tombstone is not None])
+        self._repaired.cleaned += sum(mend.tombstone is None for mend in ready)
+        self._verification.said("documents mended", len(keys) - (len(mends) - len(ready)), None)
+
+    async def _mends(self, keys: Iterable[str]) -> list[Mend | None]:
+        """What each document needs as it is now."""
+        verification = self._verification
+        known = verification.fold.evidence_of(keys)
+        found = await patiently(lambda: verification.look_again(known), self._health)
+        return [plan_mend(evidence, verification.horizon) for evidence in found]
+
+    async def _prepare(self, mends: Sequence[Mend]) -> None:
+        """Clear away what stands in the way, unless it has become newer meanwhile."""
+        forget = {mend.document_key: mend.forget for mend in mends if mend.forget is not None}
+        remove = {point_id: rank for mend in mends for point_id, rank in mend.remove.items()}
+        await patiently(lambda: self._index.forget(forget), self._health)
+        await patiently(lambda: self._index.remove(remove), self._health)
+
+    async def _delete(self, mends: Sequence[tuple[Mend, Tombstone]]) -> None:
+        generation = max(0, self._verification.horizon.generation)
+        for mend, tombstone in mends:
+            event = Event(mend.document_key, None, {}, None, tombstone.position)
+            write = DocumentWrite(event, tombstone.rank, generation, (), frozenset(), "", None)
+            await patiently(partial(self._index.write, [(write, {}, False)]), self._health)
+        self._repaired.deleted += len(mends)
+
+    # --- with records -------------------------------------------------------------------------------------------
+
+    async def _second_pass(self) -> None:
+        verification = self._verification
+        ranges = {Partition(*log): offsets for log, offsets in verification.fold.wanted_ranges().items()}
+        records = verification.reader.records(ranges)
+        batch: dict[str, Record] = {}
+        async for record in told(verification.said, "records read again", records_in(ranges), records):
+            key = verification.fold.wanted_by(Spot(record.topic, record.partition, record.offset))
+            if key is None:
+                continue
+            if key == "":
+                await self._dead_letter(record)
+                continue
+            if key in batch:  # a write and a letter of one document: one after the other
+                await self._with_records(batch)
+                batch = {}
+            batch[key] = record
+            if len(batch) == BATCH_DOCUMENTS:
+                await self._with_records(batch)
+                batch = {}
+        await self._with_records(batch)
+
+    async def _with_records(self, records: Mapping[str, Record]) -> None:
+        """Mend documents with the records that they take, one each."""
+        pairs = [(mend, records[mend.document_key]) for mend in await self._mends(records) if mend is not None]
+        jobs = []
+        for mend, record in pairs:
+            spot = Spot(record.topic, record.partition, record.offset)
+            if any(letter.spot == spot for letter in mend.letters):
+                await self._dead_letter(record)
+            elif mend.write is not None and mend.write.spot == spot:
+                jobs.append(_Job(mend, record, self._plan(record, mend.write)))
+        vectors = await asyncio.gather(*(self._embed(job) for job in jobs))
+        ready = [(job, found) for job, found in zip(jobs, vectors, strict=True) if found is not None]
+        await self._prepare([job.mend for job, _ in ready])
+        await self._write(ready)
+        self._verification.said("documents mended", len(records), None)
+
+    def _plan(self, record: Record, wanted: Write) -> DocumentWrite:
+        """The write of an event into what is really there, whatever the manifest says."""
+        interpreter = self._verification.interpreter
+        event = interpreter.event(record)
+        there = Manifest(event.document_key, LOWEST, NOWHERE, wanted.kept, "", NO_GENERATION)
+        return interpreter.plan(event, wanted.rank, there)
+
+    async def _embed(self, job: "_Job") -> dict[str, bytes] | None:
+        """The vectors that the document lacks; None when its texts are refused, and it is a dead letter now."""
+        try:
+            vectors = await self._texts.embed(job.write, job.write.to_embed)
+        except RecordFault as fault:
+            await self._condemn(job, fault)
+            return None
+        self._repaired.texts_embedded += len(vectors)
+        return vectors
+
+    async def _write(self, ready: Sequence[tuple["_Job", dict[str, bytes]]]) -> None:
+        """The guarded write of a batch; whatever does not go through with it is written alone."""
+        if not ready:
+            return
+        batch = [(job.write, vectors, False) for job, vectors in ready]
+        results = await patiently(lambda: self._index.write(batch), self._health)
+        for (job, vectors), written in zip(ready, results, strict=True):
+            try:
+                await self._finish(job.write, vectors, written)
+            except RecordFault as fault:
+                await self._condemn(job, fault)
+                continue
+            if job.write.event.text is None:
+                self._repaired.deleted += 1
+            else:
+                self._repaired.written += 1
+
+    async def _finish(self, write: DocumentWrite, vectors: dict[str, bytes], written: Written) -> None:
+        """See a write through, until it stands or something newer does. Raises RecordFault."""
+        while (found := written.found) is None:
+            if written.fault is not None:
+                await self._judge(written.fault)
+            gone = frozenset(written.missing)  # kept chunks that another writer deleted meanwhile
+            vectors |= await self._texts.embed(write, [chunk for chunk in write.chunks if chunk.id in gone])
+            batch = [(write, vectors, False)]
+            (written,) = await patiently(partial(self._index.write, batch), self._health)
+        if written.settle_after_s is not None:  # a request was given up, and may land until then
+            await asyncio.sleep(written.settle_after_s)
+            await patiently(lambda: self._index.sweep({write.event.document_key: found}), self._health)
+
+    async def _judge(self, fault: SuspectFault) -> None:
+        """Refused alone: the record's fault if an ordinary point passes afterwards, else a person's to mend."""
+        if await patiently(self._index.canary, self._health):
+            raise RecordFault(Stage.INDEX, fault.reason, fault.message)
+        raise AccountFault(Service.QDRANT, "every write is refused", "Check the collection and its settings.")
+
+    # --- dead letters -------------------------------------------------------------------------------------------
+
+    async def _condemn(self, job: "_Job", fault: RecordFault) -> None:
+        """The event is refused: a dead letter, after what attempts at it have left is gone."""
+        await patiently(lambda: self._index.clean(job.write), self._health)
+        await self._letters.send(job.record, fault, job.write.event.position)
+        self._repaired.dead_lettered += 1
+
+    async def _dead_letter(self, record: Record) -> None:
+        """What cannot be indexed goes where the worker would have sent it."""
+        interpreter = self._verification.interpreter
+        await self._letters.send(record, interpreter.fault(record), interpreter.position(record)[0])
+        self._repaired.dead_lettered += 1
+
+
+class _Job(NamedTuple):
+    """A document on its way: what it needs, its event's record, and the write of it."""
+
+    mend: Mend
+    record: Record
+    write: DocumentWrite
