@@ -20,8 +20,9 @@ class Trial:
     """Serves a backlog of one-text jobs, up to `at_once` at a time, refusing every parcel with a bad input."""
 
     def __init__(self, size: int, bad: set[int], at_once: int = 8) -> None:
+        self.size = size
         self.blame = Blame()
-        self.backlog = Backlog(self.blame, size, math.inf, dice=lambda: 0.5)
+        self.backlog = Backlog(self.blame, dice=lambda: 0.5)
         self.jobs = [EmbedJob((str(place),), (1,)) for place in range(size)]
         self.bad = {self.jobs[place] for place in bad}
         self.at_once = at_once
@@ -37,7 +38,7 @@ class Trial:
         for _ in range(100_000):
             _, condemned = self.backlog.review(0.0)
             self.condemned += condemned
-            parcel = self.backlog.take() if len(under_way) < self.at_once else None
+            parcel = self.backlog.take(self.size, math.inf) if len(under_way) < self.at_once else None
             if parcel is not None:
                 self.requests += 1
                 under_way.append((parcel, self.blame.sent()))

@@ -6,8 +6,9 @@ embedding service.
 """
 
 from worker.embed.answers import Vector
-from worker.embed.embedder import Embedder, Statistics
+from worker.embed.embedder import Embedder
 from worker.embed.jobs import EmbedJob
 from worker.embed.models import MODELS, Profile, resolve
+from worker.embed.statistics import Statistics
 
 __all__ = ["MODELS", "EmbedJob", "Embedder", "Profile", "Statistics", "Vector", "resolve"]

@@ -4,7 +4,7 @@ A vector stays what base64 gives: little-endian float32, 4 bytes a dimension. No
 at 64 vectors at a time, in the cache.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +17,19 @@ Vector = bytes
 CHECKED_AT_ONCE = 64
 
 
+class Quota(NamedTuple):
+    """What the service says is left of the key's limits per minute; None where it does not say."""
+
+    requests: int | None = None
+    tokens: int | None = None
+
+
 class Answer(NamedTuple):
     """The vectors in the order of the inputs, and what the service billed; None where it does not say."""
 
     vectors: list[Vector]
     total_tokens: int | None
+    quota: Quota = Quota()
 
     def __repr__(self) -> str:
         return f"Answer({len(self.vectors)} vectors, {self.total_tokens} tokens)"
@@ -43,6 +51,16 @@ def read_answer(body: bytes, count: int, dimension: int) -> Answer:
     for start in range(0, count, CHECKED_AT_ONCE):
         _check_numbers(vectors[start : start + CHECKED_AT_ONCE], dimension)
     return Answer(vectors, _total_tokens(answer))
+
+
+def read_quota(headers: Mapping[str, str]) -> Quota:
+    """The remaining quota, as far as headers tell it. It counts all users of the key together."""
+    return Quota(_count(headers, "x-ratelimit-remaining-requests"), _count(headers, "x-ratelimit-remaining-tokens"))
+
+
+def _count(headers: Mapping[str, str], name: str) -> int | None:
+    value = headers.get(name, "")
+    return int(value) if value.isdecimal() and len(value) < 16 else None
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

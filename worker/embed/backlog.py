@@ -17,10 +17,8 @@ from worker.retry import backoff_s
 class Backlog:
     """Jobs that are not finished. Times are seconds of the caller's clock, `dice` gives numbers in [0, 1)."""
 
-    def __init__(self, blame: Blame, max_inputs: int, max_tokens: float, dice: Callable[[], float]) -> None:
+    def __init__(self, blame: Blame, dice: Callable[[], float]) -> None:
         self._blame = blame
-        self._max_inputs = max_inputs
-        self._max_tokens = max_tokens
         self._dice = dice
         self._jobs: dict[EmbedJob, None] = {}  # in the order they came
         self._ready: deque[Parcel] = deque()  # go before the queue
@@ -51,13 +49,18 @@ class Backlog:
         self.queue.drop_closed()
         return back
 
-    def take(self) -> Parcel | None:
-        """What goes next; None when nothing may."""
+    @property
+    def sendable(self) -> bool:
+        """Whether anything could go now."""
+        return bool(self._ready) or bool(self.queue)
+
+    def take(self, max_inputs: int, max_tokens: float) -> Parcel | None:
+        """What goes next; None when nothing may. What was packed before goes as it is, whatever the bounds are now."""
         while self._ready:
             parcel = self._ready.popleft()
             if parcel.drop_closed():
                 return parcel
-        return self.queue.prefix(self._max_inputs, self._max_tokens)
+        return self.queue.prefix(max_inputs, max_tokens)
 
     def put_back(self, parcel: Parcel) -> None:
         """It could not be handled through no fault of its own, and goes first when anything may go."""

@@ -16,13 +16,12 @@ import orjson
 from httpx_aiohttp import HttpxAiohttpClient
 
 from worker.config import JinaSettings
-from worker.embed.answers import Answer, read_answer
+from worker.embed.answers import Answer, read_answer, read_quota
 from worker.embed.models import Fields, Profile
 from worker.embed.refusals import Busy, classify
 from worker.errors import AccountFault, ConfigurationError, Reason, Service, ServiceFault, StreamdexError, SuspectFault
 
 KEEP_ALIVE_S = 30.0
-SPARE_CONNECTIONS = 2  # for a search or a check beside a full house
 SLACK_BYTES = 65_536  # of an answer, beyond its vectors
 
 # Foreign exceptions and what they mean: ours, and in what words. Looked up by the nearest class, the cause first:
@@ -67,7 +66,6 @@ class Client:
         connect_s, read_s = settings.connect_timeout_s, settings.read_timeout_s
         # aiohttp's limit for the pool includes connecting. It has none for writing: the whole attempt's limit is it.
         self._attempt_s = 2 * (connect_s + read_s)
-        connections = settings.effective_limits[2] + SPARE_CONNECTIONS
         self._http = HttpxAiohttpClient(
             verify=_trust(settings),
             trust_env=True,
@@ -75,7 +73,10 @@ class Client:
             follow_redirects=False,
             timeout=httpx.Timeout(connect=connect_s, read=read_s, write=read_s, pool=2 * connect_s),
             limits=httpx.Limits(
-                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE_S
+                # The embedder bounds what is under way, and its bound may change: 0 is aiohttp's word for no limit.
+                max_connections=0,
+                max_keepalive_connections=None,
+                keepalive_expiry=KEEP_ALIVE_S,
             ),
             # Vectors hardly compress; unpacking them would cost more than everything else here.
             headers={"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"},
@@ -100,7 +101,7 @@ class Client:
             raise classify(status, headers, answer or b"", self._now())
         if answer is None:
             raise SuspectFault(Service.JINA, Reason.WRONG_ANSWER, "the answer is wrong: it is too long")
-        return read_answer(answer, len(texts), self._dimension)
+        return read_answer(answer, len(texts), self._dimension)._replace(quota=read_quota(headers))
 
     async def _post(self, body: bytes, cap_bytes: int) -> tuple[int, httpx.Headers, bytes | None]:
         """Status, headers and body; None for a body longer than `cap_bytes`, which is not read to its end."""

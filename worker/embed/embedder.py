@@ -16,18 +16,23 @@ import httpx
 from worker.config import JinaSettings
 from worker.embed.answers import Answer, Vector
 from worker.embed.backlog import Backlog
+from worker.embed.batches import Bounds
 from worker.embed.blame import Blame
 from worker.embed.client import Client
-from worker.embed.jobs import EmbedJob, Parcel
+from worker.embed.jobs import EmbedJob, Parcel, canary, impossible
+from worker.embed.limiter import Limits
 from worker.embed.models import Profile
-from worker.embed.pacer import Pacer, SpacingPacer
-from worker.embed.refusals import Busy
+from worker.embed.pacer import Charge, Pacer
+from worker.embed.refusals import Busy, Throttled, kind_of
+from worker.embed.statistics import Statistics, Tally, export
+from worker.embed.throttle import Throttle
 from worker.embed.valve import Opening, Valve
-from worker.errors import AccountFault, Reason, RecordFault, Service, ServiceFault, Stage, SuspectFault
+from worker.errors import AccountFault, Service, ServiceFault, Stage, SuspectFault
 from worker.retry import LONGEST_RETRY_AFTER_S
 from worker.telemetry import (
     ACCOUNT_REFUSED,
     INTERNAL,
+    NO_SHARE,
     RETRY_AFTER_CAPPED,
     SERVICE_DOWN,
     Health,
@@ -36,29 +41,17 @@ from worker.telemetry import (
     trace_hash,
 )
 
-PARCEL_INPUTS = 64  # 16 cost 50 µs a document more; 256 gain nothing and hold more memory
-PARCEL_SHARE = 0.009  # of the tokens per minute, at most, in one request: the pacing is only as even as its parts
-CANARY = ("word", 3)  # a text that no service has reason to refuse, with its tokens
 JINA = Service.JINA.value
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """How the room stands. `waiting` parcels have failed and wait for another try or a verdict."""
-
-    queued_inputs: int
-    queued_tokens: int
-    queued_bytes: int
-    in_flight_requests: int
-    in_flight_inputs: int
-    waiting_parcels: int
-    shut: bool
+SHARE = "share"
+LETTERS_PER_TOKEN = 4  # a first guess for what passes the queue
+TIME_PART = 1 / 3  # of the time limit, at most, is what a request may be expected to take
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Attempt:
     parcel: Parcel
     number: int
+    charge: Charge
     probe: bool
     canary: bool
 
@@ -84,7 +77,6 @@ class Embedder:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Raises ConfigurationError when the key or the CA file cannot be used."""
-        requests_per_minute, tokens_per_minute, self._slots = settings.effective_limits
         self._profile = profile
         self._on_done = on_done
         self._health = health
@@ -92,15 +84,17 @@ class Embedder:
         self._sleep = sleep
         self._clock = clock
         self._client = Client(settings, profile, transport=transport)
-        self._pacer: Pacer = SpacingPacer(requests_per_minute, tokens_per_minute)
+        bounds = Bounds(profile.max_inputs, profile.max_request_tokens or math.inf, TIME_PART * settings.read_timeout_s)
+        self._pacer = Pacer(Limits(*settings.effective_limits), bounds)
         self._valve = Valve(dice)
         self._blame = Blame()
-        max_tokens = min(PARCEL_SHARE * tokens_per_minute, profile.max_request_tokens or math.inf)
-        self._backlog = Backlog(self._blame, min(PARCEL_INPUTS, profile.max_inputs), max_tokens, dice)
+        self._backlog = Backlog(self._blame, dice)
         self._in_flight: set[_Attempt] = set()
         self._queued = metrics.queued.labels("embed")
         self._request_seconds = metrics.request_seconds.labels(JINA, "embed")
+        self._tally = Tally(metrics)
         self._wake = asyncio.Event()
+        export(metrics, lambda: self.statistics)
 
     @property
     def statistics(self) -> Statistics:
@@ -113,6 +107,7 @@ class Embedder:
             in_flight_inputs=sum(piece.inputs for attempt in self._in_flight for piece in attempt.parcel.pieces),
             waiting_parcels=self._backlog.waiting_parcels,
             shut=self._valve.shut,
+            pacing=self._pacer.statistics(self._clock()),
         )
 
     @property
@@ -127,7 +122,7 @@ class Embedder:
 
     def submit(self, job: EmbedJob) -> None:
         """Queue a job. One without texts, or one that can never go together in a request, ends at once."""
-        job.fault = self._impossible(job)
+        job.fault = impossible(job, self._profile)
         if job.fault is not None or not job.texts:
             self._end(job)
             return
@@ -141,9 +136,30 @@ class Embedder:
 
     async def embed_once(self, texts: Sequence[str], task: str | None = None) -> list[Vector]:
         """One request, one try, past the queue: for a check or a search. Raises the faults of `Client.embed`."""
-        self._pacer.charge(sum(len(text) for text in texts) / 4, self._clock())
+        charge = self._pacer.charge(sum(len(text) for text in texts) / LETTERS_PER_TOKEN, self._clock())
         answer = await self._client.embed(texts, self._profile.fields(task))
+        self._pacer.passed(charge, answer.total_tokens, self._clock())
         return answer.vectors
+
+    def set_share(self, share: float) -> None:
+        """Use this part of the key's limits, from 0 to 1, from now on; at 0 nothing goes."""
+        self._pacer.set_share(share, self._clock())
+        if share:
+            self._health.release(SHARE)
+        else:
+            self._health.hold(SHARE, "no partition, or no proof of one: nothing of the key's limits is ours", NO_SHARE)
+        self._wake.set()
+
+    def set_limits(self, requests_per_minute: int, tokens_per_minute: int, concurrency: int) -> None:
+        """The key's limits are others, from now on."""
+        self._pacer.set_limits(Limits(requests_per_minute, tokens_per_minute, concurrency), self._clock())
+        self._wake.set()
+
+    def reread_key(self) -> None:
+        """Read the key anew; a hold ends if it has changed."""
+        if self._client.reread_key():
+            self._valve.hurry(self._clock())
+            self._wake.set()
 
     async def run(self) -> None:
         """Work until cancelled. What is under way then is given up."""
@@ -166,26 +182,31 @@ class Embedder:
             for job in condemned:
                 self._end(job)
             self._queued.set(self._backlog.queue.inputs)
-            if len(self._in_flight) >= self._slots:
-                return math.inf
+            if len(self._in_flight) >= self._pacer.slots(now_s):
+                if self._backlog.sendable:
+                    self._pacer.crowded()
+                return math.inf  # an answer wakes us, or a share
             opening = self._valve.opening(now_s)
             if opening is Opening.NOTHING:
                 return min(review_at_s, self._valve.probe_at_s)
             ready_at_s = self._pacer.ready_at(now_s)
             if ready_at_s > now_s:
                 return ready_at_s
-            parcel, canary = self._choose(opening)
+            parcel, canary = self._choose(opening, now_s)
             if parcel is None:
+                self._pacer.idle(now_s)
                 return review_at_s
             self._send(parcel, now_s, tasks, canary=canary)
 
-    def _choose(self, opening: Opening) -> tuple[Parcel | None, bool]:
+    def _choose(self, opening: Opening, now_s: float) -> tuple[Parcel | None, bool]:
         """What goes next, and whether it is a canary."""
         if opening is Opening.CANARY or (opening is Opening.ALL and self._wants_canary()):
-            return _canary(), True
-        parcel = self._backlog.take()
+            return canary(), True
+        queue = self._backlog.queue
+        batch = self._pacer.batch(queue.tokens / queue.inputs if queue.inputs else 0.0, now_s)
+        parcel = self._backlog.take(batch.inputs, batch.tokens)
         if parcel is None and opening is Opening.PARCEL:
-            return _canary(), True  # nothing waits, but readiness must come back
+            return canary(), True  # nothing waits, but readiness must come back
         return parcel, False
 
     def _wants_canary(self) -> bool:
@@ -197,8 +218,8 @@ class Embedder:
         if self._valve.shut:
             self._client.reread_key()
         number = self._blame.sent()
-        attempt = _Attempt(parcel, number, probe=self._valve.sent(number), canary=canary)
-        self._pacer.charge(parcel.tokens, now_s)
+        charge = self._pacer.charge(parcel.tokens, now_s)
+        attempt = _Attempt(parcel, number, charge, probe=self._valve.sent(number), canary=canary)
         self._in_flight.add(attempt)
         tasks.create_task(self._request(attempt))
 
@@ -236,10 +257,8 @@ class Embedder:
         self._valve.passed(probe=attempt.probe, canary=attempt.canary)
         if not self._valve.shut:
             self._health.release(JINA)
-        self._metrics.tokens_estimated.inc(parcel.tokens)
-        if answer.total_tokens is not None:
-            self._pacer.correct(parcel.tokens, answer.total_tokens)
-            self._metrics.tokens_billed.inc(answer.total_tokens)
+        self._pacer.passed(attempt.charge, answer.total_tokens, self._clock())
+        self._tally.passed(parcel.tokens, answer)
         if attempt.canary:
             self._blame.canary_passed(attempt.number)
             return
@@ -250,13 +269,13 @@ class Embedder:
 
     def _failed(self, attempt: _Attempt, fault: Exception) -> None:
         parcel, now_s = attempt.parcel, self._clock()
-        self._metrics.requests_failed.labels(JINA, _kind(fault)).inc()
-        if self._valve.failed(fault, attempt.number, now_s, probe=attempt.probe):
+        self._metrics.requests_failed.labels(JINA, kind_of(fault)).inc()
+        if self._is_news(attempt, fault, now_s):
             self._tell(attempt, fault)
         if isinstance(fault, AccountFault) and self._client.reread_key():
             self._valve.hurry(now_s)
         if isinstance(fault, Busy):
-            self._pacer.correct(parcel.tokens, None)
+            self._pacer.unread(attempt.charge, now_s)
         blameless = isinstance(fault, Busy | AccountFault)
         if attempt.canary:
             if not blameless:
@@ -265,6 +284,24 @@ class Embedder:
             self._backlog.put_back(parcel)
         else:
             self._backlog.failed(parcel, fault, now_s)
+
+    def _is_news(self, attempt: _Attempt, fault: Exception, now_s: float) -> bool:
+        """Tell valve and pacer. False when nothing new is known: a straggler, or a slot that will be free anyway."""
+        throttle = None
+        if isinstance(fault, Throttled):
+            throttle = self._pacer.throttle(fault.code, len(self._in_flight), now_s)
+            self._tally.throttled(throttle)
+            if throttle is Throttle.CONCURRENCY and len(self._in_flight) > 1 and not attempt.probe:
+                return False
+        was_shut = self._valve.shut
+        news = self._valve.failed(fault, attempt.number, now_s, probe=attempt.probe)
+        if self._valve.shut and not was_shut:
+            self._metrics.holds.inc()
+        if throttle is None and self._valve.shut:
+            self._pacer.idle(now_s)
+        elif throttle is not None and throttle is not Throttle.CONCURRENCY and news and not attempt.probe:
+            self._pacer.slow_down(throttle, now_s)
+        return news
 
     def _tell(self, attempt: _Attempt, fault: Exception) -> None:
         """Say so when a failed probe proves that it is not one parcel's trouble, or when a person must act."""
@@ -289,38 +326,9 @@ class Embedder:
 
     # --- jobs
 
-    def _impossible(self, job: EmbedJob) -> RecordFault | None:
-        """Late chunking needs the whole document in one request; no splitting can mend one that does not fit."""
-        if not job.together:
-            return None
-        chunks, tokens, context = len(job.texts), sum(job.tokens), self._profile.max_input_tokens
-        if chunks > self._profile.max_inputs:
-            told = f"late chunking takes {self._profile.max_inputs} chunks at most, this document has {chunks}"
-            return RecordFault(Stage.EMBED, Reason.TOO_MANY_CHUNKS, told)
-        truncated = self._profile.passage_fields.get("truncate", False)
-        if context is not None and tokens > context and not truncated:
-            told = f"late chunking takes {context} tokens at most, this document has about {tokens}"
-            return RecordFault(Stage.EMBED, Reason.TOO_MANY_TOKENS, told)
-        return None
-
     def _end(self, job: EmbedJob) -> None:
         self._backlog.close(job)
         try:
             self._on_done(job)
         except Exception as bug:  # noqa: BLE001 - the other jobs of the parcel must hear of their end all the same
             self._report(bug)
-
-
-def _canary() -> Parcel:
-    text, tokens = CANARY
-    return Parcel(EmbedJob((text,), (tokens,)).pieces(), fresh=False)
-
-
-def _kind(fault: Exception) -> str:
-    """The label of the metric."""
-    if isinstance(fault, SuspectFault):
-        return fault.reason.value
-    for known, label in ((AccountFault, "account"), (Busy, "busy"), (ServiceFault, "service")):
-        if isinstance(fault, known):
-            return label
-    return "internal"

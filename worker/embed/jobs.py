@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from worker.embed.answers import Vector
-from worker.errors import RecordFault, StreamdexError
+from worker.embed.models import Profile
+from worker.errors import Reason, RecordFault, Stage, StreamdexError
+
+CANARY = ("word", 3)  # text and tokens
 
 
 @dataclass(slots=True, eq=False)
@@ -136,3 +139,24 @@ class Parcel:
                     done.append(job)
             place += count
         return done
+
+
+def canary() -> Parcel:
+    """One word that no service has reason to refuse."""
+    text, tokens = CANARY
+    return Parcel(EmbedJob((text,), (tokens,)).pieces(), fresh=False)
+
+
+def impossible(job: EmbedJob, profile: Profile) -> RecordFault | None:
+    """Late chunking needs the whole document in one request; no splitting can mend one that does not fit."""
+    if not job.together:
+        return None
+    chunks, tokens, context = len(job.texts), sum(job.tokens), profile.max_input_tokens
+    if chunks > profile.max_inputs:
+        told = f"late chunking takes {profile.max_inputs} chunks at most, this document has {chunks}"
+        return RecordFault(Stage.EMBED, Reason.TOO_MANY_CHUNKS, told)
+    truncated = profile.passage_fields.get("truncate", False)
+    if context is not None and tokens > context and not truncated:
+        told = f"late chunking takes {context} tokens at most, this document has about {tokens}"
+        return RecordFault(Stage.EMBED, Reason.TOO_MANY_TOKENS, told)
+    return None

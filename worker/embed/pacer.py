@@ -1,43 +1,171 @@
-"""When the next request may go: the seam behind which pacing lives, and the plain pacing of now."""
+"""The pacing of one key in one place: when the next request may go, how large it may be, how many at once. Pure.
 
-from typing import Protocol
+Joins the parts that each decide one thing: limiter (rate), fraction (how much of it is really there), concurrency
+(slots), batches (size), calibration (true tokens), latency, throttle (what a 429 speaks of).
+"""
 
-USED = 0.98  # of the limits: the server's window may begin where it is worst for us, and estimates are off
-SLACK_MINUTES = 0.004  # what a request may go early, so that a late timer costs nothing
-MINUTE_S = 60.0
+import math
+from dataclasses import dataclass
+
+from worker.embed.batches import Batch, Bounds, next_batch, planned_tokens
+from worker.embed.calibration import Calibration
+from worker.embed.concurrency import Concurrency
+from worker.embed.fraction import BACKLOG_S, Fraction
+from worker.embed.latency import LatencyModel
+from worker.embed.limiter import Limiter, Limits
+from worker.embed.throttle import Throttle, throttle_of
+from worker.embed.usage import Usage
+
+ROUNDING = 1e-9  # three times a third is one
 
 
-class Pacer(Protocol):
-    """Grants requests under a key's limits. Times are seconds of the caller's clock, which never goes back."""
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a request was charged when it went. Tokens as estimated, and as they should be billed."""
+
+    estimated_tokens: float
+    tokens: float
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PacerStatistics:
+    """The pacing as it stands. Limits are those in force: after share, fraction and what safety asks for."""
+
+    requests_per_minute: float
+    tokens_per_minute: float
+    slots: int
+    requests_used: float  # in the last 60 s
+    tokens_used: float
+    share: float
+    fraction: float
+    tokens_per_estimate: float
+    batch_tokens: float
+
+
+class Pacer:
+    """Times are seconds of the caller's clock, which never goes back."""
+
+    def __init__(self, limits: Limits, bounds: Bounds) -> None:
+        self._limits = limits
+        self._bounds = bounds
+        self._limiter = Limiter(limits, planned_tokens(limits, bounds))
+        self._concurrency = Concurrency(limits.concurrency)
+        self._fraction = Fraction()
+        self._calibration = Calibration()
+        self._latency = LatencyModel()
+        self._usage = Usage()
+        self._idle_at_s = -math.inf
+        self._batch_tokens = planned_tokens(limits, bounds)
+
+    # --- before a request
+
+    def slots(self, now_s: float) -> int:
+        """How many requests may be under way; 0 without a share."""
+        return self._concurrency.limit(now_s) if self._limiter.share else 0
 
     def ready_at(self, now_s: float) -> float:
-        """When the next request may go; not after `now_s` means now. Independent of its size: it is charged after."""
+        """When the next request may go; `now_s` itself means now, infinite that our share is nothing."""
+        self._limiter.set_fraction(self._fraction.at(now_s), now_s)
+        return self._limiter.ready_at(now_s)
 
-    def charge(self, tokens: float, now_s: float) -> None:
-        """A request of so many estimated tokens goes now."""
+    def batch(self, input_tokens: float, now_s: float) -> Batch:
+        """How much it may carry, in estimated tokens; those that wait have `input_tokens` each on average."""
+        kappa = self._calibration.kappa
+        batch = next_batch(
+            self._limits,
+            self._bounds,
+            self._limiter.tokens_per_minute,
+            self.slots(now_s),
+            self._latency.line,
+            input_tokens * kappa,
+        )
+        self._batch_tokens = batch.tokens
+        return Batch(batch.inputs, batch.tokens / kappa)
 
-    def correct(self, charged_tokens: float, billed_tokens: float | None) -> None:
-        """The answer names what was billed; None when it was refused unread (429) and nothing counts."""
+    def crowded(self) -> None:
+        """A request waits for a slot."""
+        self._concurrency.reached()
 
+    def idle(self, now_s: float) -> None:
+        """Nothing waits, or nothing may go for other reasons: what is used now is no measure of the limits."""
+        self._idle_at_s = now_s
 
-class SpacingPacer:
-    """Even spacing on both limits, charged whole when a request goes (a debt), so a large one only delays the next."""
+    # --- a request and its end
 
-    def __init__(self, requests_per_minute: float, tokens_per_minute: float) -> None:
-        self._per_request_s = MINUTE_S / (USED * requests_per_minute)
-        self._per_token_s = MINUTE_S / (USED * tokens_per_minute)
-        self._requests_free_at_s = float("-inf")
-        self._tokens_free_at_s = float("-inf")
+    def charge(self, estimated_tokens: float, now_s: float) -> Charge:
+        """A request goes now."""
+        charge = Charge(estimated_tokens, estimated_tokens * self._calibration.kappa, now_s)
+        self._limiter.charge(charge.tokens, now_s)
+        self._usage.add(1.0, charge.tokens, now_s)
+        return charge
 
-    def ready_at(self, now_s: float) -> float:
-        """When both debts are paid, but for the slack."""
-        return max(self._requests_free_at_s, self._tokens_free_at_s) - SLACK_MINUTES * MINUTE_S
+    def passed(self, charge: Charge, billed_tokens: float | None, now_s: float) -> None:
+        """It was answered well."""
+        tokens = charge.tokens
+        if billed_tokens is not None:
+            tokens = billed_tokens
+            self._limiter.correct(tokens - charge.tokens, now_s)
+            self._usage.add(0.0, tokens - charge.tokens, now_s)
+            self._calibration.learn(charge.estimated_tokens, tokens)
+        latency_s = now_s - charge.at_s
+        self._latency.learn(tokens, latency_s)
+        self._concurrency.answered(tokens, latency_s, now_s)
 
-    def charge(self, tokens: float, now_s: float) -> None:
-        """Add one request and its tokens to the debts."""
-        self._requests_free_at_s = max(self._requests_free_at_s, now_s) + self._per_request_s
-        self._tokens_free_at_s = max(self._tokens_free_at_s, now_s) + tokens * self._per_token_s
+    def unread(self, charge: Charge, now_s: float) -> None:
+        """It was refused without being counted, or never arrived."""
+        self._limiter.correct(-charge.tokens, now_s)
+        self._usage.add(-1.0, -charge.tokens, now_s)
 
-    def correct(self, charged_tokens: float, billed_tokens: float | None) -> None:
-        """Add what the estimate missed, or take back what it had too much."""
-        self._tokens_free_at_s += ((billed_tokens or 0) - charged_tokens) * self._per_token_s
+    def throttle(self, code: str | None, in_flight: int, now_s: float) -> Throttle:
+        """Which limit a 429 with this code speaks of; so many requests were under way, with it."""
+        throttle = throttle_of(code, max(self._used(now_s)), in_flight, self.slots(now_s))
+        if throttle is Throttle.CONCURRENCY:
+            self._concurrency.refused(in_flight, now_s)
+        return throttle
+
+    def slow_down(self, throttle: Throttle, now_s: float) -> None:
+        """A 429 for the rate, the first since everything went well."""
+        requests, tokens = self._used(now_s)
+        used = {Throttle.REQUESTS: requests, Throttle.TOKENS: tokens}.get(throttle, max(requests, tokens))
+        backlogged = now_s - self._idle_at_s >= BACKLOG_S
+        self._fraction.refused(now_s, used if backlogged else None)
+        self._limiter.drop_credit(now_s)
+
+    # --- settings that change while running
+
+    def set_share(self, share: float, now_s: float) -> None:
+        """Another part of the key's limits is ours, from now on."""
+        self._limiter.set_share(share, now_s)
+        self._concurrency.set_most(self._own_slots(share))
+
+    def set_limits(self, limits: Limits, now_s: float) -> None:
+        """The key's limits have changed; what was learnt about the old ones is forgotten."""
+        self._limits = limits
+        self._limiter.set_limits(limits, planned_tokens(limits, self._bounds), now_s)
+        self._fraction = Fraction()
+        self._concurrency.set_most(self._own_slots(self._limiter.share))
+
+    def _own_slots(self, share: float) -> int:
+        return max(1, int(self._limits.concurrency * share + ROUNDING))
+
+    def _used(self, now_s: float) -> tuple[float, float]:
+        """Which part of our share went in the last 60 s: of the requests, of the tokens."""
+        requests, tokens = self._usage.last_minute(now_s)
+        share = self._limiter.share or 1.0
+        return requests / (share * self._limits.requests_per_minute), tokens / (share * self._limits.tokens_per_minute)
+
+    def statistics(self, now_s: float) -> PacerStatistics:
+        """How it stands."""
+        requests, tokens = self._usage.last_minute(now_s)
+        return PacerStatistics(
+            requests_per_minute=self._limiter.requests_per_minute,
+            tokens_per_minute=self._limiter.tokens_per_minute,
+            slots=self.slots(now_s),
+            requests_used=requests,
+            tokens_used=tokens,
+            share=self._limiter.share,
+            fraction=self._fraction.at(now_s),
+            tokens_per_estimate=self._calibration.kappa,
+            batch_tokens=self._batch_tokens,
+        )

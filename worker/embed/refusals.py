@@ -32,11 +32,18 @@ _MENDS = {
     **dict.fromkeys(range(300, 400), _ADDRESS),  # a redirect would carry the key elsewhere, so none is followed
 }
 _REFUSED = (400, 413, 422)
-_BUSY = (409, 429)
 
 
 class Busy(ServiceFault):
     """The service cannot take this now, whatever the input: limits reached, or not reachable at all."""
+
+
+class Throttled(Busy):
+    """429: too much for one of the key's limits. `code` is the service's own name of it, if it gave one."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, code: str | None = None) -> None:
+        super().__init__(Service.JINA, message, retry_after_s=retry_after_s)
+        self.code = code
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes, now_s: float) -> StreamdexError:
@@ -53,8 +60,10 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, now_s: float)
         return AccountFault(Service.JINA, message, mend)
     if status in _REFUSED and answer is not None:
         return SuspectFault(Service.JINA, Reason.REFUSED_BY_EMBEDDER, message)
-    fault = Busy if status in _BUSY else ServiceFault
-    return fault(Service.JINA, message, retry_after_s=retry_after_s(headers.get("retry-after"), now_s))
+    asked_s = retry_after_s(headers.get("retry-after"), now_s)
+    if status == 429:
+        return Throttled(message, retry_after_s=asked_s, code=code)
+    return (Busy if status == 409 else ServiceFault)(Service.JINA, message, retry_after_s=asked_s)
 
 
 def _mend(status: int, code: str | None, *, own: bool) -> str | None:
@@ -101,3 +110,13 @@ def _message(status: int, code: str | None, answer: dict[str, Any] | None) -> st
     named = {kind for kind in kinds if isinstance(kind, str) and len(kind) <= 64 and _ERROR_TYPE.fullmatch(kind)}
     told = [told for told in (code, *sorted(named)[:_ONLY_A_FEW]) if told]
     return f"Jina answered {status}" + (f" ({', '.join(told)})" if told else "")
+
+
+def kind_of(fault: Exception) -> str:
+    """The metric's label for a failed request."""
+    if isinstance(fault, SuspectFault):
+        return fault.reason.value
+    for known, label in ((AccountFault, "account"), (Busy, "busy"), (ServiceFault, "service")):
+        if isinstance(fault, known):
+            return label
+    return "internal"

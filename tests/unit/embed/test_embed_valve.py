@@ -1,10 +1,9 @@
-"""The valve: when nothing but probes may go, and what opens it again. And the plain pacing."""
+"""The valve: when nothing but probes may go, and what opens it again."""
 
 import math
 
 import pytest
 
-from worker.embed.pacer import SpacingPacer
 from worker.embed.refusals import Busy
 from worker.embed.valve import ACCOUNT_RETRY_S, FAILURES_TO_SHUT, Opening, Valve
 from worker.errors import AccountFault, Reason, Service, ServiceFault, SuspectFault
@@ -122,35 +121,3 @@ def test_an_account_fault_waits_for_its_mend_with_a_probe_now_and_then() -> None
 
 def test_open_it_has_no_probe_to_wait_for() -> None:
     assert Driven().valve.probe_at_s == math.inf
-
-
-def _requests_in_a_minute(pacer: SpacingPacer, tokens: float) -> int:
-    now_s, sent = 0.0, 0
-    while (now_s := max(now_s, pacer.ready_at(now_s))) < 60.0:
-        pacer.charge(tokens, now_s)
-        sent += 1
-    return sent
-
-
-def test_pacing_keeps_both_limits() -> None:
-    assert 97 <= _requests_in_a_minute(SpacingPacer(100, 10**9), 10) <= 100
-    assert 97 <= _requests_in_a_minute(SpacingPacer(10**6, 100_000), 1000) <= 100
-
-
-def test_after_a_pause_there_is_no_burst() -> None:
-    pacer = SpacingPacer(600, 10**9)
-    pacer.charge(1, 0.0)
-    assert pacer.ready_at(100.0) <= 100.0
-    for _ in range(4):  # the slack is worth two and a half
-        pacer.charge(1, 100.0)
-    assert pacer.ready_at(100.0) > 100.0
-
-
-def test_what_was_billed_corrects_what_was_charged() -> None:
-    paced, exact = SpacingPacer(10**6, 1000), SpacingPacer(10**6, 1000)
-    paced.charge(100, 0.0)
-    paced.correct(100, 250)
-    exact.charge(250, 0.0)
-    assert paced.ready_at(0.0) == pytest.approx(exact.ready_at(0.0))
-    paced.correct(250, None)
-    assert paced.ready_at(0.0) < 0.0

@@ -1,0 +1,184 @@
+"""How many requests may be under way at once: as many as do not slow each other down, up to the key's limit. Pure.
+
+Answers are compared with what requests of their size took before: a baseline for each half-octave of tokens. (A line
+over the sizes wedged at the floor when batches suddenly grew.) A round is a handful of answers:
+
+- clearly slower than the baseline: fewer at once. If that does not help, it is not our doing: the service has become
+  slower for everybody, this is the new baseline, and the cut is taken back.
+- about as fast, and the limit was reached: more at once, quickly as long as nothing ever spoke against it.
+- in between, and the limit was reached: now and then half as many for a moment show what the baseline is today.
+
+It never grows while the limit is not reached. A 429 for too many at once sets a cap that rises by one in 30 s.
+Anchors: Vector's adaptive concurrency, Netflix's gradient; both compare all answers alike and know no quota beside.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import Enum, auto
+from statistics import median
+
+START = 8
+FLOOR = 2
+SLOW, FAST = 1.7, 1.35  # median of latency over baseline
+ROUND_ANSWERS = 5
+ROUND_S = 0.5
+DEEPEST_CUT, SLIGHTEST_CUT = 0.7, 0.85
+NO_BETTER = 0.9  # of the ratio before a cut: a queue of ours would have shrunk with it
+FIRST_GROWTH, GROWTH = 1.5, 1.1
+PROBE_EVERY_S, PROBE_S = 30.0, 2.0
+FALL, RISE = (
+    0.3,
+    0.05,
+)  # how far a round moves a baseline: chance must not ratchet it down, nor a creeping queue lift it
+MUCH_FASTER = 0.6
+UNDER_REFUSED = 0.95
+CAP_RISES_S = 30.0
+
+
+class _Phase(Enum):
+    STEADY = auto()
+    CUT = auto()  # fewer at once: does it help?
+    PROBE = auto()  # half as many, for the baseline
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    size: int
+    latency_s: float
+
+
+class Concurrency:
+    """The number of requests that may be under way. Times are seconds of the caller's clock."""
+
+    def __init__(self, most: int) -> None:
+        """`most`: what the key allows us."""
+        self._most = most
+        self._limit = float(min(START, most))
+        self._phase = _Phase.STEADY
+        self._phase_at_s = -math.inf
+        self._before_cut = (0.0, 0.0)  # limit and ratio
+        self._probed_at_s = -math.inf
+        self._growth = FIRST_GROWTH
+        self._reached = False
+        self._baselines: dict[int, float] = {}
+        self._round: list[_Sample] = []
+        self._round_at_s = -math.inf
+        self._cap = math.inf
+        self._cap_at_s = 0.0
+
+    def limit(self, now_s: float) -> int:
+        """How many may be under way at this time, at least one."""
+        limit = self._limit
+        if self._phase is _Phase.PROBE:
+            limit /= 2
+        return max(1, int(min(max(limit, self._floor), self._most, self._cap_now(now_s))))
+
+    @property
+    def _floor(self) -> int:
+        return min(FLOOR, self._most)
+
+    def set_most(self, most: int) -> None:
+        """The key allows us another number, from now on."""
+        self._most = most
+        self._limit = min(max(self._limit, self._floor), most)
+
+    def reached(self) -> None:
+        """A request waits for another to end."""
+        self._reached = True
+
+    def refused(self, in_flight: int, now_s: float) -> None:
+        """The service refused a request for too many at once; so many were under way, with it."""
+        self._cap = max(1.0, float(int(min(self._cap_now(now_s), UNDER_REFUSED * (in_flight - 1)))))
+        self._cap_at_s = now_s
+
+    def answered(self, tokens: float, latency_s: float, now_s: float) -> None:
+        """A request of so many tokens, just ended, took so long by itself: no wait before it counts."""
+        if self._phase is not _Phase.STEADY and now_s - latency_s < self._phase_at_s:
+            return  # sent before the change whose effect is looked for
+        if not self._round:
+            self._round_at_s = now_s
+        self._round.append(_Sample(_size(tokens), latency_s))
+        enough = ROUND_ANSWERS if self._phase is _Phase.CUT else max(ROUND_ANSWERS, int(self._limit))
+        lasted_s = now_s - (self._phase_at_s if self._phase is _Phase.PROBE else self._round_at_s)
+        least_s = PROBE_S if self._phase is _Phase.PROBE else ROUND_S
+        if lasted_s >= least_s and (len(self._round) >= enough or self._phase is _Phase.PROBE):
+            self._end_round(now_s)
+
+    def _end_round(self, now_s: float) -> None:
+        samples, self._round = self._round, []
+        reached, self._reached = self._reached, False
+        ratio = self._compare(samples)
+        if self._phase is _Phase.CUT:
+            self._judge_cut(ratio, now_s)
+        elif self._phase is _Phase.PROBE:
+            self._phase = _Phase.STEADY
+            self._rebase(ratio)
+        elif ratio > SLOW:
+            self._cut(ratio, now_s)
+        elif not reached:
+            return
+        elif ratio < FAST:
+            self._limit = min(self._most, max(self._limit + 1, self._limit * self._growth))
+        elif now_s - self._probed_at_s >= PROBE_EVERY_S:
+            self._probed_at_s = now_s
+            self._enter(_Phase.PROBE, now_s)
+
+    def _cut(self, ratio: float, now_s: float) -> None:
+        self._before_cut = (self._limit, ratio)
+        factor = min(SLIGHTEST_CUT, max(DEEPEST_CUT, FAST / ratio))
+        self._limit = max(self._floor, self._limit * factor)
+        self._enter(_Phase.CUT, now_s)
+
+    def _judge_cut(self, ratio: float, now_s: float) -> None:
+        limit, before = self._before_cut
+        self._phase = _Phase.STEADY
+        if ratio >= NO_BETTER * before:
+            self._limit = min(limit, self._most)
+            self._growth = FIRST_GROWTH
+            self._rebase(ratio)
+        else:
+            self._growth = GROWTH
+            if ratio > SLOW:
+                self._cut(ratio, now_s)
+
+    def _enter(self, phase: _Phase, now_s: float) -> None:
+        self._phase = phase
+        self._phase_at_s = now_s
+
+    def _compare(self, samples: list[_Sample]) -> float:
+        """The median ratio to the baselines, which move a little with it. A size never seen before says nothing."""
+        by_size: dict[int, list[float]] = {}
+        for sample in samples:
+            by_size.setdefault(sample.size, []).append(sample.latency_s)
+        ratios: list[float] = []
+        for size, latencies in by_size.items():
+            middle = median(latencies)
+            baseline = self._baselines.setdefault(size, middle)
+            ratios += [latency / baseline for latency in latencies]
+            self._baselines[size] = _moved(baseline, middle, len(latencies))
+        return median(ratios)
+
+    def _rebase(self, ratio: float) -> None:
+        """The service has another speed now, for every size."""
+        for size in self._baselines:
+            self._baselines[size] *= ratio
+
+    def _cap_now(self, now_s: float) -> float:
+        if self._cap < self._most:
+            risen = (now_s - self._cap_at_s) // CAP_RISES_S
+            self._cap += risen
+            self._cap_at_s += risen * CAP_RISES_S
+        return self._cap
+
+
+def _moved(baseline: float, middle: float, count: int) -> float:
+    ratio = middle / baseline
+    if ratio < MUCH_FASTER:
+        return middle
+    weight = (FALL if ratio < 1 else RISE if ratio < FAST else 0.0) * min(1.0, count / ROUND_ANSWERS)
+    return baseline + weight * (middle - baseline)
+
+
+def _size(tokens: float) -> int:
+    """Half-octaves: requests of one size differ by less than √2 in tokens."""
+    return round(2 * math.log2(max(1.0, tokens)))
