@@ -201,6 +201,15 @@ class JinaSettings(_Section):
     requests_per_minute: int | None = Field(None, ge=1, description="over the preset")
     tokens_per_minute: int | None = Field(None, ge=1, description="over the preset")
     concurrency: int | None = Field(None, ge=1, description="concurrent requests, over the preset")
+    tokens_per_day: int | None = Field(
+        None, ge=1, description="budget of this replica per day of UTC; past it embedding pauses, and nothing is lost"
+    )
+    tokens_per_run: int | None = Field(
+        None, ge=1, description="budget of this replica from start to stop; past it embedding pauses"
+    )
+    price_per_million_tokens: float | None = Field(
+        None, ge=0, description="what a million tokens cost, in your currency; for streamdex plan"
+    )
     connect_timeout_s: float = Field(5.0, gt=0, description="limit for making a connection")
     read_timeout_s: float = Field(60.0, gt=0, description="limit for waiting on an answer")
     ca_file: Path | None = Field(None, description="PEM file of an own authority, for a proxy or a self-hosted server")

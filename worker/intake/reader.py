@@ -1,6 +1,6 @@
 """Reads what stands on topics now, from begin to end, apart from any group: for verification, not for work."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 
 from worker.config import KafkaSettings
 from worker.errors import ConfigurationError
-from worker.kafka_client import at_start, client_options, connection_fault, survey
+from worker.kafka_client import administered, at_start, client_options, connection_fault, survey
 from worker.model import Partition, Record
 
 POLL_MS = 1_000
@@ -63,6 +63,14 @@ class TopicReader:
         except KafkaError as error:
             raise at_start(error) from None
         return {partition: (begins[tp], ends[tp]) for partition, tp in zip(partitions, tps, strict=True)}
+
+    async def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """What the group has committed, where it has."""
+        async with administered(self._settings) as admin:
+            found = await admin.list_consumer_group_offsets(self._settings.group_id)
+        wanted = frozenset(partitions)
+        offsets = {Partition(at.topic, at.partition): known.offset for at, known in found.items()}
+        return {partition: offset for partition, offset in offsets.items() if partition in wanted and offset >= 0}
 
     async def records(self, ranges: Ranges) -> AsyncIterator[Record]:
         """Every record within the ranges, in the order of each partition."""

@@ -1,0 +1,57 @@
+"""Samples lie within the log and spread over it; the extrapolation names what binds."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.config import JinaSettings, Settings
+from worker.estimate import SLICES, Sample, Sampler, estimate, slices, total
+from worker.model import Partition, Record
+
+ranges_of_logs = st.dictionaries(
+    st.builds(Partition, st.just("t"), st.integers(0, 5)),
+    st.tuples(st.integers(0, 1000), st.integers(0, 1000)).map(lambda pair: (pair[0], pair[0] + pair[1])),
+    min_size=1,
+)
+
+
+@given(ranges_of_logs, st.integers(10, 500))
+def test_slices_lie_within_the_ranges_and_hold_about_what_was_asked(
+    ranges: dict[Partition, tuple[int, int]], most: int
+) -> None:
+    read = 0
+    for part in slices(ranges, most):
+        for partition, (begin, end) in part.items():
+            assert ranges[partition][0] <= begin <= end <= ranges[partition][1]
+            read += end - begin
+    everything = sum(end - begin for begin, end in ranges.values())
+    assert read <= most + SLICES * len(ranges)
+    assert read == everything or everything > most
+
+
+def record(value: bytes | None) -> Record:
+    return Record("t", 0, 0, 0, b"key", value)
+
+
+def test_records_are_weighed_as_they_would_be_embedded() -> None:
+    sampler = Sampler(Settings())
+    text = json.dumps({"text": "word " * 1000}).encode()
+    found = total(map(sampler.weigh, (record(text), record(None), record(b"{"))))
+    assert (found.records, found.deletes, found.undecodable) == (3, 1, 1)
+    assert found.chunks == 3
+    assert 1300 < found.tokens < 1500
+
+
+def test_the_limit_that_binds_decides_the_time() -> None:
+    settings = Settings(jina=JinaSettings(requests_per_minute=10, tokens_per_minute=1_000, price_per_million_tokens=2))
+    by_tokens = estimate(settings, Sample(records=10, chunks=10, tokens=1_000), backlog=1_000)
+    assert (by_tokens.tokens, by_tokens.minutes, by_tokens.bound_by) == (100_000, 100.0, "tokens")
+    assert by_tokens.cost == 0.2
+    fast = Settings(jina=JinaSettings(requests_per_minute=1, tokens_per_minute=1_000_000))
+    by_requests = estimate(fast, Sample(records=10, chunks=10, tokens=10), backlog=100_000)
+    assert by_requests.bound_by == "requests"
+
+
+def test_an_empty_topic_costs_nothing() -> None:
+    assert estimate(Settings(), Sample(), backlog=0).tokens == 0
