@@ -26,7 +26,8 @@ def main() -> None:
         script=not arguments.no_script,
         profile=arguments.profile,
     )
-    results = _run(options, arguments.latency_ms)
+    jina_options = ["--latency-ms", str(arguments.latency_ms), *(["--long-floats"] if arguments.long_floats else [])]
+    results = _run(options, jina_options)
     if arguments.json:
         sys.stdout.write(orjson.dumps(as_json(results), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
@@ -34,7 +35,7 @@ def main() -> None:
         print_results(results, console if console.is_terminal else Console(width=WIDTH))
 
 
-def _run(options: Options, latency_ms: float) -> Results:
+def _run(options: Options, jina_options: list[str]) -> Results:
     """Progress goes to stderr, so that --json can be piped."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with (
@@ -46,7 +47,7 @@ def _run(options: Options, latency_ms: float) -> Results:
         def tell(title: str, done: int, total: int) -> None:
             progress.update(bar, description=title, completed=done, total=total)
 
-        with neighbours(Path(directory), latency_ms, progress.console.print) as place:
+        with neighbours(Path(directory), progress.console.print, *jina_options) as place:
             return run(place, options, Path(directory), tell)
 
 
@@ -56,6 +57,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="slices, each of the worker and of the script (5)")
     parser.add_argument("--partitions", type=int, default=4, help="partitions of the topics (4)")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="how long the embedding stub waits (0)")
+    parser.add_argument("--long-floats", action="store_true", help="the script gets floats of 17 digits, not of 8")
     parser.add_argument("--no-script", action="store_true", help="the worker alone")
     parser.add_argument("--profile", action="store_true", help="CPU by stage beside the budget, and the dearest places")
     parser.add_argument("--json", action="store_true", help="one JSON object")

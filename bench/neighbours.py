@@ -4,8 +4,9 @@ import http.client
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,18 +48,29 @@ class Stub:
 
 
 class Kafka:
-    """Topics of one broker: made, filled, and moved back."""
+    """Topics of one broker, of names that no other run has: made, filled, moved back, and removed at the end."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self._run = f"bench-{uuid.uuid4().hex[:8]}"
+        self._topics: list[str] = []
         # The end of the broker is no news.
         self._common: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap_servers, "log_level": 2}
+        self._admin = AdminClient(self._common)
         self._producer = Producer(self._common | {"linger.ms": 5, "batch.num.messages": 1_000})
 
-    def create(self, topic: str, partitions: int) -> None:
-        """Make a topic."""
-        admin = AdminClient(self._common)
-        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(FLUSH_S)
+    def create(self, stem: str, partitions: int) -> str:
+        """Make a topic; returns its name."""
+        topic = f"{self._run}-{stem}"
+        self._admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(FLUSH_S)
+        self._topics.append(topic)
+        return topic
+
+    def remove_topics(self) -> None:
+        """Remove what was made: the broker may be somebody's own."""
+        if self._topics:
+            for removed in self._admin.delete_topics(self._topics).values():
+                removed.result(FLUSH_S)
 
     def feed(self, topic: str, messages: Iterable[Message]) -> None:
         """Write records, by key over the partitions, and wait for their acknowledgement."""
@@ -89,17 +101,24 @@ class Neighbours:
     kafka: Kafka
     jina: Stub
     qdrant: Stub
-    tells: str
 
 
 @contextmanager
-def neighbours(directory: Path, latency_ms: float, say: Say) -> Iterator[Neighbours]:
+def neighbours(directory: Path, say: Say, *jina_options: str) -> Iterator[Neighbours]:
     """Start all of them, for as long as the context lasts. Raises kafka_backends.NoKafkaError."""
-    with ExitStack() as stack:
-        backend = stack.enter_context(any_kafka(directory, say))
-        jina = stack.enter_context(_stub("bench.stubs.embeddings", "--latency-ms", str(latency_ms)))
-        qdrant = stack.enter_context(_stub("bench.stubs.qdrant"))
-        yield Neighbours(Kafka(backend.bootstrap_servers), jina, qdrant, backend.tells)
+    with any_kafka(directory, say) as backend, stubs_beside(backend.bootstrap_servers, *jina_options) as place:
+        yield place
+
+
+@contextmanager
+def stubs_beside(bootstrap_servers: str, *jina_options: str) -> Iterator[Neighbours]:
+    """The stubs alone, beside a Kafka that is there."""
+    kafka = Kafka(bootstrap_servers)
+    with _stub("bench.stubs.embeddings", *jina_options) as jina, _stub("bench.stubs.qdrant") as qdrant:
+        try:
+            yield Neighbours(kafka, jina, qdrant)
+        finally:
+            kafka.remove_topics()
 
 
 @contextmanager

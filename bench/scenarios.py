@@ -14,14 +14,14 @@ import psutil
 
 from bench import subjects
 from bench.documents import PARAGRAPHS, Message, deletes, long_documents, short_documents
-from bench.measure import Meter, Slice, typical
+from bench.measure import Meter, Sample, Slice, typical
 from bench.neighbours import Neighbours
 from bench.stages import Profile, read_samples
 
 NEW, REDELIVERED, DELETED, UPDATED = "new", "redelivered", "deleted", "updated"
 WORKER, SCRIPT = "streamdex", "script"
 MORE_WARM_UP = 2_000
-LEAST_LONG = 100  # documents of 40 chunks in a slice
+LONG_SHARE = 10  # for so many documents of one chunk there is one of 40
 
 Tell = Callable[[str, int, int], object]  # what is measured, how many are done, of how many
 Counts = Counter[str]
@@ -59,7 +59,7 @@ class Options:
     @property
     def long_documents(self) -> int:
         """Documents of 40 chunks in a slice."""
-        return min(max(LEAST_LONG, self.per_round // PARAGRAPHS), self.per_round)
+        return max(1, self.per_round // LONG_SHARE)
 
 
 @dataclass(slots=True)
@@ -130,8 +130,7 @@ def run(place: Neighbours, options: Options, directory: Path, tell: Tell) -> Res
 
 def _short_documents(place: Neighbours, options: Options, results: Results, tell: Tell) -> None:
     """New documents of one chunk; the same once more after the group forgot its offsets; their deletes."""
-    topic = "short"
-    with _contestants(place, options, topic, tell, points=1) as runners:
+    with _contestants(place, options, "short", tell, points=1) as runners:
         figures = [Figures(NEW, runner.subject) for runner in runners]
         results.figures += figures
         for runner in runners:
@@ -140,6 +139,7 @@ def _short_documents(place: Neighbours, options: Options, results: Results, tell
         for start in options.starts:
             for runner, its in zip(runners, figures, strict=True):
                 runner.measure(its, short_documents(start, options.per_round), options.per_round)
+    topic = runners[0].topic
     place.kafka.rewind(topic, topic, options.partitions)
     results.figures += _again(place, options, topic, tell)
 
@@ -147,7 +147,7 @@ def _short_documents(place: Neighbours, options: Options, results: Results, tell
 def _again(place: Neighbours, options: Options, topic: str, tell: Tell) -> list[Figures]:
     """The worker alone on a topic whose documents it knows: the script has no such memory, and does all anew."""
     redelivered, deleted = Figures(REDELIVERED, WORKER), Figures(DELETED, WORKER)
-    with _Runner.of_worker(place, topic, tell, _known) as runner:
+    with _Runner.of_worker(place, topic, options, tell, _known) as runner:
         runner.watch(Figures("warm-up", WORKER), options.warm_up)
         for _ in options.starts:
             runner.watch(redelivered, options.per_round)
@@ -172,9 +172,8 @@ def _long_documents(place: Neighbours, options: Options, results: Results, tell:
 
 def _sample(place: Neighbours, options: Options, directory: Path, tell: Tell) -> bytes:
     """New documents of one chunk, under the sampler."""
-    topic = "sampled"
-    place.kafka.create(topic, options.partitions)
-    with subjects.sampled_worker(place, topic, directory) as sampled:
+    topic = place.kafka.create("sampled", options.partitions)
+    with subjects.sampled_worker(place, topic, options.open_records, directory) as sampled:
         runner = _Runner(place, WORKER, topic, sampled.process, _written, tell)
         runner.warm_up(short_documents(0, options.warm_up), options.warm_up)
         sampled.begin()
@@ -197,6 +196,9 @@ def _known(stats: Stats) -> int:
 class _Runner:
     """One subject in its process, fed from a topic of its own. `done` counts its documents in the stats of Qdrant."""
 
+    _last: Sample
+    _target: int
+
     def __init__(
         self,
         place: Neighbours,
@@ -210,7 +212,7 @@ class _Runner:
         self._last_inputs = 0
         self._last_requests: Counts = Counter()
         self._place = place
-        self._topic = topic
+        self.topic = topic
         self._process = process
         self._tell = tell
         self.count_by(done)
@@ -218,10 +220,10 @@ class _Runner:
     @classmethod
     @contextmanager
     def of_worker(
-        cls, place: Neighbours, topic: str, tell: Tell, done: Callable[[Stats], int] = _written
+        cls, place: Neighbours, topic: str, options: Options, tell: Tell, done: Callable[[Stats], int] = _written
     ) -> Iterator["_Runner"]:
         """A worker on a topic."""
-        with subjects.worker(place, topic) as process:
+        with subjects.worker(place, topic, options.open_records) as process:
             yield cls(place, WORKER, topic, process, done, tell)
 
     def count_by(self, done: Callable[[Stats], int]) -> None:
@@ -236,7 +238,7 @@ class _Runner:
     def measure(self, figures: Figures, messages: Iterable[Message], documents: int) -> None:
         """Feed so many documents and add the slice of having them done."""
         self._begin()
-        self._place.kafka.feed(self._topic, messages)
+        self._place.kafka.feed(self.topic, messages)
         self.watch(figures, documents)
 
     def watch(self, figures: Figures, documents: int) -> None:
@@ -270,15 +272,14 @@ class _Runner:
 
 @contextmanager
 def _contestants(
-    place: Neighbours, options: Options, topic: str, tell: Tell, points: int
+    place: Neighbours, options: Options, stem: str, tell: Tell, points: int
 ) -> Iterator[Sequence[_Runner]]:
-    """The worker, and the script when it is wanted, each on its topic; `points` is what the script makes of one."""
+    """The worker, and the script when it is wanted, each on a topic; `points` is what the script makes of one."""
     with ExitStack() as stack:
-        place.kafka.create(topic, options.partitions)
-        runners = [stack.enter_context(_Runner.of_worker(place, topic, tell))]
+        topic = place.kafka.create(stem, options.partitions)
+        runners = [stack.enter_context(_Runner.of_worker(place, topic, options, tell))]
         if options.script:
-            topic = f"{topic}-script"
-            place.kafka.create(topic, options.partitions)
+            topic = place.kafka.create(f"{stem}-script", options.partitions)
             process = stack.enter_context(subjects.script(place, topic))
             runners.append(
                 _Runner(place, SCRIPT, topic, process, lambda stats: int(stats["points_put"]) // points, tell)

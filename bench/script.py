@@ -4,7 +4,7 @@ What people write today, and no worse: requests in batches of 64, JSON floats as
 with qdrant-client's defaults, a commit after each batch. No guards, no retries, no dead letters, no memory of what was
 embedded before: it embeds and writes everything it sees.
 
-    python -m bench.script   (reads KAFKA, TOPIC, JINA and QDRANT from the environment, as such scripts do)
+    python -m bench.script   (reads KAFKA, TOPIC, GROUP, JINA and QDRANT from the environment, as such scripts do)
 """
 
 import json
@@ -73,7 +73,7 @@ def main() -> None:
     consumer = Consumer(
         {
             "bootstrap.servers": os.environ["KAFKA"],
-            "group.id": "script",
+            "group.id": os.environ["GROUP"],
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
         }

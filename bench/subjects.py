@@ -18,10 +18,13 @@ PROFILE_LIMIT_S = 30.0
 
 
 @contextmanager
-def worker(place: Neighbours, topic: str) -> Iterator[psutil.Process]:
-    """`streamdex run` on a topic, with group and collection of the same name; ended in order."""
+def worker(place: Neighbours, topic: str, open_records: int) -> Iterator[psutil.Process]:
+    """`streamdex run` on a topic, with group and collection of the same name; ended in order.
+
+    `open_records` is its bound per partition.
+    """
     command = [str(Path(sys.executable).with_name("streamdex")), "run"]
-    with running(command, _settings(place, topic)) as process:
+    with running(command, _settings(place, topic, open_records)) as process:
         yield psutil.Process(process.pid)
 
 
@@ -48,10 +51,10 @@ class Sampled:
 
 
 @contextmanager
-def sampled_worker(place: Neighbours, topic: str, directory: Path) -> Iterator[Sampled]:
+def sampled_worker(place: Neighbours, topic: str, open_records: int, directory: Path) -> Iterator[Sampled]:
     """The same worker under the sampler."""
     output = directory / "samples.json"
-    with running(["-m", "bench.sampled", str(output), "run"], _settings(place, topic)) as process:
+    with running(["-m", "bench.sampled", str(output), "run"], _settings(place, topic, open_records)) as process:
         yield Sampled(psutil.Process(process.pid), output)
 
 
@@ -61,6 +64,7 @@ def script(place: Neighbours, topic: str) -> Iterator[psutil.Process]:
     variables = {
         "KAFKA": place.kafka.bootstrap_servers,
         "TOPIC": topic,
+        "GROUP": topic,
         "JINA": f"http://127.0.0.1:{place.jina.port}/v1",
         "QDRANT": f"http://127.0.0.1:{place.qdrant.port}",
     }
@@ -68,7 +72,7 @@ def script(place: Neighbours, topic: str) -> Iterator[psutil.Process]:
         yield psutil.Process(process.pid)
 
 
-def _settings(place: Neighbours, name: str) -> dict[str, str]:
+def _settings(place: Neighbours, name: str, open_records: int) -> dict[str, str]:
     settings = {
         "KAFKA__BOOTSTRAP_SERVERS": place.kafka.bootstrap_servers,
         "KAFKA__TOPICS": name,
@@ -81,6 +85,7 @@ def _settings(place: Neighbours, name: str) -> dict[str, str]:
         "QDRANT__GRPC_PORT": str(place.qdrant.grpc_port),
         "QDRANT__COLLECTION": name,
         "ADMIN__PORT": "0",
+        "WORKER__OPEN_RECORDS": str(open_records),
         "WORKER__LOG_LEVEL": "warning",
     }
     return {f"STREAMDEX_{name}": value for name, value in settings.items()}

@@ -1,6 +1,6 @@
 """A stand-in for the embedding service that costs next to nothing: its vectors are made once, before it is asked.
 
-    python -m bench.stubs.embeddings [--latency-ms N]
+    python -m bench.stubs.embeddings [--latency-ms N] [--long-floats]
 
 Prints its port as one JSON line. `POST /v1/embeddings` answers floats or base64 as asked, `GET /stats` what was asked.
 """
@@ -8,6 +8,7 @@ Prints its port as one JSON line. `POST /v1/embeddings` answers floats or base64
 import argparse
 import asyncio
 import base64
+from enum import Enum, auto
 from functools import cache
 
 import numpy as np
@@ -20,10 +21,19 @@ DISTINCT_VECTORS = 64  # enough that no two inputs of a usual request get the sa
 CHARACTERS_PER_TOKEN = 3.5
 
 
-class Embeddings:
-    """Answers and counts."""
+class Encoding(Enum):
+    """How a vector stands in an answer. Floats: the shortest decimals that give the float32 back, or the double's."""
 
-    def __init__(self) -> None:
+    BASE64 = auto()
+    SHORT = auto()
+    LONG = auto()
+
+
+class Embeddings:
+    """Answers and counts. `long_floats`: decimals as of doubles, which some servers send of their float32."""
+
+    def __init__(self, long_floats: bool) -> None:
+        self._floats = Encoding.LONG if long_floats else Encoding.SHORT
         self.requests = 0
         self.inputs = 0
 
@@ -39,14 +49,14 @@ class Embeddings:
         self.inputs += len(texts)
         tokens = round(sum(map(len, texts)) / CHARACTERS_PER_TOKEN)
         usage = b'{"object":"list","usage":{"total_tokens":%d,"prompt_tokens":%d},"data":[' % (tokens, tokens)
-        as_base64 = asked.get("embedding_type") == "base64"
-        return Response((usage, _data(len(texts), asked.get("dimensions", MODEL_DIMENSION), as_base64)))
+        encoding = Encoding.BASE64 if asked.get("embedding_type") == "base64" else self._floats
+        return Response((usage, _data(len(texts), asked.get("dimensions", MODEL_DIMENSION), encoding)))
 
 
 @cache
-def _data(count: int, dimension: int, as_base64: bool) -> bytes:
+def _data(count: int, dimension: int, encoding: Encoding) -> bytes:
     """The end of an answer to `count` inputs."""
-    vectors = _vectors(dimension, as_base64)
+    vectors = _vectors(dimension, encoding)
     items = [
         b'{"object":"embedding","index":%d,"embedding":%s}' % (index, vectors[index % DISTINCT_VECTORS])
         for index in range(count)
@@ -55,18 +65,21 @@ def _data(count: int, dimension: int, as_base64: bool) -> bytes:
 
 
 @cache
-def _vectors(dimension: int, as_base64: bool) -> list[bytes]:
+def _vectors(dimension: int, encoding: Encoding) -> list[bytes]:
     """Normalized vectors as they stand in an answer."""
     rows = np.random.default_rng(0).standard_normal((DISTINCT_VECTORS, dimension)).astype("<f4")
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    if as_base64:
-        return [b'"%s"' % base64.b64encode(row.tobytes()) for row in rows]
-    # The shortest decimals that give the same float32 back; longer ones, as some servers send, cost their reader more.
-    return [orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in rows]
+    match encoding:
+        case Encoding.BASE64:
+            return [b'"%s"' % base64.b64encode(row.tobytes()) for row in rows]
+        case Encoding.SHORT:
+            return [orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in rows]
+        case Encoding.LONG:
+            return [orjson.dumps(row.tolist()) for row in rows]
 
 
-async def _serve(latency_s: float) -> None:
-    server = await serve_http(Embeddings().answer, latency_s)
+async def _serve(latency_s: float, long_floats: bool) -> None:
+    server = await serve_http(Embeddings(long_floats).answer, latency_s)
     print(orjson.dumps({"port": port_of(server)}).decode(), flush=True)
     async with server:
         await server.serve_forever()
@@ -75,4 +88,6 @@ async def _serve(latency_s: float) -> None:
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--latency-ms", type=float, default=0.0)
-    asyncio.run(_serve(arguments.parse_args().latency_ms / 1000))
+    arguments.add_argument("--long-floats", action="store_true")
+    options = arguments.parse_args()
+    asyncio.run(_serve(options.latency_ms / 1000, options.long_floats))
