@@ -10,7 +10,7 @@ from worker.intake import Decoder
 from worker.model import DocumentWrite, Event, JsonObject, Manifest, Position, Rank, Record
 from worker.plan import Bases, Chunker, Overtaken, Planner, rank_of
 from worker.plan.keys import chunk_ids, digest, text_hash
-from worker.position_headers import parse_position
+from worker.position_headers import first_position, parse_position
 from worker.verify import Condemned, Expectation, FoundPoint, NoEvent, Spot
 from worker.verify.evidence import GENERATIONS
 
@@ -42,13 +42,8 @@ class Interpreter:
         return None if position is None else (position, count_replays(record))
 
     def position(self, record: Record) -> tuple[Position, int]:
-        """Where the event stood first, and how often it was replayed since."""
-        try:
-            original = parse_position(record.headers)
-        except ValueError:  # damaged: its letter names the place where it stands
-            original = None
-        own = Position(record.topic, record.partition, self._epoch, record.offset, record.timestamp_ms)
-        return original or own, count_replays(record)
+        """Where the event stood first, and how often it was replayed since: what its letter says as well."""
+        return first_position(record, self._epoch), count_replays(record)
 
     def expectation(self, record: Record) -> Expectation | Condemned | NoEvent:
         """What a record asks for."""

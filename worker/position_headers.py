@@ -7,7 +7,7 @@ rely on.
 import re
 from collections.abc import Iterable
 
-from worker.model import Position
+from worker.model import Position, Record
 
 PREFIX = "__streamdex."
 TOPIC = PREFIX + "topic"
@@ -55,6 +55,15 @@ def parse_position(headers: Iterable[tuple[str, bytes | None]]) -> Position | No
     if not topic or min(position.partition, position.epoch, position.offset) < 0:
         raise ValueError("the position headers name no position")
     return position
+
+
+def first_position(record: Record, epoch: int) -> Position:
+    """Where a record that is no event stood first, for its dead letter; its own place when the headers are damaged."""
+    try:
+        original = parse_position(record.headers)
+    except ValueError:
+        original = None
+    return original or Position(record.topic, record.partition, epoch, record.offset, record.timestamp_ms)
 
 
 def parse_number(value: bytes | None) -> int:

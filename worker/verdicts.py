@@ -11,7 +11,8 @@ from worker.deadletter import DeadLetters
 from worker.errors import Reason, RecordFault, Service, Stage, SuspectFault
 from worker.index import Index
 from worker.items import Item, Letter
-from worker.model import Position, Record
+from worker.model import Record
+from worker.position_headers import first_position
 from worker.retry import backoff_s, surely
 from worker.settle import Ticket
 from worker.telemetry import DEAD_LETTERED, INTERNAL, Health, Metrics, emit, trace_hash
@@ -70,7 +71,7 @@ class Verdicts:
 
     def condemn(self, record: Record, ticket: Ticket, fault: RecordFault, item: Item | None = None) -> None:
         """The fault is proven: the record goes to the dead-letter topic, and settles when that has it."""
-        position = item.event.position if item else _position(record, self._epoch)
+        position = item.event.position if item else first_position(record, self._epoch)
         letter = Letter(record, ticket, position, fault, int(time.time() * 1000), item)
         self._suspects.pop(ticket, None)
         self.waiting.add(letter)
@@ -140,7 +141,3 @@ class Verdicts:
         self._metrics.dead_letters.labels(letter.fault.reason.value).inc()
         place = {"topic": letter.record.topic, "partition": letter.record.partition, "offset": letter.record.offset}
         emit(DEAD_LETTERED, stage=letter.fault.stage.value, reason=letter.fault.reason.value, **place)
-
-
-def _position(record: Record, epoch: int) -> Position:
-    return Position(record.topic, record.partition, epoch, record.offset, record.timestamp_ms)
