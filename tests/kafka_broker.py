@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+import guardian
 import kafka_jars
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -112,6 +113,7 @@ class KafkaBroker:
         if not self._settings.exists():
             self._prepare()
         self._process = self._java("kafka.Kafka", str(self._settings))
+        guardian.watch(self._process.pid)
         if wait:
             self.wait_ready()
 
@@ -132,13 +134,14 @@ class KafkaBroker:
             try:
                 self._process.wait(STOP_LIMIT_S)
             except subprocess.TimeoutExpired:
-                self.kill9()
+                self._process.kill()
+            self._ended(self._process)
 
     def kill9(self) -> None:
         """End it at once, as a crash would; its data stays."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._ended(self._process)
 
     def restart(self) -> None:
         """Stop in order and start again, with the same ports and data."""
@@ -149,6 +152,10 @@ class KafkaBroker:
         """The last lines it logged."""
         text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        guardian.forget(process.pid)
 
     @property
     def _settings(self) -> Path:
