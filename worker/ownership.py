@@ -1,14 +1,17 @@
 """The partitions of this replica: where each one starts when it comes, and how it leaves."""
 
+import asyncio
+import time
 from collections.abc import Collection, Mapping
 
 from worker.config import Settings
-from worker.flow import Flow, Standing
-from worker.index import Index, Progress
-from worker.intake import Consumer, Gate
+from worker.embed import Embedder
+from worker.flow import Flow, Rooms, Standing
+from worker.index import Progress
+from worker.intake import Consumer, Share
 from worker.model import Partition
 from worker.retry import patiently
-from worker.settle import Committer, Ledger, Mark, start_offset
+from worker.settle import Committer, Mark, start_offset
 from worker.telemetry import (
     ASSIGNED,
     CATCHING_UP,
@@ -20,6 +23,7 @@ from worker.telemetry import (
     emit,
 )
 
+SHARE_EVERY_S = 0.25
 MADE_ANEW = (
     "the topic was deleted and made anew; raise kafka.epoch by one, and its events count as newer than all before"
 )
@@ -31,28 +35,21 @@ class Ownership:
     `left_undone` counts the records that were taken in and left to the next owner when the worker stopped.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        standing: Standing,
-        index: Index,
-        ledger: Ledger,
-        gate: Gate,
-        health: Health,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, settings: Settings, rooms: Rooms, standing: Standing, share: Share) -> None:
         self._settings = settings
         self._standing = standing
-        self._index = index
-        self._ledger = ledger
-        self._gate = gate
-        self._health = health
-        self._metrics = metrics
+        self._share = share
+        self._index = rooms.index
+        self._ledger = rooms.ledger
+        self._gate = rooms.gate
+        self._health = rooms.health
+        self._metrics = rooms.metrics
         self.left_undone = 0
 
-    def follow(self, flow: Flow, consumer: Consumer, committer: Committer) -> None:
+    def follow(self, flow: Flow, embedder: Embedder, consumer: Consumer, committer: Committer) -> None:
         """Whom to tell and to ask; the consumer and the committer know this object, too."""
         self._flow = flow
+        self._embedder = embedder
         self._consumer = consumer
         self._committer = committer
 
@@ -72,6 +69,7 @@ class Ownership:
             for partition, offset in committed.items()
             if partition not in made_anew
         }
+        self._share.assigned(len(self._ledger.partitions), self._consumer.all_partitions, time.monotonic())
         self._metrics.rebalances.inc()
         emit(ASSIGNED, starts={_name(partition): start for partition, start in starts.items()})
         return starts
@@ -115,7 +113,24 @@ class Ownership:
         self._ledger.revoke(partitions)
         for partition in partitions:
             self._gate.revoked(partition)
+        # Not before the drain: nobody is given these partitions until this callback ends, and what is paid for in part
+        # needs the rest.
+        self._share.revoked(time.monotonic())
+        self._apply_share()
         emit(REVOKED, partitions=[_name(partition) for partition in partitions])
+
+    async def apply_share_for_ever(self) -> None:
+        """Let the embedder use this replica's share of the key's limits; it grows and lapses with time alone."""
+        while True:
+            self._apply_share()
+            await asyncio.sleep(SHARE_EVERY_S)
+
+    def _apply_share(self) -> None:
+        if self._committer.last_accepted_s is not None:
+            self._share.proven(self._committer.last_accepted_s)
+        share = self._share.at(time.monotonic())
+        self._metrics.share.set(share)
+        self._embedder.set_share(share)
 
     async def write_progress(self, marks: Mapping[Partition, Mark]) -> None:
         """Let the collection remember how far it has the log. Raises ServiceFault or AccountFault."""

@@ -19,12 +19,12 @@ from worker.embed import Embedder, Profile, resolve
 from worker.errors import ConfigurationError
 from worker.flow import Flow, Rooms, Standing
 from worker.index import Index
-from worker.intake import Consumer, Decoder, Gate
+from worker.intake import Consumer, Decoder, Gate, Share
 from worker.ownership import Ownership
 from worker.plan import Chunker, Planner, cutting_digest
 from worker.retry import patiently, surely
 from worker.settle import Committer, Ledger, settled_twice_reporter
-from worker.telemetry import STARTED, STOPPED, STOPPING, Health, Metrics, emit
+from worker.telemetry import RELOADED, STARTED, STOPPED, STOPPING, Health, Metrics, emit
 from worker.verdicts import Verdicts
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class _Running:
     """What a started worker consists of."""
 
     index: Index
+    embedder: Embedder
     consumer: Consumer
     flow: Flow
     committer: Committer
@@ -79,56 +80,65 @@ class Pipeline:
         elif self._running is not None:
             self._running.flow.hurry()
 
+    def reload(self, settings: Settings) -> None:
+        """Take up other limits of the key, and the key anew from its file. Other settings need a restart."""
+        emit(RELOADED)
+        if self._running is not None:
+            self._running.embedder.set_limits(*settings.jina.effective_limits)
+            self._running.embedder.reread_key()
+
     async def run(self) -> int:
         """Work until stopped. Returns how many records were taken in but left for the next owner to do again."""
-        async with AsyncExitStack() as rooms:
-            self._running = await self._unless_stopped(self._start(rooms))
+        async with AsyncExitStack() as opened:
+            self._running = await self._unless_stopped(self._start(opened))
             if self._running is not None:
                 await self._work(self._running)
         left_undone = self._running.ownership.left_undone if self._running is not None else 0
         emit(STOPPED, left_undone=left_undone)
         return left_undone
 
-    async def _start(self, rooms: AsyncExitStack) -> _Running:
-        """Connect everything; what is down is waited for. `rooms` closes what was opened, the last one first."""
+    async def _start(self, opened: AsyncExitStack) -> _Running:
+        """Connect everything; what is down is waited for. `opened` closes it again, the last one first."""
         settings, profile, health, metrics = self._settings, self._profile, self.health, self.metrics
         index = await patiently(lambda: Index.open(settings, profile.fingerprint, profile.dimension, metrics), health)
-        rooms.push_async_callback(index.close)
+        opened.push_async_callback(index.close)
         generation = await patiently(lambda: index.generation(cutting_digest(settings)), health)
         standing = Standing(settings.worker.order, settings.kafka.epoch, generation)
         ledger = Ledger(settled_twice_reporter(metrics))
         gate = Gate(settings.worker.open_records, settings.worker.intake_bytes)
         dead_letters = DeadLetters(settings.kafka, self._worker_name, health, metrics)
-        rooms.push_async_callback(dead_letters.close)
+        opened.push_async_callback(dead_letters.close)
 
         planner = Planner(settings, self._chunker, generation)
-        flow = Flow(
-            Rooms(self._decoder, planner, index, ledger, gate, health, metrics),
-            standing,
-            together=profile.late_chunking,
-            skip_purge_after=settings.worker.open_records,
-        )
+        rooms = Rooms(self._decoder, planner, index, ledger, gate, health, metrics)
+        together = profile.late_chunking
+        flow = Flow(rooms, standing, together=together, skip_purge_after=settings.worker.open_records)
         embedder = Embedder(settings.jina, profile, flow.embedded, health, metrics)
-        rooms.push_async_callback(embedder.close)
+        opened.push_async_callback(embedder.close)
         flow.connect(embedder, Verdicts(dead_letters, index, standing.epoch, health, metrics, flow))
 
-        ownership = Ownership(settings, standing, index, ledger, gate, health, metrics)
+        ownership = Ownership(settings, rooms, standing, Share(settings.kafka.session_timeout_s))
         consumer = Consumer(settings.kafka, ownership, gate, health, metrics)
-        rooms.push_async_callback(consumer.close)
+        opened.push_async_callback(consumer.close)
         session_timeout_s = settings.kafka.session_timeout_s
         committer = Committer(ledger, consumer.commit, session_timeout_s, metrics, ownership.write_progress)
-        ownership.follow(flow, consumer, committer)
+        ownership.follow(flow, embedder, consumer, committer)
 
         await patiently(dead_letters.start, health)
         await patiently(consumer.start, health)
-        return _Running(index, consumer, flow, committer, ownership)
+        return _Running(index, embedder, consumer, flow, committer, ownership)
 
     async def _work(self, running: _Running) -> None:
         emit(STARTED, topics=self._settings.kafka.topics, group=self._settings.kafka.group_id)
         if self._stopping.is_set():
             running.consumer.stop_fetching()
         async with asyncio.TaskGroup() as group:
-            loops = (*running.flow.tasks(), running.committer.run(), self._forget_tombstones(running.index))
+            loops = (
+                *running.flow.tasks(),
+                running.committer.run(),
+                running.ownership.apply_share_for_ever(),
+                self._forget_tombstones(running.index),
+            )
             stages = [group.create_task(loop) for loop in loops]
             try:
                 await running.consumer.run(running.flow.take_in)

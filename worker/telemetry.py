@@ -34,6 +34,8 @@ class Signal:
 
 
 STARTED = Signal("worker.started", "info", "the worker reads its topics")
+RELOADED = Signal("worker.reloaded", "info", "the key and its limits were read anew on SIGHUP")
+RELOAD_REFUSED = Signal("worker.reload_refused", "error", "the settings on SIGHUP are wrong; the old ones stay")
 STOPPING = Signal("worker.stopping", "info", "a stop was asked for; fetching has ended, what is paid for is finished")
 STOPPED = Signal("worker.stopped", "info", "the worker has left its group")
 ASSIGNED = Signal("partitions.assigned", "info", "partitions came to this replica, with where each one starts")
@@ -79,6 +81,7 @@ class Metrics:
         self.dead_letters = counter("dead_letters", "Records sent to the dead-letter topic, by reason", "reason")
         self.commits = counter("commits", "Offset commits, by result", "result")
         self.rebalances = counter("rebalances", "Assignments of partitions taken up")
+        self.share = gauge("share", "Part of the key's limits that this replica may use, 0 to 1")
         self.restarts = counter("kafka_restarts", "Consumers made anew, by cause", "cause")
         self.open_records = gauge("open_records", "Records taken in and not settled")
         self.open_bytes = gauge("open_bytes", "Bytes of records taken in and not settled")

@@ -4,19 +4,22 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 import typer
 
 from worker.cli.options import ConfigOption, SetOption, settings_from
 from worker.config import Settings
 from worker.embedded.stage import qdrant_for
-from worker.errors import ExitCode
+from worker.errors import ConfigurationError, ExitCode
 from worker.pipeline import Pipeline
-from worker.telemetry import configure_logging
+from worker.telemetry import RELOAD_REFUSED, configure_logging, emit
 
 
 def run(config_file: ConfigOption = None, overrides: SetOption = None) -> None:
     """Run the worker until SIGTERM or SIGINT; a second signal does not wait for what is in flight.
+
+    SIGHUP reads the key and its limits (jina.api_key_file, jina.limits, …) anew, without a restart.
 
     Exit codes: 0 stopped cleanly, 1 crashed, 2 configuration, 3 drain incomplete (nothing lost, some work is redone).
 
@@ -24,14 +27,22 @@ def run(config_file: ConfigOption = None, overrides: SetOption = None) -> None:
     """
     settings = settings_from(config_file, overrides)
     configure_logging(settings.worker.log_format, settings.worker.log_level)
-    left_undone = asyncio.run(_run(settings))
+    left_undone = asyncio.run(_run(settings, lambda: settings_from(config_file, overrides)))
     raise typer.Exit(ExitCode.DRAIN_INCOMPLETE if left_undone else ExitCode.CLEAN)
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, read_anew: Callable[[], Settings]) -> int:
     async with qdrant_for(settings) as reachable:
         pipeline = Pipeline(reachable, worker_name=f"{socket.gethostname()}-{os.getpid()}")
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, pipeline.stop)
+        loop.add_signal_handler(signal.SIGHUP, _reload, pipeline, read_anew)
         return await pipeline.run()
+
+
+def _reload(pipeline: Pipeline, read_anew: Callable[[], Settings]) -> None:
+    try:
+        pipeline.reload(read_anew())
+    except ConfigurationError as error:
+        emit(RELOAD_REFUSED, reason=error.what, where=error.where, mend=error.mend)

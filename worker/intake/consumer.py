@@ -41,6 +41,11 @@ class Consumer:
         """The id of the Kafka cluster, known after `start`."""
         return self._cluster_id
 
+    @property
+    def all_partitions(self) -> int:
+        """Partitions of all topics that are read, whoever has them; as known at the moment."""
+        return max(self._partitions, self._session.all_partitions if self._session is not None else 0)
+
     async def start(self) -> None:
         """Connect and look whether the topics are there; join nothing yet. May be called again after a fault.
 

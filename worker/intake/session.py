@@ -72,6 +72,12 @@ class Session:
             stop.cancel()
         return None
 
+    @property
+    def all_partitions(self) -> int:
+        """Partitions of all topics, by what the client knows of the cluster at the moment."""
+        known = (self._kafka.partitions_for_topic(topic) for topic in self._settings.topics)
+        return sum(len(partitions or ()) for partitions in known)
+
     def _note_topics(self) -> None:
         """A deleted topic gives no error: the assignment empties, and polls return nothing for ever."""
         for topic in self._settings.topics:

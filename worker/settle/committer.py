@@ -45,7 +45,7 @@ class Committer:
         self._sleep = sleep
         self._one_at_a_time = asyncio.Lock()
         self.last_accepted_s: float | None = None
-        """When Kafka last accepted a commit, by `clock`: the last proof of membership."""
+        """When the last commit that Kafka accepted was sent, by `clock`: the last proof of membership."""
 
     async def run(self) -> None:
         """Commit until cancelled. Faults are logged, counted and tried again at the next tick; never raised."""
@@ -77,7 +77,8 @@ class Committer:
         living = self._ledger.living(marks.values())  # a revocation may have come while progress was written
         if not living:
             return
+        sent_s = self._clock()
         await self._commit({partition: mark.offset for partition, mark in living.items()})
         self._ledger.noted(living.values())
-        self.last_accepted_s = self._clock()
+        self.last_accepted_s = sent_s  # Kafka accepted it then or later
         self._committed.inc()
