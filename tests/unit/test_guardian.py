@@ -41,4 +41,7 @@ def test_a_killed_run_leaves_nothing_that_was_watched() -> None:
 
 def _runs(pid: int) -> bool:
     """Whether the process lives; an ended one that nobody has waited for does not."""
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
