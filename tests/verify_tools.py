@@ -9,16 +9,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import confluent_kafka.admin
 from fixtures_qdrant import QdrantSpace
 from kafka_tools import Kafka, Message
 from qdrant_client import AsyncQdrantClient, models
 
 from worker.config import Settings
+from worker.deadletter import replay_headers
+from worker.embed import resolve
 from worker.embedded.jina import JinaServer
+from worker.index import Index
 from worker.index.keys import manifest_id
 from worker.model import Outcome
 from worker.pipeline import Pipeline
 from worker.repair import RepairResult, repair_collection
+from worker.telemetry import Metrics
 from worker.verification import verify_collection
 from worker.verify import Report
 
@@ -46,7 +51,13 @@ class World:
     """A topic, a collection and what is needed to fill, damage, verify and repair it."""
 
     def __init__(
-        self, kafka: Kafka, jina: JinaServer, space: QdrantSpace, topic: str, folder: Path, **sections: dict[str, Any]
+        self,
+        kafka: Kafka,
+        jina: JinaServer,
+        space: QdrantSpace,
+        topic: str,
+        folder: Path,
+        sections: dict[str, dict[str, Any]],
     ) -> None:
         self.kafka, self.jina, self.space, self.topic, self.folder = kafka, jina, space, topic, folder
         self.client: AsyncQdrantClient = space.address.client()
@@ -62,7 +73,7 @@ class World:
             "chunk": {"max_tokens": 8},
         }
         names = ours.keys() | sections.keys()
-        self.settings = Settings(**{name: ours.get(name, {}) | sections.get(name, {}) for name in names})
+        self.settings = Settings.model_validate({name: ours.get(name, {}) | sections.get(name, {}) for name in names})
 
     @property
     def points(self) -> str:
@@ -107,6 +118,29 @@ class World:
         """Repair, in a folder of its own."""
         with TemporaryDirectory(dir=self.folder) as folder:
             return await repair_collection(settings or self.settings, Path(folder), to_end=to_end)
+
+    async def replay(self) -> int:
+        """Put every dead letter back to its topic, as `dlq replay` would; how many."""
+        letters = await self.kafka.read_all(f"{self.topic}.dlq")
+        messages = [Message(one.key, one.value, replay_headers(one)) for one in letters]  # type: ignore[arg-type]  # ours are never null
+        await self.produce(*messages)
+        return len(messages)
+
+    async def forget_log(self, below: int) -> None:
+        """Let the log begin later, as retention does."""
+        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
+        partition = confluent_kafka.TopicPartition(self.topic, 0, below)
+        await asyncio.to_thread(admin.delete_records([partition])[partition].result, LIMIT_S)
+
+    @asynccontextmanager
+    async def index(self) -> AsyncIterator[Index]:
+        """The room that the worker writes through."""
+        profile = resolve(self.settings.jina)
+        index = await Index.open(self.settings, profile.fingerprint, profile.dimension, Metrics())
+        try:
+            yield index
+        finally:
+            await index.close()
 
     async def points_of(self, document: str) -> list[models.Record]:
         """A document's points by their place, with their vectors."""
