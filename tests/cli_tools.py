@@ -20,8 +20,9 @@ from worker.cli import app
 from worker.config import PREFIX
 from worker.embedded.jina import JinaServer, Options
 
-JINA_KEY = "jina_right"
-QDRANT_KEY = "qdrant_right"
+MARK = "kakapo"  # in every secret here, and never in what a command prints
+JINA_KEY = f"jina_{MARK}_right"
+QDRANT_KEY = f"qdrant_{MARK}_right"
 START_LIMIT_S = 60.0
 
 
@@ -42,9 +43,10 @@ class Cli:
     """Runs `streamdex` with these arguments and nothing in its environment but what is given."""
 
     def __call__(self, *arguments: str, env: dict[str, str] | None = None) -> Said:
-        """An exception that is not a command's way to end is raised."""
+        """An exception that is not a command's way to end is raised. No command ever prints a secret of these tests."""
         wide = {"COLUMNS": "200", "NO_COLOR": "1", **(env or {})}
         result = CliRunner().invoke(app, arguments, env=wide, catch_exceptions=False, prog_name="streamdex")
+        assert MARK not in (result.stdout + result.stderr).lower()
         return Said(result.exit_code, result.stdout, result.stderr)
 
 

@@ -21,7 +21,7 @@ class Item:
     swallowed: list["Item"] = field(default_factory=list)
     write: DocumentWrite | None = None
     embedding: tuple[Chunk, ...] = ()
-    vectors: dict[str, bytes] = field(default_factory=dict)
+    vectors: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def document_key(self) -> str:

@@ -13,6 +13,7 @@ from worker.cli.options import ConfigOption, JsonOption, SetOption, settings_fro
 from worker.config import Settings
 from worker.estimate import Estimate, estimate, sample_topics
 from worker.intake import TopicReader
+from worker.pipeline import examine
 
 
 def plan(
@@ -30,6 +31,7 @@ def plan(
     Example: `streamdex plan --all --set jina.price_per_million_tokens=0.02`
     """
     settings = settings_from(config_file, overrides)
+    examine(settings)  # an estimate for what cannot run would mislead
     found = asyncio.run(_plan(settings, sample, everything=everything))
     if as_json:
         typer.echo(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2).decode())

