@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 from worker.embed import Embedder, EmbedJob
@@ -67,6 +68,7 @@ class Flow:
         self._lanes: Lanes[Item] = Lanes()
         self._to_write: asyncio.Queue[Item] = asyncio.Queue()
         self._to_sweep: asyncio.Queue[tuple[Item, Overtaken]] = asyncio.Queue()
+        self._abandoned: asyncio.Queue[str] = asyncio.Queue()
         self._open: set[Item] = set()  # planned or further: paid for, or about to be
         self._timers: dict[Ticket, asyncio.TimerHandle] = {}
         self._leaving: set[Partition] = set()
@@ -85,6 +87,7 @@ class Flow:
         return [
             self._plan_for_ever(),
             self._sweep_for_ever(),
+            self._sweep_abandoned_for_ever(),
             self._embedder.run(),
             *(self._write_for_ever() for _ in range(WRITERS)),
             *(self._verdicts.send_for_ever() for _ in range(SENDERS)),
@@ -223,6 +226,8 @@ class Flow:
 
     async def _write(self, batch: list[Item]) -> None:
         documents = [(item.planned, item.vectors, self._may_skip_purge(item)) for item in batch]
+        for item in batch:
+            item.attempted = True
         try:
             results = await patiently(lambda: self._rooms.index.write(documents), self._rooms.health)
         except Exception as error:  # noqa: BLE001  # our own bug, as in `_decode`; one by one it names its record
@@ -258,6 +263,18 @@ class Flow:
         """Once more for documents with a request that was given up: by now it has landed or never will."""
         while True:
             await self._sweep([await self._to_sweep.get()])
+
+    async def _sweep_abandoned_for_ever(self) -> None:
+        """For documents whose event was given up half-way: what its attempt has left, or a late landing will leave.
+
+        The next owner cannot do that: it may have settled the event before our last request takes effect.
+        """
+        while True:
+            key = await self._abandoned.get()
+            sweep = partial(self._rooms.index.sweep_abandoned, key)
+            wait_s = await surely(sweep, self._rooms.health, self._rooms.metrics)
+            if wait_s is not None:
+                asyncio.get_running_loop().call_later(wait_s, self._abandoned.put_nowait, key)
 
     def _may_skip_purge(self, item: Item) -> bool:
         """Nobody can have left chunks of this document: see DESIGN, step 5."""
@@ -297,6 +314,11 @@ class Flow:
         self._settle(item, Outcome.DEAD_LETTERED)
         for swallowed in returning:
             self._lanes.offer(swallowed)
+
+    def letter_dropped(self, letter: Letter) -> None:
+        """The next owner judges the record; here its document's lane is free for when the partition comes back."""
+        if letter.item is not None:
+            self._give_up(letter.item)
 
     def _note_crossing(self, item: Item, manifest: Manifest | None) -> None:
         """In offset order a document's events should share a partition: one overtaken from another is counted."""
@@ -345,6 +367,8 @@ class Flow:
 
     def _give_up(self, item: Item) -> None:
         """Leave the item to its partition's next owner. What it swallowed of partitions that stay returns."""
+        if item.attempted:
+            self._abandoned.put_nowait(item.document_key)
         self._verdicts.forget(item.ticket)
         self._open.discard(item)
         self._lanes.finish(item)

@@ -11,7 +11,8 @@ from worker.settle import Ticket
 class Item:
     """One event, with the record it came from (for the dead letter) and its ticket.
 
-    `embedding` are the chunks that wait for their vectors, `vectors` those that have come, by chunk id.
+    `embedding` are the chunks that wait for their vectors, `vectors` those that have come, by chunk id. Once
+    `attempted`, some of its points may be in the store.
     """
 
     record: Record
@@ -22,6 +23,7 @@ class Item:
     write: DocumentWrite | None = None
     embedding: tuple[Chunk, ...] = ()
     vectors: dict[str, bytes] = field(default_factory=dict, repr=False)
+    attempted: bool = False
 
     @property
     def document_key(self) -> str:

@@ -31,6 +31,9 @@ class Owner(Protocol):
     def letter_sent(self, letter: Letter) -> None:
         """The dead-letter topic has acknowledged a letter."""
 
+    def letter_dropped(self, letter: Letter) -> None:
+        """A letter was not sent: its partition has left, and the next owner judges its record."""
+
 
 @dataclass(slots=True)
 class _Suspect:
@@ -124,15 +127,25 @@ class Verdicts:
         """One sender: a letter is done when the dead-letter topic has acknowledged it, however long that takes."""
         while True:
             letter = await self._letters.get()
+            await self._clean(letter)
             if letter.ticket.alive:
                 await self._send(letter)
                 self._owner.letter_sent(letter)
+            else:
+                self._owner.letter_dropped(letter)
             self.waiting.discard(letter)
 
-    async def _send(self, letter: Letter) -> None:
-        write = letter.item.write if letter.item else None
-        if write is not None:  # an earlier attempt may have left chunks that no manifest lists
+    async def _clean(self, letter: Letter) -> None:
+        """Attempts at the event, ours or a former owner's, may have left chunks that no manifest lists.
+
+        Where the partition has left, only ours are seen to: the next owner may be about to write the event.
+        """
+        item = letter.item
+        if item is not None and item.write is not None and (item.attempted or letter.ticket.alive):
+            write = item.write
             await surely(lambda: self._index.clean(write), self._health, self._metrics)
+
+    async def _send(self, letter: Letter) -> None:
         await surely(
             lambda: self._dead_letters.send(letter.record, letter.fault, letter.position, letter.failed_at_ms),
             self._health,
