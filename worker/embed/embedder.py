@@ -83,6 +83,7 @@ class Embedder:
         self._metrics = metrics
         self._sleep = sleep
         self._clock = clock
+        self._dice = dice
         self._client = Client(settings, profile, transport=transport)
         bounds = Bounds(profile.max_inputs, profile.max_request_tokens or math.inf, TIME_PART * settings.read_timeout_s)
         self._pacer = Pacer(Limits(*settings.effective_limits), bounds)
@@ -143,7 +144,7 @@ class Embedder:
 
     def set_share(self, share: float) -> None:
         """Use this part of the key's limits, from 0 to 1, from now on; at 0 nothing goes."""
-        self._pacer.set_share(share, self._clock())
+        self._pacer.set_share(share, self._clock(), self._dice())
         if share:
             self._health.release(SHARE)
         else:

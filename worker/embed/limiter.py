@@ -124,10 +124,16 @@ class Limiter:
             self._fraction = fraction
             self._renew(now_s)
 
-    def set_share(self, share: float, now_s: float) -> None:
-        """Another part of the limits is ours, from now on; 0 lets nothing go. What is owed stays owed."""
+    def set_share(self, share: float, now_s: float, offset: float = 0.0) -> None:
+        """Another part of the limits is ours, from now on; 0 lets nothing go. What is owed stays owed.
+
+        `offset`, in [0, 1), of a request as planned is owed at least: replicas that get their shares at the same moment
+        would send at the same moments ever after.
+        """
         self._share = share
         self._renew(now_s)
+        if share < 1:
+            self._tokens.add(max(0.0, self._tokens.slack + offset * self._planned - self._tokens.settle(now_s)), now_s)
 
     def set_limits(self, limits: Limits, largest_tokens: float, now_s: float) -> None:
         """The key's limits have changed."""

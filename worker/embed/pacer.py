@@ -127,6 +127,8 @@ class Pacer:
     def slow_down(self, throttle: Throttle, now_s: float) -> None:
         """A 429 for the rate, the first since everything went well."""
         requests, tokens = self._used(now_s)
+        requests += 1 / self._own(self._limits.requests_per_minute)  # a minute of whole requests is one off at most
+        tokens += self._batch_tokens / self._own(self._limits.tokens_per_minute)
         used = {Throttle.REQUESTS: requests, Throttle.TOKENS: tokens}.get(throttle, max(requests, tokens))
         backlogged = now_s - self._idle_at_s >= BACKLOG_S
         self._fraction.refused(now_s, used if backlogged else None)
@@ -134,9 +136,9 @@ class Pacer:
 
     # --- settings that change while running
 
-    def set_share(self, share: float, now_s: float) -> None:
-        """Another part of the key's limits is ours, from now on."""
-        self._limiter.set_share(share, now_s)
+    def set_share(self, share: float, now_s: float, offset: float) -> None:
+        """Another part of the key's limits is ours, from now on. `offset`, in [0, 1): see `Limiter.set_share`."""
+        self._limiter.set_share(share, now_s, offset)
         self._concurrency.set_most(self._own_slots(share))
 
     def set_limits(self, limits: Limits, now_s: float) -> None:
@@ -152,8 +154,12 @@ class Pacer:
     def _used(self, now_s: float) -> tuple[float, float]:
         """Which part of our share went in the last 60 s: of the requests, of the tokens."""
         requests, tokens = self._usage.last_minute(now_s)
-        share = self._limiter.share or 1.0
-        return requests / (share * self._limits.requests_per_minute), tokens / (share * self._limits.tokens_per_minute)
+        return requests / self._own(self._limits.requests_per_minute), tokens / self._own(
+            self._limits.tokens_per_minute
+        )
+
+    def _own(self, limit_per_minute: float) -> float:
+        return (self._limiter.share or 1.0) * limit_per_minute
 
     def statistics(self, now_s: float) -> PacerStatistics:
         """How it stands."""

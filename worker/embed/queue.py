@@ -1,8 +1,11 @@
-"""The queue of pieces that were not sent yet: first in, first out, cut into parcels at the moment of sending."""
+"""The queue of pieces that were not sent yet: first in, first out but for gaps, cut into parcels when one goes."""
 
 from collections import deque
 
 from worker.embed.jobs import EmbedJob, Parcel, Piece
+
+FULL = 0.95  # of the tokens: it is not worth looking for something smaller
+PASSED_OVER = 8  # by one parcel at most: so many parcels later at most it goes
 
 
 class Queue:
@@ -24,22 +27,32 @@ class Queue:
             self._count(piece, 1)
 
     def prefix(self, max_inputs: int, max_tokens: float) -> Parcel | None:
-        """Take what fits, at least one piece; None when there is nothing. A `together` job goes by itself."""
+        """Take what fits, at least the first; None when there is nothing. A `together` job goes by itself.
+
+        A piece that does not fit any more is passed over for smaller ones behind it, and is then the first of the next
+        parcel or soon after: half-empty parcels would waste the requests.
+        """
         taken: list[Piece] = []
+        passed_over: list[Piece] = []
         inputs = tokens = 0
-        while self._pieces:
+        while self._pieces and inputs < max_inputs and (tokens < FULL * max_tokens or not taken):
             piece = self._pieces[0]
             if piece.job.closed:  # another of its pieces was condemned
                 self._take()
                 continue
-            fits = inputs + piece.inputs <= max_inputs and tokens + piece.tokens <= max_tokens
-            if taken and (piece.job.together or not fits):
+            if taken and piece.job.together:
                 break
+            if taken and (tokens + piece.tokens > max_tokens or inputs + piece.inputs > max_inputs):
+                passed_over.append(self._pieces.popleft())
+                if len(passed_over) == PASSED_OVER:
+                    break
+                continue
             taken.append(self._take())
             inputs += piece.inputs
             tokens += piece.tokens
             if piece.job.together:
                 break
+        self._pieces.extendleft(reversed(passed_over))
         return Parcel(taken) if taken else None
 
     def drop_closed(self) -> None:

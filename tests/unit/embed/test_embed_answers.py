@@ -28,7 +28,7 @@ def answer(count: int = 3) -> dict[str, Any]:
 
 
 def test_a_good_answer_becomes_packed_vectors() -> None:
-    vectors, tokens = read_answer(orjson.dumps(answer()), 3, DIMENSION)
+    vectors, tokens, _ = read_answer(orjson.dumps(answer()), 3, DIMENSION)
     assert tokens == 17
     assert [np.frombuffer(vector, "<f4").tolist() for vector in vectors] == [[n, 0, 0, 0.5] for n in (1, 2, 3)]
 
@@ -37,7 +37,7 @@ def test_a_good_answer_becomes_packed_vectors() -> None:
 def test_any_order_is_sorted_by_index(order: list[int]) -> None:
     body = answer(130)
     body["data"] = [body["data"][place] for place in order]
-    vectors, _ = read_answer(orjson.dumps(body), 130, DIMENSION)
+    vectors = read_answer(orjson.dumps(body), 130, DIMENSION).vectors
     assert [np.frombuffer(vector, "<f4")[0] for vector in vectors] == list(range(1, 131))
 
 

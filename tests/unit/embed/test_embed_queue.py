@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.embed.jobs import EmbedJob, Parcel
-from worker.embed.queue import Queue
+from worker.embed.queue import PASSED_OVER, Queue
 
 
 def job(*tokens: int, together: bool = False) -> EmbedJob:
@@ -87,6 +87,30 @@ def test_vectors_for_a_job_that_ended_meanwhile_are_dropped() -> None:
     assert each.vectors == [b""]
 
 
+def test_small_ones_fill_the_gap_and_the_large_one_is_next() -> None:
+    waiting = queue(job(50), job(90), job(30), job(20), job(10))
+    parcels = [parcel for _ in range(3) if (parcel := waiting.prefix(64, 100))]
+    assert [[piece.tokens for piece in parcel.pieces] for parcel in parcels] == [[50, 30, 20], [90, 10]]
+    assert (waiting.inputs, waiting.tokens) == (0, 0)
+
+
+@given(st.lists(st.integers(1, 120), min_size=1, max_size=80))
+def test_passed_over_means_eight_parcels_later_at_most(tokens: list[int]) -> None:
+    """In a queue that never runs dry, each text is sent by the time all before it fill, and eight parcels more."""
+    jobs = [job(one) for one in tokens]
+    waiting, parcels = queue(*jobs), 0
+    sent_in: dict[EmbedJob, int] = {}
+    while parcel := waiting.prefix(64, 100):
+        parcels += 1
+        sent_in.update({piece.job: parcels for piece in parcel.pieces})
+    for place, each in enumerate(jobs):
+        alone = queue(*(job(one) for one in tokens[: place + 1]))
+        fifo = 0
+        while alone.prefix(64, 100):
+            fifo += 1
+        assert sent_in[each] <= fifo + PASSED_OVER
+
+
 def test_drop_closed_keeps_the_order() -> None:
     jobs = [job(1) for _ in range(5)]
     waiting = queue(*jobs)
@@ -113,7 +137,7 @@ def test_no_repr_shows_a_text() -> None:
     st.integers(1, 10),
     st.integers(1, 200),
 )
-def test_every_text_travels_exactly_once_in_order(
+def test_every_text_travels_exactly_once_and_nobody_waits_long(
     shapes: list[tuple[list[int], bool]], max_inputs: int, max_tokens: int
 ) -> None:
     jobs = [job(*tokens, together=together) for tokens, together in shapes]
@@ -126,6 +150,7 @@ def test_every_text_travels_exactly_once_in_order(
             assert not any(piece.job.together for piece in parcel.pieces)
         sent += [(piece.job, place) for piece in parcel.pieces for place in range(piece.start, piece.stop)]
         parcel.deliver(vectors(parcel))
-    assert sent == [(each, place) for each in jobs for place in range(len(each.texts))]
+    in_order = [(each, place) for each in jobs for place in range(len(each.texts))]
+    assert sorted(map(in_order.index, sent)) == list(range(len(in_order)))
     assert all(each.closed and not each.missing for each in jobs)
     assert (waiting.inputs, waiting.tokens, waiting.size_bytes) == (0, 0, 0)
