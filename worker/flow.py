@@ -7,20 +7,21 @@ it that each one ends in exactly one outcome, or stays unsettled and is read aga
 import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import cast
 
+from worker.delays import Delays
 from worker.embed import Embedder, EmbedJob
 from worker.errors import RecordFault, Stage
-from worker.index import Index, Written
-from worker.intake import Decoder, Gate
+from worker.index import Written
 from worker.items import Item, Letter
 from worker.model import Chunk, DocumentWrite, Manifest, Order, Outcome, Partition, Rank, Record
-from worker.plan import Lanes, Overtaken, Planner, outcome_of, rank_of
+from worker.plan import Lanes, Overtaken, outcome_of, rank_of
 from worker.retry import patiently, surely
-from worker.settle import Ledger, Ticket
-from worker.telemetry import CROSS_PARTITION, VERSION_IGNORED, Health, Metrics, emit
+from worker.rooms import Rooms, Standing
+from worker.settle import Ticket
+from worker.telemetry import CROSS_PARTITION, VERSION_IGNORED, emit
 from worker.verdicts import SENDERS, Verdicts
 
 PLAN_DOCUMENTS = 64  # manifests read in one request; more gain nothing
@@ -28,29 +29,6 @@ WRITE_POINTS = 64  # as fast as 256 a request, at a quarter of the latency
 WRITERS = 4  # writes in flight; apart from the embedding slots, so that neither waits for the other
 EMBED_QUEUE_INPUTS = 4096  # planned texts that wait; past it planning waits
 WRITE_QUEUE_ITEMS = 1024  # documents that wait for Qdrant; past it planning waits, and embedding runs dry
-
-
-@dataclass(slots=True)
-class Standing:
-    """What turns positions into ranks in this deployment; `bases` grow as partitions are assigned."""
-
-    order: Order
-    epoch: int
-    generation: int
-    bases: dict[tuple[str, int, int], int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """The rooms that the flow calls, and that never call it back."""
-
-    decoder: Decoder
-    planner: Planner
-    index: Index
-    ledger: Ledger
-    gate: Gate
-    health: Health
-    metrics: Metrics
 
 
 class Flow:
@@ -70,7 +48,7 @@ class Flow:
         self._to_sweep: asyncio.Queue[tuple[Item, Overtaken]] = asyncio.Queue()
         self._abandoned: asyncio.Queue[str] = asyncio.Queue()
         self._open: set[Item] = set()  # planned or further: paid for, or about to be
-        self._timers: dict[Ticket, asyncio.TimerHandle] = {}
+        self._delays = Delays()
         self._leaving: set[Partition] = set()
         self._changed = asyncio.Event()
         self._hurrying = False
@@ -151,7 +129,7 @@ class Flow:
 
     def _plan(self, item: Item, manifest: Manifest | None) -> tuple[Item, Overtaken] | None:
         """Send the item on its way; returned when the store knows its event or a newer one already."""
-        if item.partition in self._leaving:
+        if item.partition in self._leaving or not item.ticket.alive:
             self._give_up(item)
             return None
         try:
@@ -351,7 +329,9 @@ class Flow:
             self._lanes.withdraw(lambda item: item.partition in leaving)
             for job in self._embedder.withdraw(lambda job: cast("Item", job.owner).partition in leaving):
                 self._give_up(cast("Item", job.owner))
-            self._drop_timers()
+            waited = self._delays.drop(leaving)
+            for item in [item for item in self._open if item.ticket in waited]:
+                self._give_up(item)
             async with asyncio.timeout(timeout_s):
                 await self._until(lambda: self._hurrying or not self._unfinished(leaving))
         except TimeoutError:
@@ -361,8 +341,10 @@ class Flow:
         return self._unfinished(leaving)
 
     def _unfinished(self, leaving: Collection[Partition]) -> int:
-        return sum(item.partition in leaving for item in self._open) + sum(
-            letter.partition in leaving for letter in self._verdicts.waiting
+        """Of these partitions and of this assignment; what a former one has left in flight is nobody's wait."""
+        return sum(
+            one.ticket.alive and one.partition in leaving
+            for one in chain[Item | Letter](self._open, self._verdicts.waiting)
         )
 
     def _give_up(self, item: Item) -> None:
@@ -373,24 +355,13 @@ class Flow:
         self._open.discard(item)
         self._lanes.finish(item)
         for swallowed in item.swallowed:
-            if swallowed.partition not in self._leaving:
+            if swallowed.ticket.alive and swallowed.partition not in self._leaving:
                 self._lanes.offer(swallowed)
         self._changed.set()
 
-    def _drop_timers(self) -> None:
-        for ticket in [ticket for ticket in self._timers if ticket.partition in self._leaving]:
-            self._timers.pop(ticket).cancel()
-            for item in [item for item in self._open if item.ticket is ticket]:
-                self._give_up(item)
-
     def later(self, ticket: Ticket, delay_s: float, action: Callable[[], None]) -> None:
         """Do `action` for the ticket after a while, unless its partition leaves before."""
-
-        def act() -> None:
-            self._timers.pop(ticket, None)
-            action()
-
-        self._timers[ticket] = asyncio.get_running_loop().call_later(delay_s, act)
+        self._delays.later(ticket, delay_s, action)
 
     async def _until(self, condition: Callable[[], object]) -> None:
         while not condition():

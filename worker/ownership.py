@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping
 
 from worker.config import Settings
 from worker.embed import Embedder
-from worker.flow import Flow, Rooms, Standing
+from worker.flow import Flow
 from worker.index import Progress
 from worker.intake import Consumer, Share
 from worker.model import Partition
 from worker.retry import patiently
+from worker.rooms import Rooms, Standing
 from worker.settle import Committer, Mark, start_offset
 from worker.telemetry import (
     ASSIGNED,
@@ -18,8 +19,6 @@ from worker.telemetry import (
     DRAIN_INCOMPLETE,
     REVOKED,
     TOPIC_RECREATED,
-    Health,
-    Metrics,
     emit,
 )
 

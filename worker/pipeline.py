@@ -17,12 +17,13 @@ from worker.config import Settings
 from worker.deadletter import DeadLetters
 from worker.embed import Embedder, Profile, resolve
 from worker.errors import ConfigurationError
-from worker.flow import Flow, Rooms, Standing
+from worker.flow import Flow
 from worker.index import Index
 from worker.intake import Consumer, Decoder, Gate, Share
 from worker.ownership import Ownership
 from worker.plan import Chunker, Planner, cutting_digest
 from worker.retry import patiently, surely
+from worker.rooms import Rooms, Standing
 from worker.settle import Committer, Ledger, settled_twice_reporter
 from worker.telemetry import RELOADED, STARTED, STOPPED, STOPPING, Health, Metrics, emit
 from worker.verdicts import Verdicts
