@@ -4,31 +4,21 @@ Every secret and everything of the user's carries the mark; nothing that is logg
 reason or written into a dead letter's own headers may.
 """
 
-import asyncio
-import io
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import grpc
-import orjson
 import pytest
 import real_services
 import structlog
-import uvicorn
+from canary_tools import JINA_KEY, MARK, QDRANT_KEY, Heard, Neighbours, at_work, echo, guarding
 from kafka_broker import KafkaBroker, free_ports
 from kafka_tools import Kafka, Message
-from prometheus_client import generate_latest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 from worker_process import WorkerProcess
 
-from worker.config import Settings
 from worker.embed.client import Client
 from worker.embedded.broker import EmbeddedBroker
 from worker.embedded.jina import JinaServer, Options
@@ -36,17 +26,12 @@ from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
 from worker.embedded.qdrant.refusals import Refusal
 from worker.errors import StreamdexError
 from worker.index import Index
-from worker.pipeline import Pipeline
 from worker.plan import Planner
 from worker.search import search_collection
 from worker.telemetry import configure_logging
 
-MARK = "kakapo"
-JINA_KEY = f"jina_{MARK}"
-QDRANT_KEY = f"qdrant_{MARK}"
 REFUSED = f"a {MARK} that Jina refuses"
 BAD = f"a {MARK} that Qdrant refuses"
-LIMIT_S = 60.0
 
 JINA_FAULTS = [
     ("status", "400"),
@@ -96,33 +81,6 @@ POISON = [
     Message(f"key-{MARK}".encode(), None, [("streamdex.version", MARK.encode())]),
     Message(f"key-{MARK}".encode(), b'{"text": "kakapo"}', [("__streamdex.topic", MARK.encode())]),
 ]
-LARGEST_BYTES = 4096
-
-
-class Neighbours(NamedTuple):
-    """Where the worker's neighbours are, all of them embedded."""
-
-    kafka: Kafka
-    jina: JinaServer
-    qdrant: EmbeddedQdrant
-
-    def settings(self, **sections: dict[str, Any]) -> Settings:
-        """Settings of a worker of theirs."""
-        given: dict[str, dict[str, Any]] = {
-            "kafka": {"bootstrap_servers": self.kafka.bootstrap_servers},
-            "jina": {"base_url": self.jina.base_url, "api_key": JINA_KEY, "limits": "premium"},
-            "qdrant": {
-                "url": f"http://{self.qdrant.host}",
-                "grpc_port": self.qdrant.port,
-                "api_key": QDRANT_KEY,
-                "timeout_s": 2,
-            },
-            "caps": {"record_bytes": LARGEST_BYTES},
-            "worker": {"request_horizon_s": 0.2},
-        }
-        return Settings.model_validate(
-            {name: given.get(name, {}) | sections.get(name, {}) for name in given | sections}
-        )
 
 
 @pytest.fixture
@@ -141,24 +99,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.embed.valve.ACCOUNT_RETRY_S", 0.05)
 
 
-class Heard:
-    """All that a worker in this process says."""
-
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self.log = io.StringIO()
-        self._capture = capture
-        self._more: list[str] = []
-
-    def note(self, *things: object) -> None:
-        """Add what is said elsewhere: reasons, metrics, exceptions."""
-        self._more.extend(f"{thing} {thing!r}" for thing in things)
-
-    def all(self) -> str:
-        """Everything, in lower case."""
-        printed = self._capture.readouterr()
-        return "\n".join([self.log.getvalue(), printed.out, printed.err, *self._more]).lower()
-
-
 @pytest.fixture(params=["json", "console"])
 def heard(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> Iterator[Heard]:
     log_format: Literal["json", "console"] = request.param
@@ -170,46 +110,6 @@ def heard(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> 
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
-
-
-class Runner:
-    """A worker at work, and the records it is to settle."""
-
-    def __init__(self, pipeline: Pipeline, kafka: Kafka, heard: Heard) -> None:
-        self.pipeline = pipeline
-        self._kafka = kafka
-        self._heard = heard
-        self._sent = 0
-
-    async def settle(self, *messages: Message) -> None:
-        """Write the records, and wait until the worker is done with them."""
-        await self._kafka.produce("documents", messages)
-        self._sent += len(messages)
-        await self.until(lambda: self.pipeline.metrics.settled().total() >= self._sent)
-
-    def failed(self, service: str, kind: str) -> float:
-        """How many requests to a neighbour failed in this way."""
-        value = self.pipeline.metrics.registry.get_sample_value
-        return value("streamdex_requests_failed_total", {"service": service, "kind": kind}) or 0
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait, and note meanwhile why the worker holds, if it does."""
-        async with asyncio.timeout(LIMIT_S):
-            while not condition():
-                self._heard.note(self.pipeline.health.reasons)
-                await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def at_work(settings: Settings, kafka: Kafka, heard: Heard) -> AsyncIterator[Runner]:
-    pipeline = Pipeline(settings, worker_name="tests")
-    running = asyncio.create_task(pipeline.run())
-    try:
-        yield Runner(pipeline, kafka, heard)
-    finally:
-        pipeline.stop()
-        await running
-        heard.note(pipeline, settings, generate_latest(pipeline.metrics.registry))
 
 
 def document(number: int, text: str = f"a text on the {MARK}") -> Message:
@@ -314,8 +214,7 @@ async def test_neighbours_that_refuse_the_key_or_do_not_answer(
     settings = neighbours.settings(**{section: {key: value.format(closed=closed) for key, value in changes.items()}})
     await neighbours.kafka.produce("documents", [document(1)])
     async with at_work(settings, neighbours.kafka, heard) as worker:
-        await worker.until(lambda: worker.pipeline.health.reasons)
-        assert list(worker.pipeline.health.reasons) == [section]
+        await worker.until(lambda: section in worker.pipeline.health.reasons)
     told = heard.all()
     assert section in told
     assert MARK not in told
@@ -333,40 +232,12 @@ async def test_answers_that_quote_the_request(status: int, neighbours: Neighbour
     assert MARK not in heard.all()
 
 
-@asynccontextmanager
-async def echo(status: int) -> AsyncIterator[str]:
-    async def answer(request: Request) -> Response:
-        said = f"{request.headers['authorization']} {await request.body()!r}"
-        body = {
-            "detail": {"message": said, "code": said},
-            "code": said,
-            "errors": [{"type": said, "field": said, "message": said, "input": said}],
-            "data": [{"index": 0, "object": said, "embedding": said}],
-            "usage": {"total_tokens": said},
-            "model": said,
-        }
-        headers = {"retry-after": "x" + MARK, "location": f"http://127.0.0.1:1/{MARK}", f"x-{MARK}": MARK}
-        return Response(orjson.dumps(body), status, headers, media_type="application/json")
-
-    app = Starlette(routes=[Route("/v1/embeddings", answer, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(LIMIT_S):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
-    finally:
-        server.should_exit = True
-        await serving
-
-
 @pytest.fixture(scope="module")
 def guarded_kafka(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address at which a real broker asks for a password."""
     plain, guarded, controller = free_ports(3)
     broker = KafkaBroker(
-        tmp_path_factory.mktemp("guarded"), 1, plain, {1: controller}, _guarding(plain, guarded, controller)
+        tmp_path_factory.mktemp("guarded"), 1, plain, {1: controller}, guarding(plain, guarded, controller)
     )
     try:
         broker.start()
@@ -375,21 +246,6 @@ def guarded_kafka(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixt
         raise real_services.refusal(request.config, "Kafka", str(error)) from None
     yield f"127.0.0.1:{guarded}"
     broker.stop()
-
-
-def _guarding(plain: int, guarded: int, controller: int) -> dict[str, str]:
-    """Properties that give a broker a listener with SASL beside its usual one."""
-    login = "org.apache.kafka.common.security"
-    listener = "listener.name.sasl_plaintext"
-    advertised = f"PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{guarded}"
-    return {
-        "listeners": f"{advertised},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": advertised,
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
-        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
-        f"{listener}.plain.sasl.jaas.config": f'{login}.plain.PlainLoginModule required user_somebody="right";',
-        f"{listener}.scram-sha-256.sasl.jaas.config": f"{login}.scram.ScramLoginModule required;",
-    }
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
