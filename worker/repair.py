@@ -23,7 +23,7 @@ from worker.index import Index, Written
 from worker.model import Chunk, DocumentWrite, Event, Manifest, Partition, Position, Rank, Record
 from worker.retry import patiently
 from worker.telemetry import Health, Metrics
-from worker.verification import Said, Verification, opened, records_in, told
+from worker.verification import Said, Verification, opened, records_in, told, verify_collection
 from worker.verify import Mend, Report, Spot, Tombstone, Write, plan_mend
 
 BATCH_DOCUMENTS = 64
@@ -69,8 +69,10 @@ async def repair_collection(
     if before.equal:
         return RepairResult(before, repaired, before)
     with TemporaryDirectory(dir=folder) as second:
-        async with opened(settings, Path(second), said, to_end=to_end) as verification:
-            return RepairResult(before, repaired, await verification.compare())
+        after = await verify_collection(
+            settings, Path(second), lambda what, more, total: said(f"{what}, again", more, total), to_end=to_end
+        )
+    return RepairResult(before, repaired, after)
 
 
 @asynccontextmanager

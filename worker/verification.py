@@ -5,7 +5,7 @@ worker that runs meanwhile, or is behind, makes no difference. What it changes w
 one, so each document that seems to differ is read once more, by itself, before it is reported.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +43,7 @@ Said = Callable[[str, int, int | None], None]
 LOOK_AGAIN_DOCUMENTS = 64  # read once more in a few requests
 SAID_EVERY = 500
 UNKNOWN_GENERATION = -1
+COMPARED = "documents compared"
 
 
 async def verify_collection(
@@ -197,19 +198,20 @@ class Verification:
             self.fold.add_point(self.interpreter.point(stored, has_vector=has_vector))
 
     async def _judge(self) -> None:
-        self.said("documents compared", 0, None)
         differing: list[Evidence] = []
-        for evidence in self.fold.evidence():
+        documents = 0
+        async for evidence in told(self.said, COMPARED, None, _each(self.fold.evidence())):
+            documents += 1
             judgement = judge(evidence, self.horizon)
             if not judgement.kinds:
                 tell(self.report, evidence, judgement)
-                self.said("documents compared", 1, None)
                 continue
             differing.append(evidence)
             if len(differing) == LOOK_AGAIN_DOCUMENTS:
                 await self._judge_again(differing)
                 differing = []
         await self._judge_again(differing)
+        self.said(COMPARED, 0, documents)
         for record in self.fold.no_events():
             self.report.add(Difference(Kind.NOT_DEAD_LETTERED, "", place_of(record.position)))
 
@@ -219,7 +221,6 @@ class Verification:
             tell(self.report, evidence, judgement)
             if judgement.kinds:
                 self.fold.add_differing(evidence.document_key)
-        self.said("documents compared", len(differing), None)
 
     async def look_again(self, documents: Sequence[Evidence]) -> list[Evidence]:
         """The same documents, with what the collection has of them now."""
@@ -232,6 +233,11 @@ class Verification:
             points = tuple(self.interpreter.point(point, has_vector=point.id not in without_vector) for point in stored)
             anew.append(replace(one, manifest=manifest, points=points))
         return anew
+
+
+async def _each(items: Iterator[T]) -> AsyncIterator[T]:
+    for item in items:
+        yield item
 
 
 def dead_letter_topics(settings: Settings) -> Collection[str]:

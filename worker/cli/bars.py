@@ -33,9 +33,4 @@ class Bars:
     def __call__(self, what: str, more: int, total: int | None) -> None:
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total)
-        self._progress.advance(self._tasks[what], more)
-
-    def begin_anew(self, title: str) -> None:
-        """What comes now has bars of its own, below this line."""
-        self._progress.console.print(title)
-        self._tasks = {}
+        self._progress.update(self._tasks[what], advance=more, total=total)

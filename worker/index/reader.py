@@ -129,6 +129,15 @@ class Reader:
         async for point in self._store.scroll(self._store.names.points, choose):
             yield _id_of(point)
 
+    async def counts(self) -> tuple[int, int]:
+        """About how many points and documents' manifests there are."""
+
+        def of_documents(which: Any) -> None:
+            which.must.add().is_empty.key = KIND
+
+        names = self._store.names
+        return await self._store.count(names.points), await self._store.count(names.manifests, of_documents)
+
     async def all_points(self) -> AsyncIterator[StoredPoint]:
         """Every point, in the order of their ids; those of others have an empty document key."""
         async for point in self._store.scroll(self._store.names.points):

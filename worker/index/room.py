@@ -206,9 +206,8 @@ class Index:
         return self.reader.without_vector(document_keys)
 
     async def counts(self) -> tuple[int, int]:
-        """About how many points and manifests there are."""
-        names = self._store.names
-        return await self._store.count(names.points), await self._store.count(names.manifests)
+        """About how many points and documents' manifests there are."""
+        return await self.reader.counts()
 
     def all_points(self) -> AsyncIterator[StoredPoint]:
         """Every point, page by page."""

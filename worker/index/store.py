@@ -118,9 +118,11 @@ class Store:
                 return
             request.offset.CopyFrom(response.next_page_offset)
 
-    async def count(self, collection: str) -> int:
-        """About how many points there are."""
+    async def count(self, collection: str, choose: Callable[[q.Filter], None] | None = None) -> int:
+        """About how many points there are that `choose` puts into the filter."""
         request = q.CountPoints(collection_name=collection, exact=False, timeout=self._connection.server_timeout_s)
+        if choose is not None:
+            choose(request.filter)
         try:
             response = await self._connection.points("Count", request)
         except SuspectFault as fault:
