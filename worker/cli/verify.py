@@ -40,7 +40,8 @@ def verify(
 
     --repair writes through the same guards as the worker does, at each event's own rank, so it cannot overwrite
     anything newer. It embeds what has no vector, deletes what the log does not ask for, and sends dead letters for
-    events that cannot be indexed. Give it the settings of the worker.
+    events that cannot be indexed. Give it the settings of the worker. It keeps the key's limits by itself, not together
+    with workers that embed at the same time: lower them for it, as with --set jina.requests_per_minute=50.
 
     Exit codes: 0 equal, 1 different (with --repair: still different), 2 configuration.
 
