@@ -370,5 +370,5 @@ async def test_a_stop_without_grace_cuts_what_hangs(caplog: pytest.LogCaptureFix
 async def _until(condition: Any) -> None:
     """Wait for what the server does in its own tasks."""
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - a server under test sets no events for its tests
+        while not condition():
             await asyncio.sleep(0.001)
