@@ -22,6 +22,7 @@ NEW, REDELIVERED, DELETED, UPDATED = "new", "redelivered", "deleted", "updated"
 WORKER, SCRIPT = "streamdex", "script"
 MORE_WARM_UP = 2_000
 LONG_SHARE = 10  # for so many documents of one chunk there is one of 40
+MOST_LONG = 500  # in a slice: they are 63 KB each
 
 Tell = Callable[[str, int, int], object]  # what is measured, how many are done, of how many
 Counts = Counter[str]
@@ -59,7 +60,7 @@ class Options:
     @property
     def long_documents(self) -> int:
         """Documents of 40 chunks in a slice."""
-        return max(1, self.per_round // LONG_SHARE)
+        return min(MOST_LONG, max(1, self.per_round // LONG_SHARE))
 
 
 @dataclass(slots=True)
