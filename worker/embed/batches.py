@@ -13,6 +13,7 @@ FILLED = 1.15  # of tokens over requests per minute: at 1.0, unevenly filled bat
 FREE_SHARE = 0.0025  # of the tokens per minute: so much in one request costs the pacing next to nothing
 LARGEST_SHARE = 0.012  # … and so much at most; a server's bucket may hold no more than 2 s, 3.3 %
 CHEAP_INPUTS = 64  # 16 cost 50 µs a document more; 256 gain nothing and hold more memory, so only quota asks for them
+FIXED_PART = 0.1  # of a request's time may be what it takes whatever its size
 SPARE_SLOTS = 1.5  # how much more than just enough the slots should carry
 
 
@@ -58,6 +59,10 @@ def next_batch(
 
 
 def _through(slots: int, tokens_per_s: float, fixed_s: float, token_s: float) -> float:
-    """Tokens a request needs for `slots` of them to carry the rate: slots·b / (a + c·b) = rate, with some to spare."""
+    """Tokens a request needs for `slots` of them to carry the rate: slots·b / (a + c·b) = rate, with some to spare.
+
+    No more than makes the fixed part small: beyond, larger requests only take longer.
+    """
     room = slots - token_s * tokens_per_s
-    return SPARE_SLOTS * fixed_s * tokens_per_s / room if room > 0 else math.inf
+    needed = SPARE_SLOTS * fixed_s * tokens_per_s / room if room > 0 else math.inf
+    return min(needed, fixed_s / (FIXED_PART * token_s) if token_s else math.inf)

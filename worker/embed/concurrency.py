@@ -24,7 +24,7 @@ ROUND_ANSWERS = 5
 ROUND_S = 0.5
 DEEPEST_CUT, SLIGHTEST_CUT = 0.7, 0.85
 NO_BETTER = 0.9  # of the ratio before a cut: a queue of ours would have shrunk with it
-FIRST_GROWTH, GROWTH = 1.5, 1.1
+FIRST_GROWTH, GROWTH = 2.0, 1.1
 PROBE_EVERY_S, PROBE_S = 30.0, 2.0
 FALL, RISE = (
     0.3,

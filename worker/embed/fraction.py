@@ -5,10 +5,12 @@ below where it failed, long there, then further and further up. Rejected: additi
 when nothing has changed as when everything has.
 """
 
+import math
+
 BACKLOG_S = 60.0  # so long must we have sent all we could for our use to be a measure of the limit
 BELOW_MEASURED = 0.98
 BELOW_UNKNOWN = 0.97
-PLATEAU_S = 90.0  # from a cut back to the level of the refusal
+RISE = 0.02 / 60.0**3  # per s³: two hundredths in the first minute above the level of the refusal, a sixth in two
 DEEPEST_CUT = 0.3  # of the former value, at once: one measurement may be wrong
 LEAST = 0.02
 
@@ -25,8 +27,8 @@ class Fraction:
         """The part to use at this time."""
         if self._cut_at_s is None:
             return 1.0
-        away = (now_s - self._cut_at_s) / PLATEAU_S - 1.0
-        value = self._level + (self._level - self._start) * away**3
+        back_s = math.cbrt((self._level - self._start) / RISE)  # so long from the cut to that level
+        value = self._level + RISE * (now_s - self._cut_at_s - back_s) ** 3
         if value >= 1.0:
             self._cut_at_s = None
             return 1.0

@@ -4,7 +4,6 @@ Joins the parts that each decide one thing: limiter (rate), fraction (how much o
 (slots), batches (size), calibration (true tokens), latency, throttle (what a 429 speaks of).
 """
 
-import math
 from dataclasses import dataclass
 
 from worker.embed.batches import Batch, Bounds, next_batch, planned_tokens
@@ -55,7 +54,7 @@ class Pacer:
         self._calibration = Calibration()
         self._latency = LatencyModel()
         self._usage = Usage()
-        self._idle_at_s = -math.inf
+        self._idle_at_s: float | None = None  # None before the first request
         self._batch_tokens = planned_tokens(limits, bounds)
 
     # --- before a request
@@ -95,6 +94,8 @@ class Pacer:
 
     def charge(self, estimated_tokens: float, now_s: float) -> Charge:
         """A request goes now."""
+        if self._idle_at_s is None:
+            self._idle_at_s = now_s
         charge = Charge(estimated_tokens, estimated_tokens * self._calibration.kappa, now_s)
         self._limiter.charge(charge.tokens, now_s)
         self._usage.add(1.0, charge.tokens, now_s)
@@ -130,7 +131,7 @@ class Pacer:
         requests += 1 / self._own(self._limits.requests_per_minute)  # a minute of whole requests is one off at most
         tokens += self._batch_tokens / self._own(self._limits.tokens_per_minute)
         used = {Throttle.REQUESTS: requests, Throttle.TOKENS: tokens}.get(throttle, max(requests, tokens))
-        backlogged = now_s - self._idle_at_s >= BACKLOG_S
+        backlogged = self._idle_at_s is not None and now_s - self._idle_at_s >= BACKLOG_S
         self._fraction.refused(now_s, used if backlogged else None)
         self._limiter.drop_credit(now_s)
 

@@ -1,0 +1,347 @@
+"""The pacing put to the test, in virtual time: each function is one scenario and returns what it came to.
+
+Shared by the tests, which hold the figures to bands, and by `make simulate`, which prints them all.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median, quantiles
+
+from simulation.rejected_clients import REJECTED
+from simulation.simulated_load import Sizes, replicas, uniform
+from simulation.simulated_service import USUAL, Latency, SimulatedService, affine, limits
+from virtual_time import run_virtually
+
+from worker.embed.batches import LARGEST_SHARE
+from worker.embed.limiter import Limiter, Limits
+from worker.embedded.jina.windows import WindowKind
+
+Key = tuple[int, int, int]  # requests a minute, tokens a minute, at once
+PAID: Key = (500, 2_000_000, 50)
+FREE: Key = (100, 100_000, 2)
+WARM_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`used`: of what could be used, from the warm-up to the end. `refused`: 429s of all attempts in that time."""
+
+    requests_used: float
+    tokens_used: float
+    in_flight: float
+    requests: int
+    refused: int
+
+    @property
+    def used(self) -> float:
+        """Of the limit that binds."""
+        return max(self.requests_used, self.tokens_used)
+
+    @property
+    def refused_share(self) -> float:
+        """429s of all attempts."""
+        return self.refused / self.requests
+
+
+def measure(service: SimulatedService, key: Key, begin_s: float, end_s: float, refused_from_s: float = 0.0) -> Result:
+    """What the service took between two times, and what it refused up to then."""
+    passed = [one for one in service.log if begin_s <= one.at_s < end_s and one.refused is None]
+    sent = [one for one in service.log if refused_from_s <= one.at_s < end_s]
+    minutes = (end_s - begin_s) / 60
+    in_work_s = sum(service.latency(one.tokens, one.at_s, 0) for one in passed)
+    return Result(
+        requests_used=len(passed) / minutes / key[0],
+        tokens_used=sum(one.tokens for one in passed) / minutes / key[1],
+        in_flight=in_work_s / (end_s - begin_s),
+        requests=len(sent),
+        refused=sum(one.refused is not None for one in sent),
+    )
+
+
+def _service(seed: int, window: WindowKind, key: Key, latency: Latency = USUAL) -> SimulatedService:
+    dice = random.Random(seed)
+    return SimulatedService(limits(window, 60 * dice.random(), key), dice, latency)
+
+
+def saturated(
+    window: WindowKind,
+    *,
+    sizes: Sizes = uniform,
+    count: int = 1,
+    key: Key = PAID,
+    latency: Latency = USUAL,
+    minutes: float = 4,
+    seed: int = 1,
+    together: bool = False,
+) -> Result:
+    """More to do than the key allows, for minutes; estimates are off by a fifth, and a fifth more at random."""
+
+    async def main() -> Result:
+        service = _service(seed, window, key, latency)
+        shares = (1 / count,) * count
+        async with replicas(
+            service, key, shares, sizes, estimate_error=0.2, true_per_estimate=1.2, together=together
+        ) as team:
+            for one in team:
+                one.saturate()
+            await asyncio.sleep(WARM_S + 60 * minutes)
+        return measure(service, key, WARM_S, WARM_S + 60 * minutes)
+
+    return run_virtually(main())
+
+
+def configured_too_high(window: WindowKind, minutes: float = 10, seed: int = 1, codes: bool = True) -> Result:
+    """The limits are set a quarter above what the key has. Measured after the first minute."""
+
+    async def main() -> Result:
+        service = _service(seed, window, PAID)
+        service.codes = codes
+        wrong = (PAID[0] * 5 // 4, PAID[1] * 5 // 4, PAID[2])
+        async with replicas(service, wrong) as (one,):
+            one.saturate()
+            await asyncio.sleep(60 * (1 + minutes))
+        return measure(service, PAID, 60, 60 * (1 + minutes), 60)
+
+    return run_virtually(main())
+
+
+def fewer_slots(slots: int, *, codes: bool, minutes: float = 6, seed: int = 1) -> Result:
+    """The key has so many concurrent requests, the settings say 50, and answers take long enough to want more."""
+
+    async def main() -> Result:
+        true: Key = (PAID[0], PAID[1], slots)
+        service = _service(seed, WindowKind.SLIDING_LOG, true, affine(0.2 * slots, slots / 30))
+        service.codes = codes
+        async with replicas(service, PAID) as (one,):
+            one.saturate()
+            await asyncio.sleep(60 * (1 + minutes))
+        return measure(service, true, 60, 60 * (1 + minutes), 60)
+
+    return run_virtually(main())
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """`probes` met the bad weather; `again`: used from 30 s after it, of the limit that binds."""
+
+    probes: int
+    again: float
+
+
+def outage(status: int, failing: float = 1.0, minutes: float = 10, seed: int = 1) -> Drill:
+    """All requests, or a part of them at random, are answered by an error, from one minute on for so many minutes."""
+
+    async def main() -> Drill:
+        service = _service(seed, WindowKind.SLIDING_LOG, PAID)
+        end_s = 60 * (1 + minutes)
+        service.weather = lambda now_s: status if 60 <= now_s < end_s and service.dice.random() < failing else None
+        async with replicas(service, PAID) as (one,):
+            one.saturate()
+            await asyncio.sleep(end_s + 150)
+        return Drill(service.spoiled, measure(service, PAID, end_s + 30, end_s + 150).used)
+
+    return run_virtually(main())
+
+
+def another_takes_half(window: WindowKind, minutes: float = 10, seed: int = 1) -> Result:
+    """Another client spends half of the key, evenly. What is used is measured against what it leaves."""
+
+    async def main() -> Result:
+        service = _service(seed, window, PAID)
+        other_tokens = 0
+
+        async def other() -> None:
+            nonlocal other_tokens
+            pause_s = 60 / (PAID[0] / 2)
+            while True:
+                tokens = PAID[1] // PAID[0]
+                if service.limiter.admit(asyncio.get_running_loop().time(), tokens) is None:
+                    service.limiter.leave()
+                    if asyncio.get_running_loop().time() >= 60:
+                        other_tokens += tokens
+                await asyncio.sleep(pause_s)
+
+        async with replicas(service, PAID) as (one,):
+            one.saturate()
+            neighbour = asyncio.create_task(other())
+            await asyncio.sleep(60 * (1 + minutes))
+            neighbour.cancel()
+        left = PAID[1] - other_tokens / minutes
+        return measure(service, (PAID[0] // 2, round(left), PAID[2]), 60, 60 * (1 + minutes), 60)
+
+    return run_virtually(main())
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Used of the attainable: before the step, from 30 s after it, and from 30 s after it has gone."""
+
+    before: float
+    slow: float
+    again: float
+    refused: int
+
+
+def latency_step(factor: float, base_s: float, per_1k_s: float, key: Key = PAID, seed: int = 1) -> Step:
+    """All answers take so many times longer, and after three minutes as long as before."""
+
+    async def main() -> Step:
+        usual, slow = affine(base_s, per_1k_s), affine(factor * base_s, factor * per_1k_s)
+        begin_s, end_s = 90.0, 270.0
+
+        def latency(tokens: int, now_s: float, in_work: int) -> float:
+            return (slow if begin_s <= now_s < end_s else usual)(tokens, now_s, in_work)
+
+        service = _service(seed, WindowKind.SLIDING_LOG, key, latency)
+        async with replicas(service, key) as (one,):
+            one.saturate()
+            await asyncio.sleep(end_s + 120)
+        best = attainable(key, factor * base_s, factor * per_1k_s)
+        at_first = attainable(key, base_s, per_1k_s)
+        refused = sum(one.refused is not None for one in service.log)
+        return Step(
+            before=measure(service, key, 30, begin_s).tokens_used / at_first,
+            slow=measure(service, key, begin_s + 30, end_s).tokens_used / best,
+            again=measure(service, key, end_s + 30, end_s + 120).tokens_used / at_first,
+            refused=refused,
+        )
+
+    return run_virtually(main())
+
+
+def attainable(key: Key, base_s: float, per_1k_s: float) -> float:
+    """Part of the tokens per minute that can pass at all, with the largest requests that the pacing makes."""
+    requests, tokens, slots = key
+    largest = LARGEST_SHARE * tokens
+    seconds = base_s + per_1k_s * largest / 1000 + 0.06
+    return min(1.0, slots / seconds * 60 * largest / tokens, requests * largest / tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Documents under a load below the limits. `until_sent_s` is the median."""
+
+    until_sent_s: float
+    done: "Done"
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Seconds from a document's coming to its vectors."""
+
+    p50_s: float
+    mean_s: float
+    p90_s: float
+
+    @classmethod
+    def of(cls, latencies_s: Sequence[float]) -> "Done":
+        """From those of single documents."""
+        return cls(median(latencies_s), fmean(latencies_s), quantiles(latencies_s, n=10)[-1])
+
+
+def at_load(load: float, minutes: float = 4, seed: int = 1) -> Waits:
+    """Documents of about 400 tokens come at random, to so many of the tokens per minute."""
+
+    async def main() -> Waits:
+        service = _service(seed, WindowKind.SLIDING_LOG, PAID)
+        waits: list[float] = []
+        submitted: dict[str, float] = {}
+
+        def on_arrival(texts: list[str], now_s: float) -> None:
+            waits.extend(now_s - submitted.pop(one) for one in texts)
+
+        service.on_arrival = on_arrival
+        async with replicas(service, PAID) as (one,):
+            one.on_submit = submitted.__setitem__
+            coming = asyncio.create_task(one.arrivals(load * PAID[1] / 60 / 400))
+            await asyncio.sleep(60 * minutes)
+            coming.cancel()
+        refused = sum(sent.refused is not None for sent in service.log)
+        return Waits(median(waits), Done.of(one.latencies_s), refused)
+
+    return run_virtually(main())
+
+
+def fixed_batches(load: float, size: int, minutes: float = 4, seed: int = 1) -> Done:
+    """The same load in batches of `size` documents, sent when full, with the same pacing."""
+
+    async def main() -> Done:
+        now = asyncio.get_running_loop().time
+        service, dice = _service(seed, WindowKind.SLIDING_LOG, PAID), random.Random(seed)
+        limiter = Limiter(Limits(*PAID), size * 400)
+        waiting: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
+        latencies_s: list[float] = []
+
+        async def come() -> None:
+            while True:
+                await asyncio.sleep(dice.expovariate(load * PAID[1] / 60 / 400))
+                waiting.put_nowait((dice.randint(300, 500), now()))
+
+        async def request(batch: Sequence[tuple[int, float]]) -> None:
+            await service.serve(sum(tokens for tokens, _ in batch), len(batch))
+            latencies_s.extend(now() - at_s for _, at_s in batch)
+
+        async def send(tasks: asyncio.TaskGroup) -> None:
+            while True:
+                batch = [await waiting.get() for _ in range(size)]
+                await asyncio.sleep(limiter.ready_at(now()) - now())
+                limiter.charge(sum(tokens for tokens, _ in batch), now())
+                tasks.create_task(request(batch))
+
+        async with asyncio.TaskGroup() as tasks:
+            forever = [tasks.create_task(come()), tasks.create_task(send(tasks))]
+            await asyncio.sleep(60 * minutes)
+            for task in forever:
+                task.cancel()
+        return Done.of(latencies_s)
+
+    return run_virtually(main())
+
+
+def rejected(client: str, window: WindowKind, minutes: float = 4, seed: int = 1) -> Result:
+    """What a client as others write it makes of the paid limits, saturated."""
+
+    async def main() -> Result:
+        service = _service(seed, window, PAID)
+        running = asyncio.create_task(REJECTED[client](service, PAID, random.Random(seed)))
+        await asyncio.sleep(WARM_S + 60 * minutes)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return measure(service, PAID, 0, WARM_S + 60 * minutes)
+
+    return run_virtually(main())
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How long a document waited, and how long all before it take at the full rate."""
+
+    waited_s: float
+    fair_s: float
+
+
+def turn_of_a_large_document(ahead: int, seed: int) -> Turn:
+    """So many small documents wait when one of 8,000 tokens comes, and as many come after it."""
+
+    async def main() -> Turn:
+        service = _service(seed, WindowKind.SLIDING_LOG, PAID)
+        sent_at_s: dict[str, float] = {}
+        service.on_arrival = lambda texts, now_s: sent_at_s.update(dict.fromkeys(texts, now_s))
+        async with replicas(service, PAID) as (one,):
+            for _ in range(ahead):
+                one.submit()
+            tokens_ahead = one.embedder.queued_tokens
+            one.sizes = lambda _dice: 8_000
+            (large,) = one.submit().texts
+            one.sizes = uniform
+            for _ in range(ahead):
+                one.submit()
+            while large not in sent_at_s:
+                await asyncio.sleep(0.1)
+            rate_per_s = one.embedder.statistics.pacing.tokens_per_minute / 60
+        return Turn(sent_at_s[large], tokens_ahead / rate_per_s)
+
+    return run_virtually(main())

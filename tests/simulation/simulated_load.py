@@ -1,0 +1,123 @@
+"""What clients are given to do, and embedders that do it: the shipped room, several at once for replicas."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+
+from simulation.simulated_service import DIMENSION, SimulatedService, text
+
+from worker.config import JinaSettings
+from worker.embed import Embedder, EmbedJob, resolve
+from worker.telemetry import Health, Metrics
+
+BACKLOG_TOKENS = 120_000  # kept waiting by a saturated replica: some batches
+Sizes = Callable[[random.Random], int]
+
+
+def uniform(dice: random.Random) -> int:
+    """About 400 tokens."""
+    return dice.randint(300, 500)
+
+
+def heavy_tailed(dice: random.Random) -> int:
+    """50 to 8,000 tokens: most small, few large, about 400 on average."""
+    return int(min(8000.0, 50 * dice.paretovariate(0.95)))
+
+
+@dataclass
+class Replica:
+    """An embedder and what it has done. A job's owner is when it was submitted."""
+
+    embedder: Embedder
+    dice: random.Random
+    sizes: Sizes
+    estimate_error: float = 0.0
+    true_per_estimate: float = 1.0
+    together: bool = False
+    saturated: bool = False
+    on_submit: Callable[[str, float], None] = lambda _text, _now_s: None
+    latencies_s: list[float] = field(default_factory=list)
+    _names: "count[int]" = field(default_factory=count)
+
+    def submit(self) -> EmbedJob:
+        """One document more."""
+        tokens = self.sizes(self.dice)
+        error = 1 + self.estimate_error * (2 * self.dice.random() - 1)
+        estimate = max(1, round(tokens * error / self.true_per_estimate))
+        now_s = asyncio.get_running_loop().time()
+        name = text(tokens, next(self._names))
+        self.on_submit(name, now_s)
+        job = EmbedJob((name,), (estimate,), self.together, now_s)
+        self.embedder.submit(job)
+        return job
+
+    def saturate(self) -> None:
+        """Keep more waiting than can go."""
+        self.saturated = True
+        self.top_up()
+
+    def top_up(self) -> None:
+        while self.embedder.queued_tokens < BACKLOG_TOKENS:
+            self.submit()
+
+    def done(self, job: EmbedJob) -> None:
+        """A document has its vectors."""
+        assert job.fault is None
+        assert isinstance(job.owner, float)
+        self.latencies_s.append(asyncio.get_running_loop().time() - job.owner)
+        if self.saturated:
+            self.top_up()
+
+    async def arrivals(self, documents_per_s: float) -> None:
+        """Poisson, until cancelled."""
+        while True:
+            await asyncio.sleep(self.dice.expovariate(documents_per_s))
+            self.submit()
+
+
+@asynccontextmanager
+async def replicas(
+    service: SimulatedService,
+    key: tuple[int, int, int],
+    shares: Sequence[float] = (1.0,),
+    sizes: Sizes = uniform,
+    **how: object,
+) -> AsyncIterator[list[Replica]]:
+    """Embedders at work on one service, each with its share of the key; ended with the block."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(_replica(service, key, share, sizes, how)) for share in shares]
+
+
+@asynccontextmanager
+async def _replica(
+    service: SimulatedService, key: tuple[int, int, int], share: float, sizes: Sizes, how: dict[str, object]
+) -> AsyncIterator[Replica]:
+    requests, tokens, concurrency = key
+    limits = {"requests_per_minute": requests, "tokens_per_minute": tokens, "concurrency": concurrency}
+    late = bool(how.get("together"))
+    settings = JinaSettings.model_validate(
+        {"api_key": "sample", "dimensions": DIMENSION, "late_chunking": late, **limits}
+    )
+    dice = random.Random(service.dice.random())
+    embedder = Embedder(
+        settings,
+        resolve(settings),
+        lambda job: replica.done(job),  # noqa: PLW0108 - the replica is made below
+        Health(),
+        Metrics(),
+        clock=asyncio.get_running_loop().time,
+        dice=dice.random,
+        transport=service,
+    )
+    replica = Replica(embedder, dice, sizes, **how)  # type: ignore[arg-type]  # options of the dataclass, by name
+    embedder.set_share(share)
+    running = asyncio.create_task(embedder.run())
+    try:
+        yield replica
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await embedder.close()
