@@ -52,6 +52,7 @@ SERVICE_DOWN = Signal("service.down", "warning", "a neighbour does not work; the
 SERVICE_BACK = Signal("service.back", "info", "the neighbour works again")
 ACCOUNT_REFUSED = Signal("account.refused", "error", "the account or configuration is refused; waiting for its mend")
 RETRY_AFTER_CAPPED = Signal("jina.retry_after_capped", "warning", "the service asked for an absurd wait; capped")
+BUDGET_SPENT = Signal("budget.spent", "warning", "the budget of tokens is used up; embedding pauses")
 NO_SHARE = Signal("share.none", "info", "nothing of the key's limits is this replica's; it sends nothing")
 ESTIMATE_OFF = Signal("jina.estimate_off", "debug", "estimated and billed tokens differ; the estimate is corrected")
 DEAD_LETTERED = Signal("record.dead_lettered", "warning", "a record went to the dead-letter topic, with its reason")

@@ -18,6 +18,7 @@ from worker.embed.answers import Answer, Vector
 from worker.embed.backlog import Backlog
 from worker.embed.batches import Bounds
 from worker.embed.blame import Blame
+from worker.embed.budget import Budget
 from worker.embed.client import Client
 from worker.embed.jobs import EmbedJob, Parcel, canary, impossible
 from worker.embed.limiter import Limits
@@ -31,6 +32,7 @@ from worker.errors import AccountFault, Service, ServiceFault, Stage, SuspectFau
 from worker.retry import LONGEST_RETRY_AFTER_S
 from worker.telemetry import (
     ACCOUNT_REFUSED,
+    BUDGET_SPENT,
     INTERNAL,
     NO_SHARE,
     RETRY_AFTER_CAPPED,
@@ -43,7 +45,9 @@ from worker.telemetry import (
 
 JINA = Service.JINA.value
 SHARE = "share"
+BUDGET = "budget"
 LETTERS_PER_TOKEN = 4  # a first guess for what passes the queue
+USUAL_PROBES = 7  # refused with 429, half a second to 16 s apart: a minute is over by then
 TIME_PART = 1 / 3  # of the time limit, at most, is what a request may be expected to take
 
 
@@ -60,7 +64,8 @@ class Embedder:
     """Turns jobs into vectors within the key's limits. A job ends with all its vectors or with a proven fault.
 
     `on_done` is called for each job that ends, in the event loop, from `submit` too when a job ends at once.
-    `sleep`, `clock` (seconds, never going back) and `dice` ([0, 1)) may be others in tests, as may the `transport`.
+    `sleep`, `clock` (seconds, never going back), `wall` (seconds since 1970), `dice` ([0, 1)) and `transport` may be
+    others in tests.
     """
 
     def __init__(  # noqa: PLR0913 - its neighbours, and time, chance and network as arguments
@@ -73,6 +78,7 @@ class Embedder:
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         dice: Callable[[], float] = random.random,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -83,10 +89,12 @@ class Embedder:
         self._metrics = metrics
         self._sleep = sleep
         self._clock = clock
+        self._wall = wall
         self._dice = dice
         self._client = Client(settings, profile, transport=transport)
         bounds = Bounds(profile.max_inputs, profile.max_request_tokens or math.inf, TIME_PART * settings.read_timeout_s)
         self._pacer = Pacer(Limits(*settings.effective_limits), bounds)
+        self._budget = Budget(settings.tokens_per_day, settings.tokens_per_run)
         self._valve = Valve(dice)
         self._blame = Blame()
         self._backlog = Backlog(self._blame, dice)
@@ -187,6 +195,8 @@ class Embedder:
                 if self._backlog.sendable:
                     self._pacer.crowded()
                 return math.inf  # an answer wakes us, or a share
+            if self._over_budget():
+                return now_s + self._budget.renewed_in_s(self._wall())
             opening = self._valve.opening(now_s)
             if opening is Opening.NOTHING:
                 return min(review_at_s, self._valve.probe_at_s)
@@ -198,6 +208,14 @@ class Embedder:
                 self._pacer.idle(now_s)
                 return review_at_s
             self._send(parcel, now_s, tasks, canary=canary)
+
+    def _over_budget(self) -> bool:
+        reason = self._budget.reason(self._wall())
+        if reason is None:
+            self._health.release(BUDGET)
+        else:
+            self._health.hold(BUDGET, reason, BUDGET_SPENT)
+        return reason is not None
 
     def _choose(self, opening: Opening, now_s: float) -> tuple[Parcel | None, bool]:
         """What goes next, and whether it is a canary."""
@@ -260,6 +278,7 @@ class Embedder:
             self._health.release(JINA)
         self._pacer.passed(attempt.charge, answer.total_tokens, self._clock())
         self._tally.passed(parcel.tokens, answer)
+        self._budget.spend(answer.total_tokens or round(parcel.tokens), self._wall())
         if attempt.canary:
             self._blame.canary_passed(attempt.number)
             return
@@ -311,7 +330,9 @@ class Embedder:
         if isinstance(fault, AccountFault):
             self._health.hold(JINA, str(fault), ACCOUNT_REFUSED)
         elif isinstance(fault, ServiceFault):
-            if attempt.probe:
+            # A limit per minute is often waited out by two or three probes: that is pacing, not an outage.
+            usual = isinstance(fault, Throttled) and self._valve.failed_probes < USUAL_PROBES
+            if attempt.probe and not usual:
                 self._health.hold(JINA, fault.message, SERVICE_DOWN)
         elif isinstance(fault, SuspectFault):
             if attempt.probe and attempt.canary:

@@ -382,3 +382,15 @@ async def test_the_key_shows_in_no_line_repr_or_verdict(jina: JinaServer) -> Non
     assert lines
     assert KEY not in told
     assert "poison" not in told
+
+
+async def test_past_its_budget_nothing_is_sent_nothing_is_condemned_and_the_reason_is_shown(jina: JinaServer) -> None:
+    async with room_on(jina, tokens_per_run=3) as room:
+        room.submit("the first text, which uses up the budget")
+        await room.until_done(1)
+        room.submit("the second text, which waits")
+        await room.until(lambda: "budget" in room.health.reasons)
+        assert len(room.done) == 1
+        assert room.embedder.queued_inputs == 1
+    assert "jina.tokens_per_run" in room.health.reasons["budget"]
+    assert jina.stats.inputs_embedded == 1
