@@ -23,7 +23,7 @@ SLOW, FAST = 1.7, 1.35  # median of latency over baseline
 ROUND_ANSWERS = 5
 ROUND_S = 0.5
 DEEPEST_CUT, SLIGHTEST_CUT = 0.7, 0.85
-NO_BETTER = 0.9  # of the ratio before a cut: a queue of ours would have shrunk with it
+FEWER = 0.9  # of the requests under way before a cut: only then does its effect say anything
 FIRST_GROWTH, GROWTH = 2.0, 1.1
 PROBE_EVERY_S, PROBE_S = 30.0, 2.0
 FALL, RISE = (
@@ -45,6 +45,16 @@ class _Phase(Enum):
 class _Sample:
     size: int
     latency_s: float
+    under_way: int  # when it was sent, with it
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """How it stood before a cut. A service that queues is as much faster afterwards as fewer are under way."""
+
+    limit: float
+    ratio: float
+    under_way: float
 
 
 class Concurrency:
@@ -56,7 +66,7 @@ class Concurrency:
         self._limit = float(min(START, most))
         self._phase = _Phase.STEADY
         self._phase_at_s = -math.inf
-        self._before_cut = (0.0, 0.0)  # limit and ratio
+        self._before: _Before | None = None  # a cut whose effect is not known yet
         self._probed_at_s = -math.inf
         self._growth = FIRST_GROWTH
         self._reached = False
@@ -91,13 +101,16 @@ class Concurrency:
         self._cap = max(1.0, float(int(min(self._cap_now(now_s), UNDER_REFUSED * (in_flight - 1)))))
         self._cap_at_s = now_s
 
-    def answered(self, tokens: float, latency_s: float, now_s: float) -> None:
-        """A request of so many tokens, just ended, took so long by itself: no wait before it counts."""
+    def answered(self, tokens: float, latency_s: float, under_way: int, now_s: float) -> None:
+        """A request of so many tokens, just ended, took so long by itself: no wait before it counts.
+
+        `under_way`: with it, when it was sent.
+        """
         if self._phase is not _Phase.STEADY and now_s - latency_s < self._phase_at_s:
             return  # sent before the change whose effect is looked for
         if not self._round:
             self._round_at_s = now_s
-        self._round.append(_Sample(_size(tokens), latency_s))
+        self._round.append(_Sample(_size(tokens), latency_s, under_way))
         enough = ROUND_ANSWERS if self._phase is _Phase.CUT else max(ROUND_ANSWERS, int(self._limit))
         lasted_s = now_s - (self._phase_at_s if self._phase is _Phase.PROBE else self._round_at_s)
         least_s = PROBE_S if self._phase is _Phase.PROBE else ROUND_S
@@ -108,12 +121,14 @@ class Concurrency:
         samples, self._round = self._round, []
         reached, self._reached = self._reached, False
         ratio = self._compare(samples)
-        if self._phase is _Phase.CUT:
-            self._judge_cut(ratio, now_s)
+        under_way = median(sample.under_way for sample in samples)
+        if self._phase is _Phase.CUT and self._before is not None:
+            self._judge_cut(self._before, ratio, under_way, now_s)
         elif self._phase is _Phase.PROBE:
             self._phase = _Phase.STEADY
             self._rebase(ratio)
         elif ratio > SLOW:
+            self._before = _Before(self._limit, ratio, under_way)
             self._cut(ratio, now_s)
         elif not reached:
             return
@@ -124,22 +139,26 @@ class Concurrency:
             self._enter(_Phase.PROBE, now_s)
 
     def _cut(self, ratio: float, now_s: float) -> None:
-        self._before_cut = (self._limit, ratio)
         factor = min(SLIGHTEST_CUT, max(DEEPEST_CUT, FAST / ratio))
         self._limit = max(self._floor, self._limit * factor)
         self._enter(_Phase.CUT, now_s)
 
-    def _judge_cut(self, ratio: float, now_s: float) -> None:
-        limit, before = self._before_cut
-        self._phase = _Phase.STEADY
-        if ratio >= NO_BETTER * before:
-            self._limit = min(limit, self._most)
+    def _judge_cut(self, before: _Before, ratio: float, under_way: float, now_s: float) -> None:
+        """Half as much faster as a queue of ours would be: that is where the line is drawn."""
+        fewer = under_way / before.under_way
+        if fewer > FEWER and ratio > SLOW and self._limit > self._floor:
+            self._cut(ratio, now_s)  # the limit is still above what is under way
+            return
+        self._phase, self._before = _Phase.STEADY, None
+        if ratio > before.ratio * (1 + fewer) / 2:
+            self._limit = min(before.limit, self._most)
             self._growth = FIRST_GROWTH
             self._rebase(ratio)
-        else:
-            self._growth = GROWTH
-            if ratio > SLOW:
-                self._cut(ratio, now_s)
+            return
+        self._growth = GROWTH
+        if ratio > SLOW:
+            self._before = _Before(self._limit, ratio, under_way)
+            self._cut(ratio, now_s)
 
     def _enter(self, phase: _Phase, now_s: float) -> None:
         self._phase = phase

@@ -145,7 +145,8 @@ class Embedder:
 
     async def embed_once(self, texts: Sequence[str], task: str | None = None) -> list[Vector]:
         """One request, one try, past the queue: for a check or a search. Raises the faults of `Client.embed`."""
-        charge = self._pacer.charge(sum(len(text) for text in texts) / LETTERS_PER_TOKEN, self._clock())
+        tokens = sum(map(len, texts)) / LETTERS_PER_TOKEN
+        charge = self._pacer.charge(tokens, len(self._in_flight) + 1, self._clock())
         answer = await self._client.embed(texts, self._profile.fields(task))
         self._pacer.passed(charge, answer.total_tokens, self._clock())
         return answer.vectors
@@ -237,7 +238,7 @@ class Embedder:
         if self._valve.shut:
             self._client.reread_key()
         number = self._blame.sent()
-        charge = self._pacer.charge(parcel.tokens, now_s)
+        charge = self._pacer.charge(parcel.tokens, len(self._in_flight) + 1, now_s)
         attempt = _Attempt(parcel, number, charge, probe=self._valve.sent(number), canary=canary)
         self._in_flight.add(attempt)
         tasks.create_task(self._request(attempt))

@@ -130,6 +130,8 @@ class Limiter:
         `offset`, in [0, 1), of a request as planned is owed at least: replicas that get their shares at the same moment
         would send at the same moments ever after.
         """
+        if share == self._share:
+            return
         self._share = share
         self._renew(now_s)
         if share < 1:

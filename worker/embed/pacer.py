@@ -25,6 +25,7 @@ class Charge:
     estimated_tokens: float
     tokens: float
     at_s: float
+    under_way: int  # with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,11 @@ class Pacer:
 
     # --- a request and its end
 
-    def charge(self, estimated_tokens: float, now_s: float) -> Charge:
-        """A request goes now."""
+    def charge(self, estimated_tokens: float, under_way: int, now_s: float) -> Charge:
+        """A request goes now; with it so many are under way."""
         if self._idle_at_s is None:
             self._idle_at_s = now_s
-        charge = Charge(estimated_tokens, estimated_tokens * self._calibration.kappa, now_s)
+        charge = Charge(estimated_tokens, estimated_tokens * self._calibration.kappa, now_s, under_way)
         self._limiter.charge(charge.tokens, now_s)
         self._usage.add(1.0, charge.tokens, now_s)
         return charge
@@ -111,7 +112,7 @@ class Pacer:
             self._calibration.learn(charge.estimated_tokens, tokens)
         latency_s = now_s - charge.at_s
         self._latency.learn(tokens, latency_s)
-        self._concurrency.answered(tokens, latency_s, now_s)
+        self._concurrency.answered(tokens, latency_s, charge.under_way, now_s)
 
     def unread(self, charge: Charge, now_s: float) -> None:
         """It was refused without being counted, or never arrived."""

@@ -43,6 +43,11 @@ class Valve:
         return self._probe is not None
 
     @property
+    def failed_probes(self) -> int:
+        """How many probes have failed since a parcel last passed."""
+        return self._failed_probes
+
+    @property
     def probe_at_s(self) -> float:
         """When the next probe may go; infinite while open, or while one is under way."""
         return self._probe_at_s

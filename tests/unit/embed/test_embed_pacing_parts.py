@@ -1,0 +1,201 @@
+"""The small pure parts of the pacing: fraction, throttle, calibration, latency, usage, batches."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.embed.batches import CHEAP_INPUTS, LARGEST_SHARE, Bounds, next_batch, planned_tokens
+from worker.embed.calibration import LEAST, MOST, Calibration
+from worker.embed.fraction import Fraction
+from worker.embed.latency import LatencyModel
+from worker.embed.limiter import Limits
+from worker.embed.throttle import Throttle, throttle_of
+from worker.embed.usage import Usage
+
+PAID = Limits(500, 2_000_000, 50)
+FREE = Limits(100, 100_000, 2)
+PREMIUM = Limits(5_000, 50_000_000, 500)
+ROOMY = Bounds(512, math.inf, 20.0)
+NO_LINE = (0.0, 0.0)
+
+# --- fraction
+
+
+def test_without_a_refusal_all_is_used() -> None:
+    assert Fraction().at(1e9) == 1.0
+
+
+def test_a_measured_refusal_goes_just_below_what_was_used() -> None:
+    fraction = Fraction()
+    fraction.refused(0.0, 0.8)
+    assert fraction.at(0.0) == pytest.approx(0.784)
+
+
+def test_an_unmeasured_refusal_goes_a_little_down() -> None:
+    fraction = Fraction()
+    fraction.refused(0.0, None)
+    assert fraction.at(0.0) == pytest.approx(0.97)
+    fraction.refused(0.0, 1.2)  # more than there was: a burst that is over
+    assert fraction.at(0.0) == pytest.approx(0.97**2)
+
+
+def test_it_is_soon_back_lingers_there_and_then_goes_up() -> None:
+    fraction = Fraction()
+    fraction.refused(0.0, 0.5)
+    values = [fraction.at(float(second)) for second in range(600)]
+    assert values == sorted(values)
+    assert values[60] == pytest.approx(0.5, abs=0.005)
+    assert values[90] < 0.51
+    assert values[-1] == 1.0
+    assert fraction.at(0.0) == 1.0  # it is over
+
+
+def test_one_wrong_measurement_does_not_stop_everything() -> None:
+    fraction = Fraction()
+    fraction.refused(0.0, 0.0)
+    assert fraction.at(0.0) >= 0.29
+
+
+@given(st.lists(st.tuples(st.floats(0, 300), st.none() | st.floats(0, 2)), max_size=50))
+def test_it_stays_a_part(refusals: list[tuple[float, float | None]]) -> None:
+    fraction, now_s = Fraction(), 0.0
+    for pause_s, measured in refusals:
+        now_s += pause_s
+        before = fraction.at(now_s)
+        fraction.refused(now_s, measured)
+        assert 0 < fraction.at(now_s) <= max(0.02, 0.97 * before + 1e-9)
+
+
+# --- throttle
+
+
+@pytest.mark.parametrize(
+    ("code", "used", "in_flight", "expected"),
+    [
+        ("RATE_REQUEST_LIMIT_EXCEEDED", 0.0, 50, Throttle.REQUESTS),
+        ("RATE_TOKEN_LIMIT_EXCEEDED", 0.0, 50, Throttle.TOKENS),
+        ("RATE_CONCURRENCY_LIMIT_EXCEEDED", 1.0, 1, Throttle.CONCURRENCY),
+        ("RATE_IP_LIMIT_EXCEEDED", 0.0, 50, Throttle.IP),
+        (None, 0.3, 45, Throttle.CONCURRENCY),
+        ("SOMETHING_NEW", 0.3, 45, Throttle.CONCURRENCY),
+        (None, 0.9, 45, Throttle.RATE),
+        (None, 0.3, 10, Throttle.RATE),
+    ],
+)
+def test_a_429_is_told_by_its_code_or_by_what_we_did(
+    code: str | None, used: float, in_flight: int, expected: Throttle
+) -> None:
+    assert throttle_of(code, used, in_flight, slots=50) is expected
+
+
+# --- calibration
+
+
+def test_estimates_are_corrected_by_what_is_billed() -> None:
+    calibration = Calibration()
+    assert calibration.kappa == 1.0
+    dice = random.Random(1)
+    for _ in range(200):
+        calibration.learn(1000 * (0.8 + 0.4 * dice.random()), 1300)
+    assert calibration.kappa == pytest.approx(1.3, rel=0.05)
+
+
+def test_a_single_word_does_not_spoil_it() -> None:
+    calibration = Calibration()
+    for _ in range(50):
+        calibration.learn(5000, 5000)
+    calibration.learn(3, 30)
+    assert calibration.kappa == pytest.approx(1.0, rel=0.01)
+
+
+@pytest.mark.parametrize(("billed", "expected"), [(0, LEAST), (10**9, MOST)])
+def test_nonsense_is_bounded(billed: int, expected: float) -> None:
+    calibration = Calibration()
+    calibration.learn(100, billed)
+    assert calibration.kappa == expected
+
+
+# --- latency
+
+
+def test_the_line_over_the_sizes_is_found_and_followed() -> None:
+    model, dice = LatencyModel(), random.Random(1)
+    assert model.line == (0.0, 0.0)
+    for fixed_s, token_s in ((0.2, 2e-5), (1.0, 1e-4)):
+        for _ in range(300):
+            tokens = dice.randint(500, 9000)
+            model.learn(tokens, (fixed_s + token_s * tokens) * (0.95 + 0.1 * dice.random()))
+        assert model.line[0] == pytest.approx(fixed_s, rel=0.15)
+        assert model.line[1] == pytest.approx(token_s, rel=0.15)
+
+
+def test_equal_sizes_tell_nothing_of_the_slope() -> None:
+    model = LatencyModel()
+    for _ in range(100):
+        model.learn(5000, 0.4)
+    assert model.line[0] == pytest.approx(0.4)
+    assert model.line[1] == 0.0
+
+
+@given(st.lists(st.tuples(st.integers(1, 30_000), st.floats(0.001, 60)), min_size=1, max_size=60))
+def test_neither_part_is_ever_negative(answers: list[tuple[int, float]]) -> None:
+    model = LatencyModel()
+    for tokens, seconds in answers:
+        model.learn(tokens, seconds)
+    fixed_s, token_s = model.line
+    assert fixed_s >= -1e-9
+    assert token_s >= 0
+
+
+# --- usage
+
+
+def test_a_minute_is_remembered() -> None:
+    usage = Usage()
+    for second in range(120):
+        usage.add(1, 100, float(second))
+    assert usage.last_minute(119.0) == (61, 6100)  # by whole seconds
+    usage.add(-1, -100, 119.0)
+    assert usage.last_minute(119.0) == (60, 6000)
+    assert usage.last_minute(1000.0) == (0, 0)
+
+
+# --- batches
+
+
+def test_scarce_requests_go_full() -> None:
+    assert planned_tokens(PAID, ROOMY) == pytest.approx(5000)
+    assert planned_tokens(FREE, ROOMY) == pytest.approx(1150)
+    assert FREE.requests_per_minute * planned_tokens(FREE, ROOMY) > FREE.tokens_per_minute
+    assert planned_tokens(Limits(10, 1_000_000, 5), ROOMY) == pytest.approx(LARGEST_SHARE * 1_000_000)
+    assert planned_tokens(PREMIUM, Bounds(512, 32_768, 20.0)) == 32_768
+
+
+def test_inputs_are_as_many_as_are_cheap_unless_the_quota_asks_for_more() -> None:
+    def inputs(limits: Limits, input_tokens: float) -> int:
+        return next_batch(limits, ROOMY, limits.tokens_per_minute, 50, NO_LINE, input_tokens).inputs
+
+    assert inputs(PREMIUM, 400) == CHEAP_INPUTS
+    assert inputs(PAID, 400) == CHEAP_INPUTS
+    assert inputs(PAID, 20) == 230
+    assert inputs(PAID, 2) == 512
+    assert inputs(PAID, 0) == CHEAP_INPUTS
+
+
+def test_few_slots_and_slow_answers_make_larger_batches() -> None:
+    quick = next_batch(PAID, ROOMY, 2e6, 50, (0.2, 2e-5), 400)
+    slow = next_batch(PAID, ROOMY, 2e6, 8, (4.0, 2e-5), 400)
+    assert quick.tokens == pytest.approx(5000)
+    assert slow.tokens == LARGEST_SHARE * 2_000_000
+
+
+def test_a_batch_never_takes_longer_than_it_may() -> None:
+    assert next_batch(PAID, Bounds(512, math.inf, 5.0), 2e6, 8, (1.0, 1e-3), 400).tokens == pytest.approx(4000)
+    assert next_batch(PAID, Bounds(512, math.inf, 5.0), 2e6, 8, (9.0, 1e-3), 400).tokens == 0  # then one text alone
+
+
+def test_where_tokens_take_the_time_larger_batches_gain_nothing() -> None:
+    assert next_batch(PAID, ROOMY, 2e6, 8, (0.2, 1e-3), 400).tokens == pytest.approx(5000)
