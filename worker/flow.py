@@ -35,14 +35,12 @@ class Flow:
     """Moves items through the rooms. `tasks` run the stages, `take_in` feeds them, `let_go` ends them by partition.
 
     `together`: the texts of a document are embedded in one request (late chunking).
-    `skip_purge_after`: as many records after an assignment may have been seen by a former owner (DESIGN: purge rule).
     """
 
-    def __init__(self, rooms: Rooms, standing: Standing, *, together: bool, skip_purge_after: int) -> None:
+    def __init__(self, rooms: Rooms, standing: Standing, *, together: bool) -> None:
         self._rooms = rooms
         self._standing = standing
         self._together = together
-        self._skip_purge_after = skip_purge_after
         self._lanes: Lanes[Item] = Lanes()
         self._to_write: asyncio.Queue[Item] = asyncio.Queue()
         self._to_sweep: asyncio.Queue[tuple[Item, Overtaken]] = asyncio.Queue()
@@ -255,12 +253,16 @@ class Flow:
                 asyncio.get_running_loop().call_later(wait_s, self._abandoned.put_nowait, key)
 
     def _may_skip_purge(self, item: Item) -> bool:
-        """Nobody can have left chunks of this document: see DESIGN, step 5."""
+        """Nobody can have left other chunks of this document: no older event has, and no older generation of this one.
+
+        Rejected: later generations beyond the first records of an assignment, too. How far a former owner came cannot
+        be told from where this one starts: commits lag, and a zombie goes on.
+        """
         return (
             self._standing.order is Order.OFFSET
+            and self._standing.generation == 0
             and item.planned.before is None
             and not item.swallowed
-            and item.ticket.ordinal >= self._skip_purge_after
         )
 
     # --- settle: the one outcome of each event ------------------------------------------------------------------

@@ -112,8 +112,7 @@ class Pipeline:
 
         planner = Planner(settings, self._chunker, generation)
         rooms = Rooms(self._decoder, planner, index, ledger, gate, health, metrics)
-        together = profile.late_chunking
-        flow = Flow(rooms, standing, together=together, skip_purge_after=settings.worker.open_records)
+        flow = Flow(rooms, standing, together=profile.late_chunking)
         embedder = Embedder(settings.jina, profile, flow.embedded, health, metrics)
         opened.push_async_callback(embedder.close)
         flow.connect(embedder, Verdicts(dead_letters, index, standing.epoch, health, metrics, flow))

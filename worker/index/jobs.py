@@ -12,7 +12,7 @@ class WriteJob(NamedTuple):
     """One document to write, with the vectors (packed float32) by chunk id of the chunks that are to be upserted.
 
     Chunks without a vector here are kept ones. `may_skip_purge` is the caller's part of the rule for leaving out the
-    purge: `offset` order, and the event lies beyond the records that a former owner of its partition may have open.
+    purge: `offset` order, and no older generation that may have cut the same event otherwise.
     """
 
     write: DocumentWrite

@@ -21,18 +21,16 @@ from worker.model import Outcome, Partition
 class Ticket:
     """One record on its way to its outcome. Made by `Tracker.open` alone.
 
-    `timestamp_ms` is the record's own, `ordinal` its place among the records of this assignment, from 0, and
-    `outcome` is None while the record is open.
+    `timestamp_ms` is the record's own, `outcome` is None while the record is open.
     """
 
-    __slots__ = ("_tracker", "offset", "ordinal", "outcome", "size_bytes", "timestamp_ms")
+    __slots__ = ("_tracker", "offset", "outcome", "size_bytes", "timestamp_ms")
 
-    def __init__(self, tracker: "Tracker", offset: int, size_bytes: int, timestamp_ms: int, ordinal: int) -> None:
+    def __init__(self, tracker: "Tracker", offset: int, size_bytes: int, timestamp_ms: int) -> None:
         self._tracker = tracker
         self.offset = offset
         self.size_bytes = size_bytes
         self.timestamp_ms = timestamp_ms
-        self.ordinal = ordinal
         self.outcome: Outcome | None = None
 
     def __repr__(self) -> str:
@@ -90,7 +88,6 @@ class Tracker:
         "_on_settled_twice",
         "_open_bytes",
         "_open_count",
-        "_opened",
         "_position",
         "_span",
         "partition",
@@ -107,7 +104,6 @@ class Tracker:
         self._on_settled_twice = on_settled_twice
         self._span: deque[Ticket] = deque()
         self._position = start
-        self._opened = 0
         self._open_count = 0
         self._open_bytes = 0
         self._dead = False
@@ -121,8 +117,7 @@ class Tracker:
             raise ValueError(f"the assignment of {self.partition} has ended")
         if offset < self._position:
             raise ValueError(f"offset {offset} of {self.partition} lies below the position {self._position}")
-        ticket = Ticket(self, offset, size_bytes, timestamp_ms, self._opened)
-        self._opened += 1
+        ticket = Ticket(self, offset, size_bytes, timestamp_ms)
         self._open_count += 1
         self._open_bytes += size_bytes
         self._position = offset + 1
