@@ -24,7 +24,7 @@ from worker.settle import Ticket
 from worker.telemetry import CROSS_PARTITION, VERSION_IGNORED, emit
 from worker.verdicts import SENDERS, Verdicts
 
-PLAN_DOCUMENTS = 64  # manifests read in one request; more gain nothing
+PLAN_DOCUMENTS = 256  # manifests read in one request: 64 cost 18 µs a document more. It never waits to fill
 WRITE_POINTS = 64  # as fast as 256 a request, at a quarter of the latency
 WRITERS = 4  # writes in flight; apart from the embedding slots, so that neither waits for the other
 EMBED_QUEUE_INPUTS = 4096  # planned texts that wait; past it planning waits
