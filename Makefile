@@ -95,3 +95,7 @@ $(DEV_READY): requirements/dev.lock $(SET_UP_BY)
 .PHONY: bench
 bench: $(DEV_READY)  ## CPU per document of the worker, beside a plain script; ARGS='--documents 100000 --profile'
 	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: simulate
+simulate: $(DEV_READY)  ## the pacing in virtual time: quota used and 429s, beside other ways, as tables
+	@PYTHONPATH=.:tests $(BIN)/python -m simulation

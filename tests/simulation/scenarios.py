@@ -11,7 +11,7 @@ from statistics import fmean, median, quantiles
 
 from simulation.rejected_clients import REJECTED
 from simulation.simulated_load import Sizes, replicas, uniform
-from simulation.simulated_service import USUAL, Latency, SimulatedService, affine, limits
+from simulation.simulated_service import USUAL, Latency, SimulatedService, limits
 from virtual_time import run_virtually
 
 from worker.embed.batches import LARGEST_SHARE
@@ -60,7 +60,8 @@ def measure(service: SimulatedService, key: Key, begin_s: float, end_s: float, r
     )
 
 
-def _service(seed: int, window: WindowKind, key: Key, latency: Latency = USUAL) -> SimulatedService:
+def new_service(seed: int, window: WindowKind, key: Key, latency: Latency = USUAL) -> SimulatedService:
+    """A service whose minutes begin anywhere."""
     dice = random.Random(seed)
     return SimulatedService(limits(window, 60 * dice.random(), key), dice, latency)
 
@@ -79,7 +80,7 @@ def saturated(
     """More to do than the key allows, for minutes; estimates are off by a fifth, and a fifth more at random."""
 
     async def main() -> Result:
-        service = _service(seed, window, key, latency)
+        service = new_service(seed, window, key, latency)
         shares = (1 / count,) * count
         async with replicas(
             service, key, shares, sizes, estimate_error=0.2, true_per_estimate=1.2, together=together
@@ -88,125 +89,6 @@ def saturated(
                 one.saturate()
             await asyncio.sleep(WARM_S + 60 * minutes)
         return measure(service, key, WARM_S, WARM_S + 60 * minutes)
-
-    return run_virtually(main())
-
-
-def configured_too_high(window: WindowKind, minutes: float = 10, seed: int = 1, codes: bool = True) -> Result:
-    """The limits are set a quarter above what the key has. Measured after the first minute."""
-
-    async def main() -> Result:
-        service = _service(seed, window, PAID)
-        service.codes = codes
-        wrong = (PAID[0] * 5 // 4, PAID[1] * 5 // 4, PAID[2])
-        async with replicas(service, wrong) as (one,):
-            one.saturate()
-            await asyncio.sleep(60 * (1 + minutes))
-        return measure(service, PAID, 60, 60 * (1 + minutes), 60)
-
-    return run_virtually(main())
-
-
-def fewer_slots(slots: int, *, codes: bool, minutes: float = 6, seed: int = 1) -> Result:
-    """The key has so many concurrent requests, the settings say 50, and answers take long enough to want more."""
-
-    async def main() -> Result:
-        true: Key = (PAID[0], PAID[1], slots)
-        service = _service(seed, WindowKind.SLIDING_LOG, true, affine(0.2 * slots, slots / 30))
-        service.codes = codes
-        async with replicas(service, PAID) as (one,):
-            one.saturate()
-            await asyncio.sleep(60 * (1 + minutes))
-        return measure(service, true, 60, 60 * (1 + minutes), 60)
-
-    return run_virtually(main())
-
-
-@dataclass(frozen=True, slots=True)
-class Drill:
-    """`probes` met the bad weather; `again`: used from 30 s after it, of the limit that binds."""
-
-    probes: int
-    again: float
-
-
-def outage(status: int, failing: float = 1.0, minutes: float = 10, seed: int = 1) -> Drill:
-    """All requests, or a part of them at random, are answered by an error, from one minute on for so many minutes."""
-
-    async def main() -> Drill:
-        service = _service(seed, WindowKind.SLIDING_LOG, PAID)
-        end_s = 60 * (1 + minutes)
-        service.weather = lambda now_s: status if 60 <= now_s < end_s and service.dice.random() < failing else None
-        async with replicas(service, PAID) as (one,):
-            one.saturate()
-            await asyncio.sleep(end_s + 150)
-        return Drill(service.spoiled, measure(service, PAID, end_s + 30, end_s + 150).used)
-
-    return run_virtually(main())
-
-
-def another_takes_half(window: WindowKind, minutes: float = 10, seed: int = 1) -> Result:
-    """Another client spends half of the key, evenly. What is used is measured against what it leaves."""
-
-    async def main() -> Result:
-        service = _service(seed, window, PAID)
-        other_tokens = 0
-
-        async def other() -> None:
-            nonlocal other_tokens
-            pause_s = 60 / (PAID[0] / 2)
-            while True:
-                tokens = PAID[1] // PAID[0]
-                if service.limiter.admit(asyncio.get_running_loop().time(), tokens) is None:
-                    service.limiter.leave()
-                    if asyncio.get_running_loop().time() >= 60:
-                        other_tokens += tokens
-                await asyncio.sleep(pause_s)
-
-        async with replicas(service, PAID) as (one,):
-            one.saturate()
-            neighbour = asyncio.create_task(other())
-            await asyncio.sleep(60 * (1 + minutes))
-            neighbour.cancel()
-        left = PAID[1] - other_tokens / minutes
-        return measure(service, (PAID[0] // 2, round(left), PAID[2]), 60, 60 * (1 + minutes), 60)
-
-    return run_virtually(main())
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Used of the attainable: before the step, from 30 s after it, and from 30 s after it has gone."""
-
-    before: float
-    slow: float
-    again: float
-    refused: int
-
-
-def latency_step(factor: float, base_s: float, per_1k_s: float, key: Key = PAID, seed: int = 1) -> Step:
-    """All answers take so many times longer, and after three minutes as long as before."""
-
-    async def main() -> Step:
-        usual, slow = affine(base_s, per_1k_s), affine(factor * base_s, factor * per_1k_s)
-        begin_s, end_s = 90.0, 270.0
-
-        def latency(tokens: int, now_s: float, in_work: int) -> float:
-            return (slow if begin_s <= now_s < end_s else usual)(tokens, now_s, in_work)
-
-        service = _service(seed, WindowKind.SLIDING_LOG, key, latency)
-        async with replicas(service, key) as (one,):
-            one.saturate()
-            await asyncio.sleep(end_s + 120)
-        best = attainable(key, factor * base_s, factor * per_1k_s)
-        at_first = attainable(key, base_s, per_1k_s)
-        refused = sum(one.refused is not None for one in service.log)
-        return Step(
-            before=measure(service, key, 30, begin_s).tokens_used / at_first,
-            slow=measure(service, key, begin_s + 30, end_s).tokens_used / best,
-            again=measure(service, key, end_s + 30, end_s + 120).tokens_used / at_first,
-            refused=refused,
-        )
 
     return run_virtually(main())
 
@@ -246,7 +128,7 @@ def at_load(load: float, minutes: float = 4, seed: int = 1) -> Waits:
     """Documents of about 400 tokens come at random, to so many of the tokens per minute."""
 
     async def main() -> Waits:
-        service = _service(seed, WindowKind.SLIDING_LOG, PAID)
+        service = new_service(seed, WindowKind.SLIDING_LOG, PAID)
         waits: list[float] = []
         submitted: dict[str, float] = {}
 
@@ -270,7 +152,7 @@ def fixed_batches(load: float, size: int, minutes: float = 4, seed: int = 1) -> 
 
     async def main() -> Done:
         now = asyncio.get_running_loop().time
-        service, dice = _service(seed, WindowKind.SLIDING_LOG, PAID), random.Random(seed)
+        service, dice = new_service(seed, WindowKind.SLIDING_LOG, PAID), random.Random(seed)
         limiter = Limiter(Limits(*PAID), size * 400)
         waiting: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
         latencies_s: list[float] = []
@@ -305,12 +187,12 @@ def rejected(client: str, window: WindowKind, minutes: float = 4, seed: int = 1)
     """What a client as others write it makes of the paid limits, saturated."""
 
     async def main() -> Result:
-        service = _service(seed, window, PAID)
+        service = new_service(seed, window, PAID)
         running = asyncio.create_task(REJECTED[client](service, PAID, random.Random(seed)))
         await asyncio.sleep(WARM_S + 60 * minutes)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        return measure(service, PAID, 0, WARM_S + 60 * minutes)
+        return measure(service, PAID, WARM_S, WARM_S + 60 * minutes)
 
     return run_virtually(main())
 
@@ -327,7 +209,7 @@ def turn_of_a_large_document(ahead: int, seed: int) -> Turn:
     """So many small documents wait when one of 8,000 tokens comes, and as many come after it."""
 
     async def main() -> Turn:
-        service = _service(seed, WindowKind.SLIDING_LOG, PAID)
+        service = new_service(seed, WindowKind.SLIDING_LOG, PAID)
         sent_at_s: dict[str, float] = {}
         service.on_arrival = lambda texts, now_s: sent_at_s.update(dict.fromkeys(texts, now_s))
         async with replicas(service, PAID) as (one,):

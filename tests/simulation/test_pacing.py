@@ -6,7 +6,7 @@ The figures are those that `make simulate` prints; the bands leave room for anot
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import scenarios
+from simulation import adversity, scenarios
 from simulation.rejected_clients import REJECTED
 from simulation.scenarios import FREE, PAID
 from simulation.simulated_load import heavy_tailed, uniform
@@ -54,13 +54,13 @@ def test_concurrency_binds() -> None:
 
 @EVERY_WINDOW
 def test_limits_set_a_quarter_too_high(window: WindowKind) -> None:
-    result = scenarios.configured_too_high(window, minutes=8)
+    result = adversity.configured_too_high(window, minutes=8)
     assert result.used >= 0.95
     assert result.refused_share < 0.01
 
 
 def test_limits_set_too_high_where_429s_have_no_code() -> None:
-    result = scenarios.configured_too_high(WindowKind.SLIDING_LOG, minutes=8, codes=False)
+    result = adversity.configured_too_high(WindowKind.SLIDING_LOG, minutes=8, codes=False)
     assert result.used >= 0.95
     assert result.refused_share < 0.01
 
@@ -68,21 +68,21 @@ def test_limits_set_too_high_where_429s_have_no_code() -> None:
 @pytest.mark.parametrize(("slots", "codes"), [(20, True), (43, False)], ids=["with codes", "without"])
 def test_fewer_slots_than_set(slots: int, codes: bool) -> None:
     """The cap finds them, and the rate is left alone. Without codes, that they are far fewer could not be known."""
-    result = scenarios.fewer_slots(slots, codes=codes)
+    result = adversity.fewer_slots(slots, codes=codes)
     assert result.in_flight >= 0.85 * slots
     assert result.refused_share < 0.02
 
 
 @EVERY_WINDOW
 def test_another_client_takes_half(window: WindowKind) -> None:
-    result = scenarios.another_takes_half(window)
+    result = adversity.another_takes_half(window)
     assert result.used >= 0.9
     assert result.refused_share < 0.03
 
 
 @pytest.mark.parametrize("line", [(0.2, 0.02), (1.0, 0.02), (0.2, 0.2)])
 def test_answers_five_times_slower_and_back(line: tuple[float, float]) -> None:
-    step = scenarios.latency_step(5, *line)
+    step = adversity.latency_step(5, *line)
     assert min(step.before, step.slow, step.again) >= 0.9
     assert step.refused == 0
 
@@ -115,13 +115,13 @@ def test_a_large_document_is_sent_in_its_turn(ahead: int, seed: int) -> None:
 @pytest.mark.parametrize(("status", "most_probes"), [(503, 70), (400, 70), (403, 70)])
 def test_an_outage_of_ten_minutes(status: int, most_probes: int) -> None:
     """Nothing is condemned (the load asserts that), little is sent, and 30 s after it all is as before."""
-    drill = scenarios.outage(status)
+    drill = adversity.outage(status)
     assert 1 <= drill.probes <= most_probes
     assert drill.again >= 0.98
 
 
 def test_half_of_all_requests_fail() -> None:
-    drill = scenarios.outage(503, failing=0.5)
+    drill = adversity.outage(503, failing=0.5)
     assert drill.probes > 10
     assert drill.again >= 0.98
 

@@ -11,6 +11,7 @@ BACKLOG_S = 60.0  # so long must we have sent all we could for our use to be a m
 BELOW_MEASURED = 0.98
 BELOW_UNKNOWN = 0.97
 RISE = 0.02 / 60.0**3  # per s³: two hundredths in the first minute above the level of the refusal, a sixth in two
+AGAIN_S = 15.0  # a window forgets slowly: refusals so soon after a cut do not say that it was too small
 DEEPEST_CUT = 0.3  # of the former value, at once: one measurement may be wrong
 LEAST = 0.02
 
@@ -37,6 +38,8 @@ class Fraction:
     def refused(self, now_s: float, measured: float | None) -> None:
         """The service refused for the rate. `measured`: which part was used of late, if that says what is there."""
         before = self.at(now_s)
+        if self._cut_at_s is not None and now_s - self._cut_at_s < AGAIN_S:
+            return
         unknown = BELOW_UNKNOWN * before
         if measured is None or measured >= before:
             self._level, start = before, unknown

@@ -14,6 +14,7 @@ from worker.retry import LONGEST_RETRY_AFTER_S, backoff_s
 
 FAILURES_TO_SHUT = 4  # in a row, over all requests: fewer may be one poisoned parcel
 ACCOUNT_RETRY_S = 15.0
+CALM = 16  # parcels passed in a row: only then the next wait is a short one again
 
 
 class Opening(Enum):
@@ -36,6 +37,7 @@ class Valve:
         self._shut_after = 0  # requests up to this one were sent before it last shut
         self._failures = 0
         self._failed_probes = 0
+        self._passed = CALM  # parcels in a row
 
     @property
     def shut(self) -> bool:
@@ -44,7 +46,7 @@ class Valve:
 
     @property
     def failed_probes(self) -> int:
-        """How many probes have failed since a parcel last passed."""
+        """How many probes have failed since all was calm."""
         return self._failed_probes
 
     @property
@@ -69,7 +71,8 @@ class Valve:
         self._failures = 0
         if probe:
             self._probe = None
-        if not canary:
+        self._passed += not canary
+        if self._passed >= CALM:
             self._failed_probes = 0
 
     def failed(self, fault: Exception, number: int, now_s: float, *, probe: bool) -> bool:
@@ -77,7 +80,9 @@ class Valve:
         if number <= self._shut_after:
             return False
         self._failures += 1
-        self._failed_probes += probe
+        soon_again = isinstance(fault, Busy) and self._passed < CALM
+        self._failed_probes += probe or soon_again
+        self._passed = 0
         asked_s = fault.retry_after_s if isinstance(fault, ServiceFault) else None
         if isinstance(fault, AccountFault):
             self._shut(Opening.PARCEL, now_s + ACCOUNT_RETRY_S * (0.8 + 0.4 * self._dice()))

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from worker.embed.refusals import Busy
-from worker.embed.valve import ACCOUNT_RETRY_S, FAILURES_TO_SHUT, Opening, Valve
+from worker.embed.valve import ACCOUNT_RETRY_S, CALM, FAILURES_TO_SHUT, Opening, Valve
 from worker.errors import AccountFault, Reason, Service, ServiceFault, SuspectFault
 
 BROKEN = ServiceFault(Service.JINA, "Jina answered 503")
@@ -71,6 +71,11 @@ def test_failed_probes_wait_longer_and_longer_until_a_parcel_passes() -> None:
     assert driven.valve.probe_at_s == now_s + 16.0  # one word had passed, but no parcel
     driven.send()
     driven.valve.passed(probe=True, canary=False)
+    driven.fail(BUSY, now_s)
+    assert driven.valve.probe_at_s == now_s + 16.0  # one parcel had passed
+    for _ in range(CALM):
+        driven.send()
+        driven.valve.passed(probe=True, canary=False)
     driven.fail(BUSY, now_s)
     assert driven.valve.probe_at_s == now_s + 0.5
 
