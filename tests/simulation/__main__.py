@@ -52,6 +52,7 @@ def _used() -> Iterator[Row]:
     yield ("paced, free limits", *(_cell(scenarios.saturated(window, key=FREE, minutes=8)) for window in WindowKind))
     yield ("paced, limits set 25 % too high", *(_cell(adversity.configured_too_high(w)) for w in WindowKind))
     yield ("paced, another client takes half", *(_cell(adversity.another_takes_half(w)) for w in WindowKind))
+    yield ("paced, 4 replicas dealt anew each 20 s", *(_cell(adversity.rebalances(window)) for window in WindowKind))
     yield _slots()
     for client in REJECTED:
         yield (client, *(_cell(scenarios.rejected(client, window)) for window in WindowKind))

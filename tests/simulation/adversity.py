@@ -4,11 +4,12 @@ import asyncio
 from dataclasses import dataclass
 
 from simulation.scenarios import PAID, Key, Result, attainable, measure, new_service
-from simulation.simulated_load import replicas
+from simulation.simulated_load import Replica, replicas
 from simulation.simulated_service import affine
 from virtual_time import run_virtually
 
 from worker.embedded.jina.windows import WindowKind
+from worker.intake.share import Share
 
 
 def configured_too_high(window: WindowKind, minutes: float = 10, seed: int = 1, codes: bool = True) -> Result:
@@ -126,5 +127,45 @@ def latency_step(factor: float, base_s: float, per_1k_s: float, key: Key = PAID,
             again=measure(service, key, end_s + 30, end_s + 120).tokens_used / at_first,
             refused=refused,
         )
+
+    return run_virtually(main())
+
+
+def rebalances(window: WindowKind, minutes: float = 10, seed: int = 1) -> Result:
+    """Four replicas, and every 20 s the twelve partitions are dealt anew, some to replicas that had none."""
+
+    async def main() -> Result:
+        service = new_service(seed, window, PAID)
+        now = asyncio.get_running_loop().time
+        shares = [Share(session_timeout_s=1e9) for _ in range(4)]
+        async with replicas(service, PAID, (0.0,) * 4) as team:
+
+            async def obey() -> None:
+                while True:
+                    for share, one in zip(shares, team, strict=True):
+                        one.embedder.set_share(share.at(now()))
+                    await asyncio.sleep(0.25)
+
+            async def revoke(share: Share, one: Replica) -> None:
+                await asyncio.sleep(service.dice.random())
+                share.revoked(now())
+                one.embedder.set_share(0.0)
+
+            async def assign(share: Share, partitions: int) -> None:
+                await asyncio.sleep(service.dice.random())
+                share.assigned(partitions, 12, now())
+                share.proven(now())
+
+            for one in team:
+                one.saturate()
+            obeying = asyncio.create_task(obey())
+            while now() < 60 * minutes:
+                await asyncio.gather(*(revoke(share, one) for share, one in zip(shares, team, strict=True)))
+                ends = sorted(service.dice.sample(range(13), 3))
+                dealt = [end - start for start, end in zip([0, *ends], [*ends, 12], strict=True)]
+                await asyncio.gather(*(assign(share, count) for share, count in zip(shares, dealt, strict=True)))
+                await asyncio.sleep(20.0)
+            obeying.cancel()
+        return measure(service, PAID, 60, 60 * minutes)
 
     return run_virtually(main())

@@ -131,3 +131,11 @@ def test_the_rejected_are_refused(client: str) -> None:
     """Why none of them is used: under some window, and nobody knows which, many requests are refused."""
     worst = max(scenarios.rejected(client, window, minutes=2).refused_share for window in WindowKind)
     assert worst > 0.1
+
+
+@EVERY_WINDOW
+def test_a_storm_of_rebalances(window: WindowKind) -> None:
+    """Every 20 s for ten minutes: nothing is refused, and nobody starves although increases wait."""
+    result = adversity.rebalances(window, minutes=4 if window is not WindowKind.SLIDING_LOG else 10)
+    assert result.refused == 0
+    assert result.used >= 0.5
