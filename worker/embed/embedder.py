@@ -9,7 +9,6 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import httpx
 
@@ -20,10 +19,10 @@ from worker.embed.batches import Bounds
 from worker.embed.blame import Blame
 from worker.embed.budget import Budget
 from worker.embed.client import Client
-from worker.embed.jobs import EmbedJob, Parcel, canary, impossible
+from worker.embed.jobs import Attempt, EmbedJob, Parcel, canary, impossible
 from worker.embed.limiter import Limits
 from worker.embed.models import Profile
-from worker.embed.pacer import Charge, Pacer
+from worker.embed.pacer import Pacer
 from worker.embed.refusals import Busy, Throttled, kind_of
 from worker.embed.statistics import Statistics, Tally, export
 from worker.embed.throttle import Throttle
@@ -49,15 +48,6 @@ BUDGET = "budget"
 LETTERS_PER_TOKEN = 4  # a first guess for what passes the queue
 USUAL_PROBES = 7  # refused with 429, half a second to 16 s apart: a minute is over by then
 TIME_PART = 1 / 3  # of the time limit, at most, is what a request may be expected to take
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Attempt:
-    parcel: Parcel
-    number: int
-    charge: Charge
-    probe: bool
-    canary: bool
 
 
 class Embedder:
@@ -98,7 +88,7 @@ class Embedder:
         self._valve = Valve(dice)
         self._blame = Blame()
         self._backlog = Backlog(self._blame, dice)
-        self._in_flight: set[_Attempt] = set()
+        self._in_flight: set[Attempt] = set()
         self._queued = metrics.queued.labels("embed")
         self._request_seconds = metrics.request_seconds.labels(JINA, "embed")
         self._tally = Tally(metrics)
@@ -239,11 +229,11 @@ class Embedder:
             self._client.reread_key()
         number = self._blame.sent()
         charge = self._pacer.charge(parcel.tokens, len(self._in_flight) + 1, now_s)
-        attempt = _Attempt(parcel, number, charge, probe=self._valve.sent(number), canary=canary)
+        attempt = Attempt(parcel, number, charge, probe=self._valve.sent(number), canary=canary)
         self._in_flight.add(attempt)
         tasks.create_task(self._request(attempt))
 
-    async def _request(self, attempt: _Attempt) -> None:
+    async def _request(self, attempt: Attempt) -> None:
         started_s = self._clock()
         try:
             answer = await self._client.embed(attempt.parcel.texts(), self._profile.passage_fields)
@@ -272,7 +262,7 @@ class Embedder:
 
     # --- answers
 
-    def _passed(self, attempt: _Attempt, answer: Answer) -> None:
+    def _passed(self, attempt: Attempt, answer: Answer) -> None:
         parcel = attempt.parcel
         self._valve.passed(probe=attempt.probe, canary=attempt.canary)
         if not self._valve.shut:
@@ -288,7 +278,7 @@ class Embedder:
         for job in parcel.deliver(answer.vectors):
             self._end(job)
 
-    def _failed(self, attempt: _Attempt, fault: Exception) -> None:
+    def _failed(self, attempt: Attempt, fault: Exception) -> None:
         parcel, now_s = attempt.parcel, self._clock()
         self._metrics.requests_failed.labels(JINA, kind_of(fault)).inc()
         if self._is_news(attempt, fault, now_s):
@@ -306,7 +296,7 @@ class Embedder:
         else:
             self._backlog.failed(parcel, fault, now_s)
 
-    def _is_news(self, attempt: _Attempt, fault: Exception, now_s: float) -> bool:
+    def _is_news(self, attempt: Attempt, fault: Exception, now_s: float) -> bool:
         """Tell valve and pacer. False when nothing new is known: a straggler, or a slot that will be free anyway."""
         throttle = None
         if isinstance(fault, Throttled):
@@ -324,7 +314,7 @@ class Embedder:
             self._pacer.slow_down(throttle, now_s)
         return news
 
-    def _tell(self, attempt: _Attempt, fault: Exception) -> None:
+    def _tell(self, attempt: Attempt, fault: Exception) -> None:
         """Say so when a failed probe proves that it is not one parcel's trouble, or when a person must act."""
         if isinstance(fault, ServiceFault) and (fault.retry_after_s or 0.0) > LONGEST_RETRY_AFTER_S:
             emit(RETRY_AFTER_CAPPED, asked_s=fault.retry_after_s, capped_s=LONGEST_RETRY_AFTER_S)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from worker.embed.answers import Vector
 from worker.embed.models import Profile
+from worker.embed.pacer import Charge as PacerCharge
 from worker.errors import Reason, RecordFault, Stage, StreamdexError
 
 CANARY = ("word", 3)  # text and tokens
@@ -139,6 +140,17 @@ class Parcel:
                     done.append(job)
             place += count
         return done
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """A parcel under way: the number that orders attempts, what it was charged, and what it is sent for."""
+
+    parcel: Parcel
+    number: int
+    charge: PacerCharge
+    probe: bool
+    canary: bool
 
 
 def canary() -> Parcel:
