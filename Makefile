@@ -99,3 +99,7 @@ bench: $(DEV_READY)  ## CPU per document of the worker, beside a plain script; A
 .PHONY: simulate
 simulate: $(DEV_READY)  ## the pacing in virtual time: quota used and 429s, beside other ways, as tables
 	@PYTHONPATH=.:tests $(BIN)/python -m simulation
+
+.PHONY: long
+long: $(DEV_READY)  ## the proof of the write protocol over many more random schedules; LONG=20000
+	STREAMDEX_LONG=$(or $(LONG),20000) $(BIN)/pytest tests/property/test_index_protocol.py --timeout 0
