@@ -49,6 +49,7 @@ class Ownership:
         """Whom to tell and to ask; the consumer and the committer know this object, too."""
         self._flow = flow
         self._embedder = embedder
+        embedder.set_share(0.0)  # until partitions are assigned
         self._consumer = consumer
         self._committer = committer
 
