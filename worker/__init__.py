@@ -1,4 +1,4 @@
-"""streamdex: document changes on Kafka, embedded by Jina, searchable in Qdrant. DESIGN: see README.md."""
+"""streamdex: document changes on Kafka, embedded by Jina, searchable in Qdrant. How it works: see README.md."""
 
 from importlib.metadata import version
 
