@@ -87,6 +87,18 @@ class Guards:
         add_ids(which.must, ids)
         self.add_newer(which.must_not, rank)
 
+    def add_ranked(self, which: q.Filter, ranks: Iterable[Rank], ids: Iterable[str]) -> None:
+        """Choose the points of these ids that have exactly one of these ranks."""
+        add_ids(which.must, ids)
+        one_of = which.must.add().filter.should
+        for rank in ranks:
+            bounds = [(VERSION, rank.version), (SEQUENCE, rank.sequence)][: len(self.rank_fields)]
+            fields = one_of.add().filter.must
+            for key, value in bounds:
+                field = fields.add().field
+                field.key = key
+                field.match.integer = value
+
     def add_purge(self, which: q.Filter, below: Mapping[str, Rank]) -> None:
         """Choose the points of each document whose rank is below the one given."""
         for document_key, rank in below.items():

@@ -1,7 +1,7 @@
 """Steps 1 and 2 of a write: new chunks, and the kept ones."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -28,13 +28,18 @@ class NewPoint(NamedTuple):
 
 
 class PayloadChange(NamedTuple):
-    """What `fill` puts into the payload of kept chunks; `overwrite` removes what it does not name."""
+    """What `fill` puts into the payload of kept chunks; `overwrite` removes what it does not name.
+
+    With `known`, only points of that rank, or already of the write's own, are changed: only of those it is certain that
+    what `fill` does not name is right.
+    """
 
     job: WriteJob
     ids: tuple[str, ...]
     fill: Callable[[Any], None]
     size_bytes: int
     overwrite: bool = False
+    known: Rank | None = None
 
 
 Entry = NewPoint | PayloadChange
@@ -59,7 +64,7 @@ class PointWriter:
         changes: list[Entry] = []
         entries: list[Entry] = []
         for job in jobs:
-            shared_bytes = len(orjson.dumps(job.write.event.metadata)) + OWN_FIELDS_BYTES
+            shared_bytes = _shared_bytes(job)
             entries.extend([new_point(job, chunk, shared_bytes) for chunk in job.new])
             changes.extend(self._payload_changes(job, shared_bytes, now))
         faulty: dict[str, SuspectFault] = {}
@@ -68,26 +73,39 @@ class PointWriter:
         return faulty
 
     async def vanished(self, jobs: Sequence[WriteJob]) -> dict[str, tuple[str, ...]]:
-        """The kept check: by document, the ids of kept chunks that another writer has deleted meanwhile."""
+        """The kept check: by document, the ids of kept chunks that another writer has deleted meanwhile.
+
+        What another writer has changed meanwhile, or an attempt at another event before it died, gets its whole payload
+        anew: the manifest could not tell what is there. Then it is looked at again.
+        """
         kept = {chunk.id: (job, chunk) for job in jobs for chunk in job.kept}
-        if not kept:
-            return {}
-        fields = (*self._guards.rank_fields, CHUNK)
-        points = await self._store.get(self._store.names.points, list(kept), fields)
-        there = {point.id.uuid: point.payload for point in points}
-        missing: dict[str, list[str]] = {}
-        misplaced: list[Entry] = []
-        for chunk_id, (job, chunk) in kept.items():
-            payload = there.get(chunk_id)
-            rank = self._guards.get_rank(payload or {})
-            if payload is None or rank < job.write.rank:
-                missing.setdefault(job.document_key, []).append(chunk_id)
+        there = await self._there(kept)
+        now = rfc3339(self._clock_ms())
+        changes: list[PayloadChange] = []
+        for chunk_id, payload in there.items():
+            job, chunk = kept[chunk_id]
+            rank = self._guards.get_rank(payload)
+            if rank < job.write.rank:
+                changes.append(self._whole(job, chunk, _shared_bytes(job), now))
             elif rank == job.write.rank and payload[CHUNK].integer_value != chunk.place:
-                # An attempt at another event, never finished, has moved it; the manifest could not tell.
-                misplaced.append(_place(job, chunk))
-        for part in in_requests(misplaced):
-            await send_all(part, lambda some: self._send(some, ""))
+                changes.append(_place(job, chunk))
+        for part in in_requests(changes):
+            await send_all(part, lambda some: self._send(some, now))
+        changed = [chunk_id for change in changes for chunk_id in change.ids]
+        for chunk_id in changed:
+            del there[chunk_id]
+        there.update(await self._there(changed))
+        missing: dict[str, list[str]] = {}
+        for chunk_id, (job, _) in kept.items():
+            if chunk_id not in there or self._guards.get_rank(there[chunk_id]) < job.write.rank:
+                missing.setdefault(job.document_key, []).append(chunk_id)
         return {key: tuple(ids) for key, ids in missing.items()}
+
+    async def _there(self, ids: Collection[str]) -> dict[str, Any]:
+        """Rank and place of those points that exist."""
+        fields = (*self._guards.rank_fields, CHUNK)
+        points = await self._store.get(self._store.names.points, list(ids), fields)
+        return {point.id.uuid: point.payload for point in points}
 
     def _payload_changes(self, job: WriteJob, shared_bytes: int, now: str) -> list[PayloadChange]:
         """One change for all kept chunks of a document, and one for each whose place moved.
@@ -104,6 +122,7 @@ class PointWriter:
             tuple([chunk.id for chunk in kept]),
             lambda payload: self._points.fill_shared(payload, write, now),
             shared_bytes,
+            known=write.before.rank,
         )
         return [shared, *(_place(job, chunk) for chunk in moved(kept, write.before.chunk_ids))]
 
@@ -150,7 +169,15 @@ class PointWriter:
 
     def _guard_payload(self, which: Any, change: PayloadChange) -> None:
         """The payload guard: a newer event's point stays as it is."""
-        self._guards.add_payload_guard(which, change.job.write.rank, change.ids)
+        if change.known is None:
+            self._guards.add_payload_guard(which, change.job.write.rank, change.ids)
+        else:
+            self._guards.add_ranked(which, (change.known, change.job.write.rank), change.ids)
+
+
+def _shared_bytes(job: WriteJob) -> int:
+    """What every point of a document takes beside its text and vector, by estimate."""
+    return len(orjson.dumps(job.write.event.metadata)) + OWN_FIELDS_BYTES
 
 
 def new_point(job: WriteJob, chunk: Chunk, shared_bytes: int) -> NewPoint:
