@@ -26,6 +26,7 @@ BASES = {PARTITIONS[0]: 1_000, PARTITIONS[1]: 5_000}
 HORIZON_S = 60.0
 DRAIN_S = 18.0
 MAX_TOKENS = (16, 8)  # by generation
+PAYLOAD_KEYS = (("text", "metadata"), ("page_content", "meta"))  # by generation, where they are renamed
 DOCUMENT_TOKENS = 400
 
 UNEMBEDDABLE = "this paragraph is UNEMBEDDABLE"
@@ -35,11 +36,20 @@ TOO_LONG = "far too long a paragraph " * 80
 METRICS = Metrics()
 
 
+def payload_keys(generation: int, renamed: bool) -> tuple[str, str]:
+    """Where a deployment stores text and metadata."""
+    return PAYLOAD_KEYS[generation if renamed else 0]
+
+
 @lru_cache
-def settings_of(order: Order, generation: int, late_chunking: bool) -> Settings:
-    """Two deployments that cut differently: generation 1 parts the long paragraphs of generation 0."""
+def settings_of(order: Order, generation: int, late_chunking: bool, renamed: bool) -> Settings:
+    """Two deployments that cut differently: generation 1 parts the long paragraphs of generation 0.
+
+    `renamed`: it also stores text and metadata under other keys.
+    """
+    text_key, metadata_key = payload_keys(generation, renamed)
     return Settings(
-        qdrant={"collection": order.value},
+        qdrant={"collection": order.value, "text_key": text_key, "metadata_key": metadata_key},
         chunk={"max_tokens": MAX_TOKENS[generation]},
         caps={"document_tokens": DOCUMENT_TOKENS},
         worker={"order": order, "request_horizon_s": HORIZON_S},
@@ -58,7 +68,7 @@ class MemoChunker(Chunker):
 @lru_cache
 def chunker_of(order: Order, generation: int, late_chunking: bool) -> Chunker:
     """The chunker of a deployment."""
-    return MemoChunker(settings_of(order, generation, late_chunking))
+    return MemoChunker(settings_of(order, generation, late_chunking, renamed=False))
 
 
 @contextmanager
@@ -69,7 +79,7 @@ def made_engine() -> Iterator[Engine]:
 
     async def make() -> None:
         for order in Order:
-            settings = settings_of(order, 0, late_chunking=False)
+            settings = settings_of(order, 0, late_chunking=False, renamed=False)
             with patch.object(connection_module, "make_client", lambda *_: client):
                 index = await Index.open(settings, {"model": "played"}, DIMENSION, METRICS)
             await index.close()

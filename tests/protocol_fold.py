@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from protocol_deployments import BASES, DIMENSION, EPOCH, REFUSED, TOO_LONG, UNEMBEDDABLE, vector_of
+from protocol_deployments import BASES, DIMENSION, EPOCH, REFUSED, TOO_LONG, UNEMBEDDABLE, payload_keys, vector_of
 from protocol_world import World
 from qdrant_client import grpc as q
 
@@ -168,11 +168,12 @@ def _of_points(world: World, last: Last, manifest: dict[str, Any], there: dict[s
     generation = manifest["generation"]
     texts = cut(last.text or "", generation)
     context = "".join((last.text or "").split()) if world.late_chunking else ""
+    text_key, metadata_key = payload_keys(generation, world.renamed)
     shared = {
         "document_key": f"s:{last.event['id']}",
         **last.rank(world.order, generation),
         "chunks": len(texts),
-        "metadata": last.event.get("metadata", {}),
+        metadata_key: last.event.get("metadata", {}),
         "source": {"topic": last.partition.topic, "partition": last.partition.number, "offset": last.offset},
     }
     found = []
@@ -182,7 +183,7 @@ def _of_points(world: World, last: Last, manifest: dict[str, Any], there: dict[s
             found.append(f"chunk {place} is missing")
             continue
         payload.pop("indexed_at")
-        wanted = {**shared, "chunk": place, "text": text}
+        wanted = {**shared, "chunk": place, text_key: text}
         found += [
             f"chunk {place}: {name} is {payload.get(name)}, not {wanted.get(name)}"
             for name in sorted(payload.keys() | wanted.keys())

@@ -23,6 +23,18 @@ from worker.model import Order, Partition
 LETTERS = LONG_LETTERS + "def"
 MOST_STEPS = 4_000  # until a schedule is said to run for ever
 
+HABITS = {
+    "lose": (0.0, 0.0, 0.05, 0.2),  # of requests, the others of steps: see `_choices`
+    "land": (0.02, 0.3),
+    "pass time": (0.01, 0.05, 0.3),
+    "commit": (0.05, 0.5),
+    "move": (0.02, 0.1),
+    "leave": (0.0, 0.05),
+    "hear": (0.02, 0.3),
+    "kill": (0.0, 0.05, 0.15),
+    "deploy": (0.0, 0.1),
+}
+
 Choice = tuple[float, Callable[[], object]]  # how likely a step is, beside the others, and the step
 
 
@@ -44,8 +56,9 @@ class Schedule:
         self.dice = random.Random(seed)
         self.world = world
         self.remainder = remainder
-        self.deploys = self.dice.random() < 0.5
-        self.losses = self.dice.choice((0.0, 0.03, 0.1))
+        # Each schedule has habits of its own: what is rare in one is common in another.
+        self.likely = {habit: self.dice.choice(weights) for habit, weights in HABITS.items()}
+        self.speed = {name: self.dice.choice((0.03, 0.3, 1.0)) for name in "ABC"}
         self.trouble_steps = self.dice.randint(20, 160)
         self.newest = dict.fromkeys(PARTITIONS, 0)
         self.deployed = False
@@ -61,6 +74,8 @@ class Schedule:
         while self.steps < self.trouble_steps and self._step():
             pass
         self.healing = True
+        self.likely["pass time"] = 0.02  # or a slow worker's requests would run out of time for ever
+        self.speed = dict.fromkeys(self.speed, 1.0)
         self._say("healing")
         while self._step():
             assert self.steps < MOST_STEPS, "no end:\n" + "\n".join(self.story[-50:])
@@ -70,7 +85,7 @@ class Schedule:
 
     def _produce(self) -> None:
         """A few events of a few documents, which have one partition each, or with versions of their own several."""
-        names = "xyz"[: self.dice.randint(1, 3)]
+        names = "xyz"[: self.dice.choice((1, 1, 2, 3))]
         homes = {name: self.dice.choice(PARTITIONS) for name in names}
         letters = dict.fromkeys(names, "")
         crossing = self.world.order is Order.VERSION or self.dice.random() < 0.1
@@ -119,7 +134,7 @@ class Schedule:
 
     def _step(self) -> bool:
         """Make one step; False when there is none left."""
-        choices = list(self._choices())
+        choices = [choice for choice in self._choices() if choice[0]]
         if not choices:
             return False
         weights = [weight for weight, _ in choices]
@@ -135,40 +150,41 @@ class Schedule:
             if self.world.owner[partition] is None:
                 yield 1.0, partial(self._assign, partition)
         for late in self.world.late:
-            yield 0.3, partial(self._land, late)
+            yield self.likely["land"], partial(self._land, late)
         if self.world.loop.next_timer_s is not None:
-            yield 0.3, self._pass_time
+            yield self.likely["pass time"], self._pass_time
         if not self.healing and any(worker.asked or worker.embedder.queued for worker in self.world.workers):
             yield from self._trouble()
 
     def _of_worker(self, worker: Worker) -> Iterator[Choice]:
+        speed = self.speed[worker.name]
         for asked in worker.asked:
-            yield 1.0, partial(self._answer, asked)
+            yield speed, partial(self._answer, asked)
         for job in worker.embedder.queued:
-            yield 1.0, partial(self._embed, worker, job)
+            yield speed, partial(self._embed, worker, job)
         for partition in worker.trackers:
             if worker.may_take_in(partition):
-                yield 1.0, partial(self._take_in, worker, partition)
+                yield speed, partial(self._take_in, worker, partition)
 
     def _of_group(self, worker: Worker) -> Iterator[Choice]:
         for partition in worker.trackers:
             if not worker.owns(partition) and partition not in worker.leaving:
-                yield 0.1, partial(self._hear, worker, partition)
+                yield self.likely["hear"], partial(self._hear, worker, partition)
         moved = worker.ledger.moved()
         if any(worker.owns(one) and self.world.committed[one] < mark.offset for one, mark in moved.items()):
-            yield 0.3, partial(self._commit, worker)
+            yield self.likely["commit"], partial(self._commit, worker)
 
     def _trouble(self) -> Iterator[Choice]:
         for worker in self.world.workers:
             for partition in worker.trackers:
                 if worker.owns(partition):
-                    yield 0.08, partial(self._lose_silently, partition)
+                    yield self.likely["move"], partial(self._lose_silently, partition)
                     if partition not in worker.leaving:
-                        yield 0.05, partial(self._hear, worker, partition)
+                        yield self.likely["leave"], partial(self._hear, worker, partition)
             if self.remainder or not worker.strays:
-                yield 0.08, partial(self._kill, worker)
-        if self.deploys and not self.deployed:
-            yield 0.1, self._deploy
+                yield self.likely["kill"], partial(self._kill, worker)
+        if not self.deployed:
+            yield self.likely["deploy"], self._deploy
 
     # --- the steps --------------------------------------------------------------------------------------------------
 
@@ -192,7 +208,7 @@ class Schedule:
         self.world.assign(worker, partition)
 
     def _answer(self, asked: Asked) -> None:
-        if not self.healing and self.dice.random() < self.losses:
+        if not self.healing and self.dice.random() < self.likely["lose"]:
             lands = self.dice.random() < 0.8
             self._say(asked.worker, "loses", asked.step, "which may land" if lands else "for good")
             self.world.lose(asked, may_land=lands)
@@ -266,6 +282,7 @@ def run_schedule(engine: Engine, seed: int, order: Order, *, remainder: bool = F
         order,
         bound=dice.choice((1, 2, 3, 5)),
         late_chunking=dice.random() < 0.15,
+        renamed=dice.random() < 0.3,
         embed_at_once=dice.random() < 0.3,
     ) as made:
         return Schedule(seed, made, remainder=remainder).run()

@@ -147,6 +147,7 @@ class Worker:
         self.ledger = Ledger(settled_twice_reporter(METRICS))
         self.gate = Gate(world.bound, 1 << 30)
         self.embedder = HandEmbedder(self)
+        self.settings = settings_of(world.order, generation, world.late_chunking, world.renamed)
         self.index = self._index()
         self.flow = self._flow()
         self.tasks = [self._spawn(stage) for stage in self.flow.tasks()]
@@ -160,7 +161,7 @@ class Worker:
         return task
 
     def _index(self) -> Index:
-        settings = settings_of(self.world.order, self.generation, self.world.late_chunking)
+        settings = self.settings
         with patch.object(connection_module, "make_client", lambda *_: DirectClient(self.service)):
             connection = Connection(settings.qdrant, METRICS)
         name = self.world.collection
@@ -171,7 +172,7 @@ class Worker:
 
     def _flow(self) -> Flow:
         world = self.world
-        settings = settings_of(world.order, self.generation, world.late_chunking)
+        settings = self.settings
         planner = Planner(settings, chunker_of(world.order, self.generation, world.late_chunking), self.generation)
         bases = {(*partition, EPOCH): base for partition, base in BASES.items()}
         rooms = Rooms(

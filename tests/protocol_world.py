@@ -36,7 +36,10 @@ class Late:
 
 
 class World:
-    """Log, group, store and time, and the workers in it. `bound`: records open per partition."""
+    """Log, group, store and time, and the workers in it.
+
+    `bound`: records open per partition. `renamed`: generation 1 stores text and metadata under other keys.
+    """
 
     def __init__(
         self,
@@ -45,12 +48,14 @@ class World:
         *,
         bound: int = 2,
         late_chunking: bool = False,
+        renamed: bool = False,
         embed_at_once: bool = True,
     ) -> None:
         self.engine = engine
         self.order = order
         self.bound = bound
         self.late_chunking = late_chunking
+        self.renamed = renamed
         self.embed_at_once = embed_at_once
         self.collection = f"{order.value}__1"
         self.loop = HandLoop()

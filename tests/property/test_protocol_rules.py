@@ -424,3 +424,26 @@ def test_an_older_deployment_after_a_dead_newer_one_leaves_chunks_until_the_next
         old.take_in(P)
         finish(w)
         assert differences(w) == []
+
+
+def test_a_kept_chunk_that_another_generation_has_written_meanwhile_gets_its_whole_payload(engine: Engine) -> None:
+    """Generation 1 stores text and metadata under other keys; A, of generation 0, has planned before it wrote."""
+    with world(engine, Order.OFFSET, renamed=True) as w:
+        w.produce(P, event_of("x", "d", m=0))
+        a = owner(w, "A")
+        a.take_in(P)
+        a.run()
+        w.commit(a)
+        w.produce(P, event_of("x", "d", m=1))
+        w.produce(P, event_of("x", "d", m=2))
+        a.take_in(P, 2)
+        a.step("plan")
+        w.lose_silently(P)
+        b = owner(w, "B", generation=1)
+        b.take_in(P)
+        b.run()
+        a.step("points", "kept", "points", "kept", "manifests")
+        assert a.embedder.embedded_texts == 1
+        finish(w)
+        assert w.committed[P] == 2
+        assert differences(w) == []
