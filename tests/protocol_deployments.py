@@ -27,11 +27,11 @@ HORIZON_S = 60.0
 DRAIN_S = 18.0
 MAX_TOKENS = (16, 8)  # by generation
 PAYLOAD_KEYS = (("text", "metadata"), ("page_content", "meta"))  # by generation, where they are renamed
-DOCUMENT_TOKENS = 400
+DOCUMENT_TOKENS = 1_000
 
 UNEMBEDDABLE = "this paragraph is UNEMBEDDABLE"
 REFUSED = "REFUSED"  # in the metadata: the store refuses the document
-TOO_LONG = "far too long a paragraph " * 80
+TOO_LONG = "far too long a paragraph " * 160
 
 METRICS = Metrics()
 

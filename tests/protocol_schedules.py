@@ -48,14 +48,16 @@ class Result:
 
 
 class Schedule:
-    """One schedule. `remainder` lets in what is known not to heal by itself: zombies die in the middle of an event, and
-    a partition goes back to an older deployment.
+    """One schedule.
+
+    `kill_zombies` lets in what is known not to heal by itself. A partition never goes back to an older deployment after
+    a newer one: what that leaves when the newer one has died in the middle of an event does not heal by itself either.
     """
 
-    def __init__(self, seed: int, world: World, *, remainder: bool = False) -> None:
+    def __init__(self, seed: int, world: World, *, kill_zombies: bool = False) -> None:
         self.dice = random.Random(seed)
         self.world = world
-        self.remainder = remainder
+        self.kill_zombies = kill_zombies
         # Each schedule has habits of its own: what is rare in one is common in another.
         self.likely = {habit: self.dice.choice(weights) for habit, weights in HABITS.items()}
         self.speed = {name: self.dice.choice((0.03, 0.3, 1.0)) for name in "ABC"}
@@ -181,7 +183,7 @@ class Schedule:
                     yield self.likely["move"], partial(self._lose_silently, partition)
                     if partition not in worker.leaving:
                         yield self.likely["leave"], partial(self._hear, worker, partition)
-            if self.remainder or not worker.strays:
+            if self.kill_zombies or not worker.strays:
                 yield self.likely["kill"], partial(self._kill, worker)
         if not self.deployed:
             yield self.likely["deploy"], self._deploy
@@ -200,7 +202,7 @@ class Schedule:
         candidates = [
             worker
             for worker in self.world.workers
-            if partition not in worker.trackers and (self.remainder or worker.generation >= self.newest[partition])
+            if partition not in worker.trackers and worker.generation >= self.newest[partition]
         ]
         worker = self.dice.choice(candidates) if candidates else self._start("C")
         self.newest[partition] = max(self.newest[partition], worker.generation)
@@ -274,7 +276,7 @@ class Schedule:
         return found
 
 
-def run_schedule(engine: Engine, seed: int, order: Order, *, remainder: bool = False) -> Result:
+def run_schedule(engine: Engine, seed: int, order: Order, *, kill_zombies: bool = False) -> Result:
     """Run the schedule of a seed."""
     dice = random.Random(f"world {seed}")
     with world(
@@ -285,4 +287,4 @@ def run_schedule(engine: Engine, seed: int, order: Order, *, remainder: bool = F
         renamed=dice.random() < 0.3,
         embed_at_once=dice.random() < 0.3,
     ) as made:
-        return Schedule(seed, made, remainder=remainder).run()
+        return Schedule(seed, made, kill_zombies=kill_zombies).run()

@@ -279,8 +279,13 @@ class Worker:
     def run(self) -> "Worker":
         """Let everything through that this worker sends."""
         while self.asked:
-            self.world.answer(self.asked[0])
+            self.answer_all()
         return self
+
+    def answer_all(self) -> None:
+        """Let everything through that waits now."""
+        for asked in list(self.asked):
+            self.world.answer(asked)
 
     def _only(self, step: str) -> Asked:
         waiting = [asked.step for asked in self.asked]

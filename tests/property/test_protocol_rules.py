@@ -408,6 +408,29 @@ def test_a_verdict_after_its_partition_left_frees_the_document(engine: Engine) -
         assert w.committed[P] == 1
 
 
+def test_a_zombie_that_dies_leaves_chunks_until_the_next_event(engine: Engine) -> None:
+    """Known not to heal by itself: nobody reads its event again, because the one that overtook it is settled."""
+    with world(engine, Order.OFFSET) as w:
+        w.produce(P, event_of("x", "d"))
+        zombie = owner(w, "zombie")
+        zombie.take_in(P)
+        zombie.step("plan")
+        w.lose_silently(P)
+        w.produce(P, event_of("x", "e"))
+        heir = owner(w, "heir")
+        heir.take_in(P, 2)
+        heir.run()
+        w.commit(heir)
+        zombie.step("points")
+        w.kill(zombie, lands=lambda: False)
+        finish(w)
+        assert differences(w) == ["leftover: 1 points of s:x"]
+        w.produce(P, event_of("x", "f"))
+        heir.take_in(P)
+        finish(w)
+        assert differences(w) == []
+
+
 def test_an_older_deployment_after_a_dead_newer_one_leaves_chunks_until_the_next_event(engine: Engine) -> None:
     """Known not to heal by itself: ranks rise with deployments, so the dead one's chunks lie above the manifest."""
     with world(engine, Order.OFFSET) as w:

@@ -1,0 +1,100 @@
+"""Batches as the flow makes them: many documents at once, one of them bad, requests that are too large."""
+
+from collections.abc import Iterator
+
+import pytest
+from protocol_deployments import PARTITIONS, made_engine
+from protocol_fold import differences, event_of
+from protocol_worker import Worker
+from protocol_world import World, world
+
+from worker.embedded.qdrant import Engine, Fault, Kind
+from worker.model import Order
+
+P, Q = PARTITIONS
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with made_engine() as made:
+        yield made
+
+
+def owner(w: World) -> Worker:
+    worker = w.start("A")
+    for partition in PARTITIONS:
+        w.assign(worker, partition)
+    return worker
+
+
+def run_to_the_end(w: World, a: Worker) -> list[int]:
+    """Everything in the log; answers how many points each request of points held."""
+    points = []
+    while any(a.take_in(partition, 1_000) for partition in PARTITIONS) or a.asked:
+        points += [sum(len(one.upsert.points) for one in r.request.operations) for r in a.asked if r.step == "points"]
+        a.answer_all()
+    w.commit(a)
+    assert w.committed == {partition: len(log) for partition, log in w.log.items()}
+    return points
+
+
+def test_a_hundred_documents_of_one_chunk(engine: Engine) -> None:
+    with world(engine, Order.OFFSET, bound=1_000) as w:
+        for number in range(100):
+            w.produce(P, event_of(f"document {number}", "d"))
+        points = run_to_the_end(w, owner(w))
+        assert sum(points) == 100
+        assert max(points) == 64
+        assert differences(w) == []
+
+
+def test_a_document_of_a_hundred_chunks_changes(engine: Engine) -> None:
+    with world(engine, Order.OFFSET, bound=1_000) as w:
+        a = owner(w)
+        w.produce(P, event_of("x", "de" * 50, m=1))
+        assert max(run_to_the_end(w, a)) == 64
+        w.produce(P, event_of("x", "ed" * 50 + "f", m=2))
+        assert sum(run_to_the_end(w, a)) == 1
+        assert differences(w) == []
+
+
+@pytest.mark.parametrize("order", Order)
+def test_one_document_many_times_at_once(engine: Engine, order: Order) -> None:
+    """Its lane lets one of its events through, which swallows the others; from two partitions, too."""
+    with world(engine, order, bound=1_000) as w:
+        for number in range(20):
+            w.produce(PARTITIONS[number % 2], event_of("x", "def"[number % 3], m=number, version=number % 4))
+        a = owner(w)
+        for partition in PARTITIONS:
+            a.take_in(partition, 20)
+        run_to_the_end(w, a)
+        assert a.embedder.embedded_texts <= 2
+        assert differences(w) == []
+
+
+def test_requests_are_halved_until_they_are_small_enough(engine: Engine) -> None:
+    with world(engine, Order.OFFSET, bound=1_000) as w:
+        a = owner(w)
+        too_large = a.service.faults.inject(Fault(Kind.RATE_CAPACITY, capacity=10))
+        for number in range(40):
+            w.produce(P, event_of(f"document {number}", "d"))
+        points = run_to_the_end(w, a)
+        assert sum(points) == 40
+        assert max(points) <= 10
+        assert too_large.fired > 2
+        assert differences(w) == []
+
+
+def test_one_refused_document_does_not_hold_up_the_other(engine: Engine) -> None:
+    with world(engine, Order.OFFSET, bound=1_000) as w:
+        a = owner(w)
+        w.produce(P, event_of("good", "de"))
+        w.produce(P, event_of("bad", "d"))
+        run_to_the_end(w, a)
+        w.produce(P, event_of("good", "ef", m=1))
+        w.produce(P, event_of("bad", "df") | {"metadata": {"why": "REFUSED"}})
+        a.take_in(P, 2)
+        a.step("plan")
+        run_to_the_end(w, a)
+        assert [position.offset for position in w.letters.sent] == [3]
+        assert differences(w) == []
