@@ -79,6 +79,10 @@ class Guards:
             add_ids(clause.must, ids)
             self.add_newer(clause.should, rank)
 
+    def add_insert_guard(self, guard: q.Filter, ids: Iterable[str]) -> None:
+        """Let the points of these ids be inserted where there are none, and not be changed where there are."""
+        add_ids(guard.must_not, ids)
+
     def add_payload_guard(self, which: q.Filter, rank: Rank, ids: Iterable[str]) -> None:
         """Choose the points of these ids that are there and not newer than `rank`.
 

@@ -32,8 +32,14 @@ class Horizon:
         until_s = now_s + self._horizon_s
         self._until_s.update(dict.fromkeys(document_keys, until_s))
 
+    def purge_is_due(self, document_keys: Iterable[str]) -> None:
+        """Older points of these documents may be there already: their next purge must not be left out."""
+        now_s = self._monotonic_s()
+        for key in document_keys:
+            self._until_s.setdefault(key, now_s)
+
     def concerns(self, document_key: str) -> bool:
-        """Whether a request with points of this document was given up, lately or longer ago."""
+        """Whether older points of this document may be there or come, until a purge has seen to it."""
         return document_key in self._until_s
 
     def waits_s(self, document_keys: Collection[str]) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
 1. upsert the chunks that come with a vector, guarded per point
 2. give the kept chunks the event's rank, place and metadata, guarded; read back that each is there at that rank
-3. upsert the manifests, guarded
+3. upsert the manifests, guarded; those of new documents are inserted only
 4. read the manifests' ranks back
-5. delete each document's points below the rank that was found
+5. delete each document's points below the rank that was found, unless its manifest is the first one
 
 Why it holds: a losing writer inserts before it reads the manifest, the winning writer deletes after it wrote the
 manifest. So either the loser sees the winner and cleans up, or the winner's delete comes after the loser's insert.
@@ -49,19 +49,36 @@ class Writer:
     async def write(self, jobs: Sequence[WriteJob]) -> list[Written]:
         """Write a batch; the answers come in its order. Raises ServiceFault and AccountFault: do it again, whole."""
         newest = newest_by_document(jobs)
+        crowded = len(newest) < len(jobs)  # older events of the batch's documents must be purged
         faulty = await self._points.write(list(newest.values()))
         sound = [job for key, job in newest.items() if key not in faulty]
         missing = await self._points.vanished(sound)
         whole = [job for job in sound if job.document_key not in missing]
-        await self._write_manifests(whole)
-        found = await self._found_ranks(whole)
-        waits_s = await self._purge_below(whole, found, crowded=len(newest) < len(jobs))
+        if crowded:
+            self._horizon.purge_is_due(newest)
+        found = await self._manifest_ranks(whole)
+        waits_s = await self._purge_below(whole, found)
         return [
             Written(found.get(key), missing.get(key, ()), faulty.get(key), waits_s.get(key))
             for key in (job.document_key for job in jobs)
         ]
 
     # --- steps 3 and 4: manifests -------------------------------------------------------------------------------
+
+    async def _manifest_ranks(self, jobs: Sequence[WriteJob]) -> dict[str, Rank]:
+        """Steps 3 and 4: each document's rank afterwards.
+
+        A document without a manifest at the plan may get one meanwhile from an older event of another partition. Its
+        purge is left out only when its own manifest was the first, so that one is inserted and never replaces another.
+        """
+        await self._write_manifests(jobs)
+        found = await self._found_ranks(jobs)
+        second = [job for job in jobs if found[job.document_key] < job.write.rank]
+        if second:
+            self._horizon.purge_is_due(job.document_key for job in second)
+            await self._write_manifests(second)
+            found.update(await self._found_ranks(second))
+        return found
 
     async def _write_manifests(self, jobs: Sequence[WriteJob]) -> None:
         """Step 3. From here on nothing is a record's fault: Qdrant has taken its content."""
@@ -78,18 +95,23 @@ class Writer:
         await self._store.upsert(self._store.names.manifests, fill)
 
     def _guard_manifests(self, guard: Any, jobs: Sequence[WriteJob]) -> None:
-        """The manifest guard: a newer event's manifest stays as it is."""
+        """The manifest guard: a newer event's manifest stays as it is, and that of a new document is not replaced."""
         ids_by_rank: dict[Rank, list[str]] = {}
+        new: list[str] = []
         for job in jobs:
-            ids_by_rank.setdefault(job.write.rank, []).append(manifest_id(job.document_key))
-        self._guards.add_write_guard(guard, ids_by_rank)
+            same = new if self._may_be_new(job) else ids_by_rank.setdefault(job.write.rank, [])
+            same.append(manifest_id(job.document_key))
+        if new:
+            self._guards.add_insert_guard(guard, new)
+        if ids_by_rank:
+            self._guards.add_write_guard(guard, ids_by_rank)
 
     async def _found_ranks(self, jobs: Sequence[WriteJob]) -> dict[str, Rank]:
-        """Step 4: the rank that each document's manifest has now, its own or a newer one."""
+        """Step 4: the rank that each document's manifest has now. Lower than its own for one that is not new at all."""
         ranks = await self._read_ranks([job.document_key for job in jobs])
         for job in jobs:
             rank = ranks.get(job.document_key)
-            if rank is None or rank < job.write.rank:
+            if rank is None or (rank < job.write.rank and not self._may_be_new(job)):
                 raise ServiceFault(Service.QDRANT, "Qdrant does not show a manifest that it has just confirmed")
         return ranks
 
@@ -100,32 +122,26 @@ class Writer:
 
     # --- step 5: purges -----------------------------------------------------------------------------------------
 
-    async def _purge_below(
-        self, jobs: Sequence[WriteJob], found: Mapping[str, Rank], *, crowded: bool
-    ) -> dict[str, float]:
-        """Step 5; answers how long documents must wait for a request that was given up.
-
-        `crowded`: the batch held older events of its documents as well.
-        """
+    async def _purge_below(self, jobs: Sequence[WriteJob], found: Mapping[str, Rank]) -> dict[str, float]:
+        """Step 5; answers how long documents must wait for a request that was given up."""
         below = {
             job.document_key: found[job.document_key]
             for job in jobs
-            if crowded or not self._may_skip_purge(job, found[job.document_key])
+            if not (self._may_be_new(job) and found[job.document_key] == job.write.rank)
         }
         waits = self._horizon.waits_s(below)
         await self.purge(below)
         self._horizon.over(key for key in below if key not in waits)
         return waits
 
-    def _may_skip_purge(self, job: WriteJob, found: Rank) -> bool:
-        """Whether nothing can lie below the rank found: a new document, alone, with every request answered."""
+    def _may_be_new(self, job: WriteJob) -> bool:
+        """Whether nothing lies below, if its manifest is the first: a new document, alone, every request answered."""
         write = job.write
         return (
             job.may_skip_purge
             and self._guards.order is Order.OFFSET
             and write.before is None
             and not write.swallowed
-            and found == write.rank
             and not self._horizon.concerns(job.document_key)
         )
 
