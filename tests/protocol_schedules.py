@@ -90,7 +90,7 @@ class Schedule:
         names = "xyz"[: self.dice.choice((1, 1, 2, 3))]
         homes = {name: self.dice.choice(PARTITIONS) for name in names}
         letters = dict.fromkeys(names, "")
-        crossing = self.world.order is Order.VERSION or self.dice.random() < 0.1
+        crossing = self.world.order is Order.VERSION or self.dice.random() < 0.25
         before: dict[str, dict[str, Any]] = {}
         for _ in range(self.dice.randint(2, 8)):
             name = self.dice.choice(names)
