@@ -18,7 +18,9 @@ class WorkerProcess:
     """A worker. Its log goes to a file, since a pipe that nobody reads would stop it."""
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        self._environment = {**os.environ, "STREAMDEX_WORKER__LOG_FORMAT": "json", **environment}
+        # A free port for the admin server, as several workers of several test runs share this machine.
+        ours = {"STREAMDEX_WORKER__LOG_FORMAT": "json", "STREAMDEX_ADMIN__PORT": "0"}
+        self._environment = {**os.environ, **ours, **environment}
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
 
@@ -57,6 +59,14 @@ class WorkerProcess:
         assert self._process is not None, "started"
         async with asyncio.timeout(STOP_LIMIT_S):
             return await self._process.wait()
+
+    async def admin_url(self) -> str:
+        """Where its admin server listens, once it does."""
+        async with asyncio.timeout(STOP_LIMIT_S):
+            while not (lines := self.events("admin.listens")):
+                assert self.running, self.log
+                await asyncio.sleep(0.02)
+        return f"http://{lines[-1]['host']}:{lines[-1]['port']}"
 
     @property
     def log(self) -> str:

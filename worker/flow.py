@@ -69,6 +69,16 @@ class Flow:
             *(self._verdicts.send_for_ever() for _ in range(SENDERS)),
         ]
 
+    def queues(self) -> dict[str, tuple[int, int]]:
+        """What waits before a stage, as (how many, bytes): events to plan, documents with vectors to write, letters."""
+        planning = [item.record.size_bytes for item in self._lanes.waiting]
+        writing = [sum(map(len, item.vectors.values())) for item in self._open if item.vectors]
+        letters = [letter.record.size_bytes for letter in self._verdicts.waiting]
+        return {
+            name: (len(sizes), sum(sizes))
+            for name, sizes in (("plan", planning), ("write", writing), ("dead_letter", letters))
+        }
+
     # --- take in: records become items in lanes -----------------------------------------------------------------
 
     def take_in(self, partition: Partition, records: Sequence[Record], position: int) -> None:

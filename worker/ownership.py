@@ -8,7 +8,7 @@ from worker.config import Settings
 from worker.embed import Embedder
 from worker.flow import Flow
 from worker.index import Progress
-from worker.intake import Consumer, Share
+from worker.intake import Consumer, Share, ShareStatistics
 from worker.model import Partition
 from worker.retry import patiently
 from worker.rooms import Rooms, Standing
@@ -128,9 +128,12 @@ class Ownership:
     def _apply_share(self) -> None:
         if self._committer.last_accepted_s is not None:
             self._share.proven(self._committer.last_accepted_s)
-        share = self._share.at(time.monotonic())
-        self._metrics.share.set(share)
-        self._embedder.set_share(share)
+        self._embedder.set_share(self._share.at(time.monotonic()))
+
+    @property
+    def share(self) -> ShareStatistics:
+        """This replica's share of the key's limits."""
+        return self._share.statistics(time.monotonic())
 
     async def write_progress(self, marks: Mapping[Partition, Mark]) -> None:
         """Let the collection remember how far it has the log. Raises ServiceFault or AccountFault."""

@@ -10,9 +10,9 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TypeVar
 
+from worker.admin import Phase
 from worker.config import Settings
 from worker.deadletter import DeadLetters
 from worker.embed import Embedder, Profile, resolve
@@ -25,6 +25,7 @@ from worker.plan import Chunker, Planner, cutting_digest
 from worker.retry import patiently, surely
 from worker.rooms import Rooms, Standing
 from worker.settle import Committer, Ledger, settled_twice_reporter
+from worker.status import Parts, Status
 from worker.telemetry import RELOADED, STARTED, STOPPED, STOPPING, Health, Metrics, emit
 from worker.verdicts import Verdicts
 
@@ -45,18 +46,6 @@ def examine(settings: Settings) -> tuple[Profile, Chunker]:
     return profile, Chunker(settings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """What a started worker consists of."""
-
-    index: Index
-    embedder: Embedder
-    consumer: Consumer
-    flow: Flow
-    committer: Committer
-    ownership: Ownership
-
-
 class Pipeline:
     """One worker. `run` works until `stop` is called; a second `stop` does not wait for what is in flight."""
 
@@ -64,17 +53,19 @@ class Pipeline:
         """Raises ConfigurationError for settings that cannot work, before anything is connected."""
         self.metrics = Metrics()
         self.health = Health()
+        self.status = Status(settings, worker_name, self.health, self.metrics)
         self._settings = settings
         self._worker_name = worker_name
         self._profile, self._chunker = examine(settings)
         self._decoder = Decoder(settings.mapping, settings.caps)
-        self._running: _Running | None = None
+        self._running: Parts | None = None
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         """Stop fetching, finish what is paid for, commit, leave. Called again: do not wait for the finish."""
         if not self._stopping.is_set():
             emit(STOPPING)
+            self.status.phase = Phase.STOPPING
             self._stopping.set()
             if self._running is not None:
                 self._running.consumer.stop_fetching()
@@ -98,7 +89,7 @@ class Pipeline:
         emit(STOPPED, left_undone=left_undone)
         return left_undone
 
-    async def _start(self, opened: AsyncExitStack) -> _Running:
+    async def _start(self, opened: AsyncExitStack) -> Parts:
         """Connect everything; what is down is waited for. `opened` closes it again, the last one first."""
         settings, profile, health, metrics = self._settings, self._profile, self.health, self.metrics
         index = await patiently(lambda: Index.open(settings, profile.fingerprint, profile.dimension, metrics), health)
@@ -126,18 +117,22 @@ class Pipeline:
 
         await patiently(dead_letters.start, health)
         await patiently(consumer.start, health)
-        return _Running(index, embedder, consumer, flow, committer, ownership)
+        parts = Parts(rooms, consumer, flow, embedder, committer, ownership)
+        self.status.follow(parts)
+        return parts
 
-    async def _work(self, running: _Running) -> None:
+    async def _work(self, running: Parts) -> None:
         emit(STARTED, topics=self._settings.kafka.topics, group=self._settings.kafka.group_id)
         if self._stopping.is_set():
             running.consumer.stop_fetching()
+        else:
+            self.status.phase = Phase.RUNNING
         async with asyncio.TaskGroup() as group:
             loops = (
                 *running.flow.tasks(),
                 running.committer.run(),
                 running.ownership.apply_share_for_ever(),
-                self._forget_tombstones(running.index),
+                self._forget_tombstones(running.rooms.index),
             )
             stages = [group.create_task(loop) for loop in loops]
             try:

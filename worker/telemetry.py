@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 from collections import Counter as CollectionsCounter
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import PurePath
@@ -17,7 +18,7 @@ from typing import Any, Literal, TextIO
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from worker.model import Outcome
 
@@ -33,6 +34,7 @@ class Signal:
     tells: str
 
 
+ADMIN_LISTENS = Signal("admin.listens", "info", "health, status and metrics are served at this address")
 STARTED = Signal("worker.started", "info", "the worker reads its topics")
 RELOADED = Signal("worker.reloaded", "info", "the key and its limits were read anew on SIGHUP")
 RELOAD_REFUSED = Signal("worker.reload_refused", "error", "the settings on SIGHUP are wrong; the old ones stay")
@@ -82,12 +84,19 @@ class Metrics:
         self.dead_letters = counter("dead_letters", "Records sent to the dead-letter topic, by reason", "reason")
         self.commits = counter("commits", "Offset commits, by result", "result")
         self.rebalances = counter("rebalances", "Assignments of partitions taken up")
-        self.share = gauge("share", "Part of the key's limits that this replica may use, 0 to 1")
         self.restarts = counter("kafka_restarts", "Consumers made anew, by cause", "cause")
         self.open_records = gauge("open_records", "Records taken in and not settled")
         self.open_bytes = gauge("open_bytes", "Bytes of records taken in and not settled")
+        self.oldest_open = gauge("oldest_open_seconds", "Age of the oldest unsettled record, by its own timestamp")
         self.queued = gauge("queued", "What waits before a stage", "stage")
-        self.lag = gauge("lag_records", "Records behind the end of the log", "topic", "partition")
+        self.queued_bytes = gauge("queued_bytes", "Bytes of what waits before a stage", "stage")
+        self.lag = gauge("lag_records", "Records from what is settled to the end of the log", "topic", "partition")
+        self.partitions = gauge("partitions", "Partitions of this replica")
+        self.held = gauge("held", "1 for each thing that keeps the worker from its work", "name")
+        self.ready = gauge("ready", "1 while the worker is ready")
+        self.loop_delay = histogram("event_loop_delay_seconds", "How much too late the event loop wakes, each second")
+        self.tasks = gauge("tasks", "Tasks of the event loop")
+        self.info = gauge("info", "Always 1; tells the version", "version")
         self.request_seconds = histogram("request_seconds", "Requests to a neighbour", "service", "operation")
         self.requests_failed = counter("requests_failed", "Requests that failed, by kind", "service", "kind")
         self.tokens_billed = counter("tokens_billed", "Tokens the embedding service counted")
@@ -106,12 +115,23 @@ class Metrics:
         self.internal_faults = counter("internal_faults", "Bugs of ours met while handling records")
         self.superseded_across = counter("superseded_across_partitions", "Events overtaken from another partition")
 
+        ProcessCollector(registry=self.registry)
+        self._refreshers: list[Callable[[], None]] = []
+
+    def before_reading(self, refresh: Callable[[], None]) -> None:
+        """Have `refresh` set gauges each time the metrics are read: so they cost nothing in between."""
+        self._refreshers.append(refresh)
+
+    def text(self) -> bytes:
+        """All of them in Prometheus' text format."""
+        for refresh in self._refreshers:
+            refresh()
+        return generate_latest(self.registry)
+
     def settled(self) -> CollectionsCounter[Outcome]:
         """Records settled so far, by outcome."""
-        read = self.registry.get_sample_value
-        return CollectionsCounter(
-            {outcome: int(read("streamdex_records_total", {"outcome": outcome.value}) or 0) for outcome in Outcome}
-        )
+        counted = labelled(self.records, "_total")
+        return CollectionsCounter({outcome: int(counted.get((outcome.value,), 0)) for outcome in Outcome})
 
     def _counter(self, name: str, tells: str, *labels: str) -> Counter:
         return Counter(f"streamdex_{name}", tells, labels, registry=self.registry)
@@ -121,6 +141,16 @@ class Metrics:
 
     def _histogram(self, name: str, tells: str, *labels: str) -> Histogram:
         return Histogram(f"streamdex_{name}", tells, labels, registry=self.registry, buckets=SECONDS)
+
+
+def labelled(metric: Counter | Gauge | Histogram, suffix: str = "") -> dict[tuple[str, ...], float]:
+    """A metric's values by the values of its labels; `suffix` picks among the samples of a counter or histogram."""
+    return {
+        tuple(sample.labels.values()): sample.value
+        for family in metric.collect()
+        for sample in family.samples
+        if sample.name == family.name + suffix
+    }
 
 
 def trace_hash(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import typer
 
+from worker.admin import AdminServer
 from worker.cli.options import ConfigOption, SetOption, settings_from
 from worker.config import Settings
 from worker.embedded.stage import qdrant_for
@@ -19,6 +20,8 @@ from worker.telemetry import RELOAD_REFUSED, configure_logging, emit
 
 def run(config_file: ConfigOption = None, overrides: SetOption = None) -> None:
     """Run the worker until SIGTERM or SIGINT; a second signal does not wait for what is in flight.
+
+    Health, status and metrics are at http://127.0.0.1:8080/readyz, /livez, /status and /metrics (admin.port).
 
     SIGHUP reads the key and its limits (jina.api_key_file, jina.limits, …) anew, without a restart.
 
@@ -51,7 +54,9 @@ async def _run(settings: Settings, read_anew: Callable[[], Settings]) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, pipeline.stop)
         loop.add_signal_handler(signal.SIGHUP, _reload, pipeline, read_anew)
-        return await pipeline.run()
+        # From before the start, which may wait for neighbours, until after the stop: so both can be seen.
+        async with AdminServer(settings.admin, pipeline.status):
+            return await pipeline.run()
 
 
 def _reload(pipeline: Pipeline, read_anew: Callable[[], Settings]) -> None:

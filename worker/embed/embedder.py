@@ -89,7 +89,6 @@ class Embedder:
         self._blame = Blame()
         self._backlog = Backlog(self._blame, dice)
         self._in_flight: set[Attempt] = set()
-        self._queued = metrics.queued.labels("embed")
         self._request_seconds = metrics.request_seconds.labels(JINA, "embed")
         self._tally = Tally(metrics)
         self._wake = asyncio.Event()
@@ -181,7 +180,6 @@ class Embedder:
             review_at_s, condemned = self._backlog.review(now_s)
             for job in condemned:
                 self._end(job)
-            self._queued.set(self._backlog.queue.inputs)
             if len(self._in_flight) >= self._pacer.slots(now_s):
                 if self._backlog.sendable:
                     self._pacer.crowded()

@@ -9,6 +9,6 @@ from worker.intake.decoder import Decoder
 from worker.intake.gate import Gate, GateStatistics
 from worker.intake.membership import Assignments
 from worker.intake.reader import TopicReader
-from worker.intake.share import Share
+from worker.intake.share import Share, ShareStatistics
 
-__all__ = ["Assignments", "Consumer", "Decoder", "Gate", "GateStatistics", "Share", "TopicReader"]
+__all__ = ["Assignments", "Consumer", "Decoder", "Gate", "GateStatistics", "Share", "ShareStatistics", "TopicReader"]

@@ -1,6 +1,7 @@
 """The consumer as the rest of the program sees it."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 
 from worker.config import KafkaSettings
@@ -35,6 +36,7 @@ class Consumer:
         self._session: Session | None = None
         self._partitions = 0
         self._cluster_id = ""
+        self._opened_s = time.monotonic()
 
     @property
     def cluster_id(self) -> str:
@@ -45,6 +47,15 @@ class Consumer:
     def all_partitions(self) -> int:
         """Partitions of all topics that are read, whoever has them; as known at the moment."""
         return max(self._partitions, self._session.all_partitions if self._session is not None else 0)
+
+    @property
+    def moved_s(self) -> float:
+        """When Kafka was last polled, well or not, or a connection was begun, by the monotonic clock."""
+        return max(self._opened_s, self._session.polled_s if self._session is not None else 0.0)
+
+    def ends(self) -> dict[Partition, int | None]:
+        """Where the log of each partition that is read ended at the last fetch; None before the first."""
+        return self._session.ends() if self._session is not None else {}
 
     async def start(self) -> None:
         """Connect and look whether the topics are there; join nothing yet. May be called again after a fault.
@@ -61,6 +72,7 @@ class Consumer:
         await self._open()
 
     async def _open(self) -> Session:
+        self._opened_s = time.monotonic()
         self._session = await open_session(self._settings, self._partitions, self._gate, self._health, self._metrics)
         return self._session
 

@@ -35,7 +35,6 @@ from worker.telemetry import (
     OFFSET_OUT_OF_RANGE,
     PARTITION_HELD,
     Health,
-    Metrics,
     emit,
 )
 
@@ -68,18 +67,14 @@ class Poller:
     again notices that it does not poll.
     """
 
-    def __init__(
-        self, kafka: AIOKafkaConsumer, gate: Gate, watch: Watch, health: Health, metrics: Metrics, deliver: Deliver
-    ) -> None:
+    def __init__(self, kafka: AIOKafkaConsumer, gate: Gate, watch: Watch, health: Health, deliver: Deliver) -> None:
         self._kafka = kafka
         self._gate = gate
         self._watch = watch
         self._health = health
-        self._metrics = metrics
         self._deliver = deliver
         self._positions: dict[Partition, int] = {}  # where each partition is read next, as the flow was told
         self._paused: set[Partition] = set()
-        self._lagging: frozenset[Partition] = frozenset()
         self._unreadable: dict[Partition, float] = {}  # until when they are left alone
         self._one_by_one = False
         self._surveyed_s = 0.0
@@ -209,19 +204,9 @@ class Poller:
             if position > self._positions[partition]:
                 self._tell(partition, (), position)
 
-    def note_gauges(self) -> None:
-        """Set the gauges of what lies ahead and of what is open."""
-        ready = self._membership.ready
-        for partition in self._lagging - ready:
-            self._metrics.lag.remove(partition.topic, str(partition.number))
-        self._lagging = ready
-        for partition in ready:
-            gauge = self._metrics.lag.labels(partition.topic, str(partition.number))
-            end = self._kafka.highwater(TopicPartition(*partition))  # None until the first fetch
-            gauge.set(max(0, (end or 0) - self._positions[partition]))
-        standing = self._gate.statistics()
-        self._metrics.open_records.set(standing.span)
-        self._metrics.open_bytes.set(standing.open_bytes)
+    def ends(self) -> dict[Partition, int | None]:
+        """Where the log of each partition that is read ended at the last fetch; None before the first."""
+        return {partition: self._kafka.highwater(TopicPartition(*partition)) for partition in self._membership.ready}
 
     def _out_of_range(self, error: OffsetOutOfRangeError) -> None:
         for at, offset in error.args[0].items():

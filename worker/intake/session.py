@@ -48,7 +48,7 @@ class Session:
 
         Raises what `deliver` or `assignments` raise beyond faults that patience mends.
         """
-        poller = Poller(self._kafka, self._gate, self._watch, self._health, self._metrics, deliver)
+        poller = Poller(self._kafka, self._gate, self._watch, self._health, deliver)
         membership = Membership(self._kafka, assignments, self._health, poller.start_at)
         poller.follow(membership)
         self._poller, self._membership = poller, membership
@@ -65,7 +65,6 @@ class Session:
                 cause = self._watch.cause(time.monotonic(), task_died=has_dead_task(self._kafka))
                 if cause is not None:
                     return cause
-                poller.note_gauges()
                 self._note_topics()
         finally:
             poller.stop()
@@ -77,6 +76,15 @@ class Session:
         """Partitions of all topics, by what the client knows of the cluster at the moment."""
         known = (self._kafka.partitions_for_topic(topic) for topic in self._settings.topics)
         return sum(len(partitions or ()) for partitions in known)
+
+    @property
+    def polled_s(self) -> float:
+        """When Kafka was last polled, or this session made, by the monotonic clock."""
+        return self._watch.polled_s
+
+    def ends(self) -> dict[Partition, int | None]:
+        """Where the log of each partition that is read ended at the last fetch; None before the first."""
+        return self._poller.ends() if self._poller is not None else {}
 
     def _note_topics(self) -> None:
         """A deleted topic gives no error: the assignment empties, and polls return nothing for ever."""

@@ -24,6 +24,11 @@ class Watch:
         self._failing_since_s: float | None = None
         self._commits_failing_since_s: float | None = None
 
+    @property
+    def polled_s(self) -> float:
+        """When a poll last came to an end, well or not; before the first, when the consumer was made."""
+        return self._polled_s
+
     def polled(self, now_s: float) -> None:
         """A poll returned, with records or without."""
         self._polled_s = now_s

@@ -5,7 +5,7 @@ events it *swallowed*: they settle as superseded together with it, and come back
 the highest rank, not the latest arrival.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -46,6 +46,11 @@ class Lanes(Generic[T]):
     def ready(self) -> int:
         """Documents that `take` could give out."""
         return len(self._ready)
+
+    @property
+    def waiting(self) -> Collection[T]:
+        """The events that wait, without those that they have swallowed."""
+        return self._waiting.values()
 
     def offer(self, item: T) -> None:
         """Queue an event behind the one in flight; of two that wait the higher rank swallows the other."""

@@ -5,7 +5,7 @@ but for the thin `Committer`.
 """
 
 from worker.settle.committer import Committer
-from worker.settle.ledger import Ledger, LedgerStatistics, Mark
+from worker.settle.ledger import Ledger, LedgerStatistics, Mark, PartitionStanding
 from worker.settle.report import settled_twice_reporter
 from worker.settle.start import start_offset
 from worker.settle.tracker import Ticket, Tracker, TrackerStatistics
@@ -15,6 +15,7 @@ __all__ = [
     "Ledger",
     "LedgerStatistics",
     "Mark",
+    "PartitionStanding",
     "Ticket",
     "Tracker",
     "TrackerStatistics",

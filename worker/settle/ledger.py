@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from worker.model import Partition
-from worker.settle.tracker import OnSettledTwice, Tracker
+from worker.settle.tracker import OnSettledTwice, Tracker, TrackerStatistics
 
 
 class Mark(NamedTuple):
@@ -16,6 +16,13 @@ class Mark(NamedTuple):
     tracker: Tracker
     offset: int
     timestamp_ms: int | None
+
+
+class PartitionStanding(NamedTuple):
+    """How one partition stands. `committed` is None until this assignment has committed."""
+
+    tracker: TrackerStatistics
+    committed: int | None
 
 
 class LedgerStatistics(NamedTuple):
@@ -84,6 +91,13 @@ class Ledger:
         """These were committed. Those whose assignment ended meanwhile are ignored."""
         for partition, mark in self.living(marks).items():
             self._noted[partition] = max(mark.offset, self._noted.get(partition, mark.offset))
+
+    def standings(self) -> dict[Partition, PartitionStanding]:
+        """A snapshot of each partition, for metrics and the status."""
+        return {
+            partition: PartitionStanding(tracker.statistics(), self._noted.get(partition))
+            for partition, tracker in self._trackers.items()
+        }
 
     def statistics(self, now_ms: int) -> LedgerStatistics:
         """A snapshot for metrics and the status."""

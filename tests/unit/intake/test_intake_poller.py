@@ -22,7 +22,7 @@ from worker.intake.membership import Membership
 from worker.intake.poller import NOWHERE, Poller
 from worker.intake.watch import Cause, Watch
 from worker.model import Partition, Record
-from worker.telemetry import Health, Metrics
+from worker.telemetry import Health
 
 A, B = Partition("documents", 0), Partition("documents", 1)
 AT_A, AT_B = TopicPartition(*A), TopicPartition(*B)
@@ -44,11 +44,11 @@ class FakeMembership:
 class Fixture:
     def __init__(self, *ready: Partition, bound: int = 4096) -> None:
         self.kafka = FakeAIOKafka(0, 1)
-        self.gate, self.health, self.metrics = Gate(bound, 10**9), Health(), Metrics()
+        self.gate, self.health = Gate(bound, 10**9), Health()
         self.watch = Watch(0.0)
         self.delivered: list[tuple[Partition, list[int], int]] = []
         self.membership = FakeMembership(*ready)
-        self.poller = Poller(self.kafka, self.gate, self.watch, self.health, self.metrics, self.deliver)
+        self.poller = Poller(self.kafka, self.gate, self.watch, self.health, self.deliver)
         self.poller.follow(cast("Membership", self.membership))
         self.poller.start_at(dict.fromkeys(ready, 0))
         self.delivered.clear()
@@ -312,20 +312,15 @@ async def test_what_the_flow_raises_comes_out() -> None:
     def broken(*_: Any) -> None:
         raise KeyError("bug")
 
-    poller = Poller(f.kafka, f.gate, f.watch, f.health, f.metrics, broken)
+    poller = Poller(f.kafka, f.gate, f.watch, f.health, broken)
     poller.follow(cast("Membership", f.membership))
     with pytest.raises(KeyError):
         await poller.poll_for_ever()
 
 
-async def test_the_gauges_follow_the_partitions() -> None:
+async def test_the_ends_are_those_of_the_partitions_that_are_read() -> None:
     f = Fixture(A, B)
     f.kafka.ends = {AT_A: 100}
-    f.poller.start_at({A: 40})
-    f.poller.note_gauges()
-    value = f.metrics.registry.get_sample_value
-    assert value("streamdex_lag_records", {"topic": "documents", "partition": "0"}) == 60
-    assert value("streamdex_lag_records", {"topic": "documents", "partition": "1"}) == 0
+    assert f.poller.ends() == {A: 100, B: None}
     f.membership.ready = frozenset({A})
-    f.poller.note_gauges()
-    assert value("streamdex_lag_records", {"topic": "documents", "partition": "1"}) is None
+    assert f.poller.ends() == {A: 100}
