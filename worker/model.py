@@ -1,10 +1,12 @@
 """The nouns of the program: plain values that every room shares. No I/O, no decisions.
 
+Tuples with names rather than frozen dataclasses: there are several of each per document, and making one of the latter
+costs four times as much.
+
 A *record* is what Kafka delivered; an *event* is what it means for one document; a *rank* orders the
 events of one document; a *manifest* is what the store remembers of a document.
 """
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -78,8 +80,7 @@ class Rank(NamedTuple):
     sequence: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """An upsert (`text` is a string) or a delete (`text` is None) of one document."""
 
     document_key: str
@@ -106,14 +107,13 @@ class Chunk(NamedTuple):
         return f"Chunk({self.place}, {self.tokens} tokens)"
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """What the store remembers of one document: which event wrote it last, and its chunks' ids in order.
 
     `tombstone_until_ms` (epoch milliseconds) is set when that event was a delete.
     """
 
-    document_key: str = field(repr=False)
+    document_key: str
     rank: Rank
     position: Position
     chunk_ids: tuple[str, ...]
@@ -121,9 +121,12 @@ class Manifest:
     generation: int
     tombstone_until_ms: int | None = None
 
+    def __repr__(self) -> str:
+        """The position alone: document ids belong to the user."""
+        return f"Manifest({self.position.topic}[{self.position.partition}]@{self.position.offset})"
 
-@dataclass(frozen=True, slots=True)
-class DocumentWrite:
+
+class DocumentWrite(NamedTuple):
     """One document as it must stand in the collection after an event: what the index room writes.
 
     `chunks` are all of its chunks in order (none: a delete), `listed` the ids among them that the `before` manifest

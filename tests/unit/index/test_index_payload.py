@@ -1,7 +1,6 @@
 """What a payload may hold: refused before any money is spent on vectors."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,7 +51,7 @@ def test_what_is_not_json_is_refused() -> None:
 
 def refusal_of(metadata: Any, caps: CapsSettings = CAPS, text: str = "text", rank: Rank | None = None) -> RecordFault:
     write = write_of("s:1", rank or Rank(1), [""], metadata=metadata)
-    write = replace(write, chunks=(write.chunks[0]._replace(text=text),))
+    write = write._replace(chunks=(write.chunks[0]._replace(text=text),))
     with pytest.raises(RecordFault) as caught:
         check_payload(write, caps)
     assert caught.value.stage is Stage.PLAN
@@ -101,7 +100,7 @@ def test_the_ends_of_what_fits(value: Any) -> None:
 def test_text_and_key_must_be_unicode() -> None:
     assert refusal_of({}, text="half \ud800").reason is Reason.UNDECODABLE
     deleted = write_of("s:1", 1, None)
-    deleted = replace(deleted, event=replace(deleted.event, document_key="s:\udfff"))
+    deleted = deleted._replace(event=deleted.event._replace(document_key="s:\udfff"))
     with pytest.raises(RecordFault, match="surrogate"):
         check_payload(deleted, CAPS)
 

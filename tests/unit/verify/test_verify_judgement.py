@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from verify_cases import HORIZON, condemned, event, manifest, point, points, position, rank, whole, with_point
 
-from worker.model import Manifest
+from worker.model import Manifest, Position
 from worker.verify import Evidence, Kind, Report, Standing, judge, tell
 
 
@@ -65,11 +65,11 @@ def test_a_delete_that_compaction_has_dropped_is_not_unexpected() -> None:
 
 
 @pytest.mark.parametrize("where", [position(1), position(5, epoch=9), position(5, topic="other")])
-def test_what_lies_outside_the_log_is_unverifiable(where: object) -> None:
-    outside = replace(manifest(1), position=where)  # type: ignore[arg-type]  # a position
+def test_what_lies_outside_the_log_is_unverifiable(where: Position) -> None:
+    outside = manifest(1)._replace(position=where)
     alone = Evidence("s:1", manifest=outside, points=points(1))
     assert (standing(alone), kinds(alone)) == (Standing.UNVERIFIABLE, [])
-    newer = replace(manifest(1), position=where, rank=rank(50))  # type: ignore[arg-type]  # a position
+    newer = manifest(1)._replace(position=where, rank=rank(50))
     assert standing(Evidence("s:1", event(5), manifest=newer)) is Standing.UNVERIFIABLE
 
 
@@ -110,7 +110,7 @@ def test_a_newer_point_that_does_not_come_from_beyond_the_horizon_is_a_differenc
 
 @pytest.mark.parametrize(
     "wrong",
-    [replace(manifest(5), content_hash="other"), manifest(5, ("x",)), replace(manifest(5), tombstone_until_ms=1)],
+    [manifest(5)._replace(content_hash="other"), manifest(5, ("x",)), manifest(5)._replace(tombstone_until_ms=1)],
 )
 def test_wrong_content(wrong: Manifest) -> None:
     assert kinds(replace(whole(), manifest=wrong))[0] is Kind.WRONG_CONTENT
