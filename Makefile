@@ -62,7 +62,7 @@ tests: $(DEV_READY)  ## all tests; ARGS='tests/unit -k chunk' for some
 
 .PHONY: quick
 quick: $(DEV_READY)  ## the tests that need no service
-	$(BIN)/pytest tests/unit tests/property tests/simulation $(ARGS)
+	$(BIN)/pytest tests/unit tests/property tests/simulation tests/mutants $(ARGS)
 
 .PHONY: serve
 serve: $(RUN_READY)  ## the Jina-compatible stand-in on a local port; ARGS='--port 8000'
@@ -103,3 +103,7 @@ simulate: $(DEV_READY)  ## the pacing in virtual time: quota used and 429s, besi
 .PHONY: long
 long: $(DEV_READY)  ## the proof of the write protocol over many more random schedules; LONG=20000
 	STREAMDEX_LONG=$(or $(LONG),20000) $(BIN)/pytest tests/property/test_index_protocol.py --timeout 0
+
+.PHONY: mutants
+mutants: $(DEV_READY)  ## deliberate bugs, and the scenario that catches each, as a table
+	@PYTHONPATH=.:tests $(BIN)/python -m mutants

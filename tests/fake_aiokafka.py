@@ -40,12 +40,15 @@ class FakeAIOKafka:
         for at in asked:
             ahead = [offset for offset in self.logs.get(at, []) if offset >= self.positions[at]][:room]
             if ahead:
-                found[at] = [fetched(at.topic, at.partition, offset) for offset in ahead]
+                found[at] = [self.record_at(at, offset) for offset in ahead]
                 self.positions[at] = ahead[-1] + 1
                 room -= len(ahead)
             if not room:
                 break
         return found
+
+    def record_at(self, at: TopicPartition, offset: int) -> ConsumerRecord:
+        return fetched(at.topic, at.partition, offset)
 
     async def position(self, at: TopicPartition) -> int:
         return self.positions[at]

@@ -13,6 +13,7 @@ from protocol_deployments import BASES, DIMENSION, EPOCH, REFUSED, TOO_LONG, UNE
 from protocol_world import World
 from qdrant_client import grpc as q
 
+from worker.embedded.qdrant import Engine
 from worker.index.values import get_all
 from worker.model import Order, Partition
 
@@ -96,10 +97,10 @@ def differences(world: World) -> list[str]:
     """
     expected = fold(world)
     manifests = {
-        manifest["document_key"]: manifest for _, manifest, _ in _scroll(world, f"{world.collection}__manifests")
+        manifest["document_key"]: manifest for _, manifest, _ in scroll(world.engine, f"{world.collection}__manifests")
     }
     points: dict[str, dict[str, tuple[dict[str, Any], list[float]]]] = {}
-    for point_id, payload, vector in _scroll(world, world.collection):
+    for point_id, payload, vector in scroll(world.engine, world.collection):
         if payload == {"canary": True}:
             continue  # of a worker that died while it asked whether anything passes
         points.setdefault(payload["document_key"], {})[point_id] = payload, vector
@@ -197,11 +198,12 @@ def _of_points(world: World, last: Last, manifest: dict[str, Any], there: dict[s
     return found
 
 
-def _scroll(world: World, collection: str) -> list[tuple[str, dict[str, Any], list[float]]]:
+def scroll(engine: Engine, collection: str) -> list[tuple[str, dict[str, Any], list[float]]]:
+    """The id, payload and vector of every point of a collection."""
     request = q.ScrollPoints(collection_name=collection, limit=1_000)
     request.with_payload.enable = True
     request.with_vectors.enable = True
-    answer = world.engine.handle("Points.Scroll", request)
+    answer = engine.handle("Points.Scroll", request)
     return [
         (point.id.uuid, get_all(point.payload), list(point.vectors.vector.dense.data or point.vectors.vector.data))
         for point in answer.result

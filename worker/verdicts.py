@@ -19,6 +19,7 @@ from worker.telemetry import DEAD_LETTERED, INTERNAL, Health, Metrics, emit, tra
 
 SENDERS = 8  # dead letters that wait for their acknowledgement at the same time
 OWN_ATTEMPTS = 5  # an exception of ours is tried so often before the record is suspected
+REFUSALS = 2  # times that Qdrant must refuse a document alone, each with a canary that passes afterwards
 OTHERS_FAILING_BOUND = 0.1  # and only while fewer than this share of the other attempts fail as well
 
 
@@ -37,11 +38,12 @@ class Owner(Protocol):
 
 @dataclass(slots=True)
 class _Suspect:
-    """A record that raised an exception of ours, and how the stage stood when it first did."""
+    """A record that raised an exception of ours or was refused, and how the stage stood when it first did."""
 
-    passed_before: int
-    failed_before: int
+    passed_before: int = 0
+    failed_before: int = 0
     attempts: int = 0
+    contrasts: int = 0  # refusals that a canary passed after
 
 
 class Verdicts:
@@ -108,16 +110,24 @@ class Verdicts:
         return passed > 0 and others_failed < OTHERS_FAILING_BOUND * (passed + others_failed)
 
     async def judge(self, item: Item, fault: SuspectFault, again: Callable[[], None]) -> None:
-        """Refused alone by Qdrant: the record's fault only if a canary passes the same stage afterwards."""
-        suspect = self._suspects.setdefault(item.ticket, _Suspect(0, 0))
+        """Refused alone by Qdrant: the record's fault only if a canary passes the same stage afterwards, and again.
+
+        Once would not do: what refuses everything may end between the refusal and the canary, which waits out faults.
+        """
+        suspect = self._suspects.setdefault(item.ticket, _Suspect())
         suspect.attempts += 1
-        if await surely(self._index.canary, self._health, self._metrics):
-            proven = RecordFault(Stage.INDEX, fault.reason, fault.message, suspect.attempts)
-            self._health.release(Service.QDRANT)
-            self.condemn(item.record, item.ticket, proven, item)
-        else:
+        if not await surely(self._index.canary, self._health, self._metrics):
+            suspect.contrasts = 0
             self._health.hold(Service.QDRANT, "every write is refused: the collection or its settings are at fault")
             self._owner.later(item.ticket, backoff_s(suspect.attempts - 1), again)
+            return
+        self._health.release(Service.QDRANT)
+        suspect.contrasts += 1
+        if suspect.contrasts < REFUSALS:
+            again()
+        else:
+            proven = RecordFault(Stage.INDEX, fault.reason, fault.message, suspect.attempts)
+            self.condemn(item.record, item.ticket, proven, item)
 
     def forget(self, ticket: Ticket) -> None:
         """The ticket has its outcome, or its partition has left."""

@@ -1,0 +1,182 @@
+"""Bugs in the write protocol: each of its rules taken out, and its steps in another order."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mutants import schedules
+from mutants.mutant import Mutant, Plant, Planting, Wrong
+from mutants.schedules import played
+from protocol_world import World
+
+from worker.flow import Flow
+from worker.index.guards import add_ids
+from worker.index.horizon import Horizon
+from worker.index.keys import manifest_id
+from worker.index.points import PointWriter
+from worker.index.writer import Writer
+from worker.model import Order, Outcome
+
+
+def no_upsert_guard(plant: Planting) -> None:
+    """A point is replaced whatever its rank."""
+    plant.setattr(PointWriter, "_guard_points", lambda *_: None)
+
+
+def no_payload_guard(plant: Planting) -> None:
+    """A kept point's payload is changed whatever its rank."""
+    plant.setattr(PointWriter, "_guard_payload", lambda _, which, change: add_ids(which.must, change.ids))
+
+
+def no_manifest_guard(plant: Planting) -> None:
+    """A manifest is replaced whatever its rank."""
+    plant.setattr(Writer, "_guard_manifests", lambda *_: None)
+
+
+def no_purge_bound(plant: Planting) -> None:
+    """What this event does not list is deleted, whatever its rank."""
+
+    async def purge(self: Writer, jobs: Any, *_: Any, **__: Any) -> dict[str, float]:
+        for job in jobs:
+
+            def choose(which: Any, job: Any = job) -> None:
+                condition = which.must.add().field
+                condition.key = "document_key"
+                condition.match.keyword = job.document_key
+                add_ids(which.must_not, [chunk.id for chunk in job.write.chunks])
+
+            await self._store.delete(self._store.names.points, choose)
+        return {}
+
+    plant.setattr(Writer, "_purge_below", purge)
+
+
+def manifest_first(plant: Planting) -> None:
+    """The manifest is written before the chunks that it lists."""
+    shipped = Writer.write
+
+    async def write(self: Writer, jobs: Any) -> Any:
+        await self._write_manifests(jobs)
+        return await shipped(self, jobs)
+
+    plant.setattr(Writer, "write", write)
+
+
+def no_kept_check(plant: Planting) -> None:
+    """Whether kept chunks are still there is not looked at."""
+
+    async def nothing(*_: Any) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    plant.setattr(PointWriter, "vanished", nothing)
+
+
+def no_manifest_read_back(plant: Planting) -> None:
+    """The manifest's rank is taken to be the event's own."""
+
+    async def own(_: Writer, jobs: Any) -> dict[str, Any]:
+        return {job.document_key: job.write.rank for job in jobs}
+
+    plant.setattr(Writer, "_found_ranks", own)
+
+
+def no_sweep_when_superseded(plant: Planting) -> None:
+    """An event that a newer one has overtaken settles without a purge."""
+    _no_sweep(plant, Outcome.SUPERSEDED)
+
+
+def no_sweep_when_unchanged(plant: Planting) -> None:
+    """An event that comes again settles without a purge."""
+    _no_sweep(plant, Outcome.UNCHANGED)
+
+
+def _no_sweep(plant: Planting, outcome: Outcome) -> None:
+    shipped = Flow._sweep
+
+    async def sweep(self: Flow, overtaken: Any) -> None:
+        for item, decision in overtaken:
+            if decision.outcome is outcome:
+                self._settle(item, decision.outcome)
+            else:
+                await shipped(self, [(item, decision)])
+
+    plant.setattr(Flow, "_sweep", sweep)
+
+
+def no_horizon(plant: Planting) -> None:
+    """A document settles although a request of it may land later."""
+    plant.setattr(Horizon, "waits_s", lambda *_: {})
+
+
+def skip_in_any_generation(plant: Planting) -> None:
+    """The purge of a new document is left out in every generation."""
+
+    def may(self: Flow, item: Any) -> bool:
+        return self._standing.order is Order.OFFSET and item.planned.before is None and not item.swallowed
+
+    plant.setattr(Flow, "_may_skip_purge", may)
+
+
+def replace_new_manifests(plant: Planting) -> None:
+    """The manifest of a new document may replace another, and its purge is left out all the same."""
+
+    def guard_manifests(self: Writer, guard: Any, jobs: Any) -> None:
+        self._guards.add_write_guard(guard, {job.write.rank: [manifest_id(job.document_key)] for job in jobs})
+
+    plant.setattr(Writer, "_guard_manifests", guard_manifests)
+
+
+def _mutant(
+    name: str, plant: Plant, schedule: Callable[[World], None], told: str, order: Order = Order.OFFSET
+) -> Mutant:
+    return Mutant(name, plant, schedule.__name__, played(schedule, order), Wrong.COLLECTION, told)
+
+
+MISSING, LEFTOVER = "chunk 0 is missing", "leftover: 1"
+MUTANTS = [
+    _mutant("guard left out: points", no_upsert_guard, schedules.an_old_insert_arrives_after_the_new_one, MISSING),
+    _mutant("guard left out: payloads", no_payload_guard, schedules.an_old_payload_arrives_after_the_new_one, MISSING),
+    _mutant(
+        "guard left out: manifests",
+        no_manifest_guard,
+        schedules.an_old_manifest_arrives_after_the_new_one,
+        "manifest version",
+    ),
+    _mutant("purge without its bound", no_purge_bound, schedules.an_old_purge_arrives_after_the_new_chunks, MISSING),
+    _mutant("manifest before the chunks", manifest_first, schedules.a_writer_dies_after_any_of_its_requests, MISSING),
+    _mutant("kept check left out", no_kept_check, schedules.a_kept_chunk_vanishes, MISSING),
+    _mutant(
+        "manifest read-back left out",
+        no_manifest_read_back,
+        schedules.an_old_insert_arrives_after_the_new_purge,
+        LEFTOVER,
+    ),
+    _mutant(
+        "sweep left out when superseded",
+        no_sweep_when_superseded,
+        schedules.an_overtaken_writer_dies,
+        LEFTOVER,
+        Order.VERSION,
+    ),
+    _mutant(
+        "sweep left out when unchanged", no_sweep_when_unchanged, schedules.a_writer_dies_before_its_purge, LEFTOVER
+    ),
+    _mutant("settled before the horizon", no_horizon, schedules.an_insert_that_was_given_up_lands_late, LEFTOVER),
+    _mutant(
+        "purge left out in any generation",
+        skip_in_any_generation,
+        schedules.a_new_deployment_takes_over_from_a_dead_one,
+        LEFTOVER,
+    ),
+    _mutant(
+        "purge left out in any generation, far on",
+        skip_in_any_generation,
+        schedules.a_new_deployment_takes_over_far_on,
+        LEFTOVER,
+    ),
+    _mutant(
+        "first manifest not inserted only",
+        replace_new_manifests,
+        schedules.two_partitions_have_a_new_document,
+        LEFTOVER,
+    ),
+]

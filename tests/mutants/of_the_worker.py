@@ -1,0 +1,267 @@
+"""Bugs in the worker around the write protocol: settlement, commits, back-pressure, drains, shares, verdicts."""
+
+import contextlib
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+import orjson
+from mutants import scenarios
+from mutants.mutant import Mutant, Plant, Planting, Wrong
+from mutants.stage import Stage, played
+
+import worker.deadletter.producer as producer_module
+import worker.embed.answers as answers_module
+import worker.index.store as store_module
+import worker.intake.session as session_module
+import worker.ownership as ownership_module
+from worker import errors
+from worker.embed.backlog import Backlog
+from worker.embed.blame import Blame, Step
+from worker.errors import AccountFault, RecordFault, ServiceFault
+from worker.flow import Flow
+from worker.index import Index
+from worker.intake.gate import Gate
+from worker.intake.membership import Membership
+from worker.intake.share import Share
+from worker.items import Item, Letter
+from worker.model import Outcome, Partition, Record
+from worker.settle import Ledger, Tracker
+from worker.verdicts import Verdicts
+
+
+def commit_the_position(plant: Planting) -> None:
+    """The commit is where the partition is read next, whatever is open below."""
+    plant.setattr(Tracker, "committable", lambda tracker: tracker._position)
+
+
+def settle_before_the_write(plant: Planting) -> None:
+    """The event settles when its write is sent, not when it is acknowledged."""
+    shipped = Flow._write
+
+    async def write(self: Flow, batch: list[Item]) -> None:
+        for item in batch:
+            self._settle(item, Outcome.INDEXED)
+        await shipped(self, batch)
+
+    plant.setattr(Flow, "_write", write)
+
+
+def accepted_is_completed(plant: Planting) -> None:
+    """Any success status of Qdrant counts, also "not applied yet"."""
+    plant.setattr(store_module, "refuse_unfinished", lambda *_: None)
+
+
+def drop_a_write_that_fails(plant: Planting) -> None:
+    """A write that meets a fault of the service is not tried again."""
+
+    shipped = Flow._written
+
+    async def written(self: Flow, batch: list[Item]) -> None:
+        try:
+            results = await self._rooms.index.write([(item.planned, item.vectors, False) for item in batch])
+        except (ServiceFault, AccountFault):
+            return
+        for item, result in zip(batch, results, strict=True):
+            await shipped(self, item, result)
+
+    plant.setattr(Flow, "_write", written)
+
+
+def drop_what_is_put_back(plant: Planting) -> None:
+    """A request that is refused because a limit is reached does not go back into the queue."""
+    plant.setattr(Backlog, "put_back", lambda *_: None)
+
+
+def blame_the_input(plant: Planting) -> None:
+    """A request that fails is its inputs' fault, whatever the others do."""
+    plant.setattr(Blame, "step", lambda _, parcel: Step.CONDEMN if parcel.alone else Step.HALVE)
+
+
+def blame_the_document(plant: Planting) -> None:
+    """What Qdrant refuses is the document's fault: the canary is not asked."""
+
+    async def passes(_: Index) -> bool:
+        return True
+
+    plant.setattr(Index, "canary", passes)
+
+
+def believe_one_refusal(plant: Planting) -> None:
+    """One refusal and one canary suffice, although the outage may have ended in between."""
+
+    async def judge(self: Verdicts, item: Item, fault: Any, again: Callable[[], None]) -> None:
+        if await self._index.canary():
+            proven = RecordFault(errors.Stage.INDEX, fault.reason, fault.message)
+            self.condemn(item.record, item.ticket, proven, item)
+        else:
+            self._owner.later(item.ticket, 0.01, again)
+
+    plant.setattr(Verdicts, "judge", judge)
+
+
+def blame_the_record_for_our_bug(plant: Planting) -> None:
+    """An exception of ours is the record's fault, though all the others meet it as well."""
+    plant.setattr(Verdicts, "_stands_out", lambda *_: True)
+
+
+def as_they_come(plant: Planting) -> None:
+    """The vectors of an answer are taken in the order they come in."""
+
+    def in_order(data: list[Mapping[str, Any]]) -> list[Any]:
+        return [item["embedding"] for item in data]
+
+    plant.setattr(answers_module, "_in_order", in_order)
+
+
+def keep_dead_trackers(plant: Planting) -> None:
+    """A partition that leaves stays in the ledger, and is committed with the others."""
+    plant.setattr(Ledger, "revoke", lambda *_: None)
+
+
+def commit_for_dead_trackers(plant: Planting) -> None:
+    """The same, and the consumer lets the commit of a foreign partition through."""
+    keep_dead_trackers(plant)
+    plant.setattr(Membership, "may_commit", lambda *_: True)
+
+
+def commit_without_a_generation(plant: Planting) -> None:
+    """Whether the group still knows us is not asked before a commit."""
+    plant.setattr(session_module, "is_member", lambda *_: True)
+
+
+def forget_the_gate(plant: Planting) -> None:
+    """A partition that comes back is read without bound, as with a pause that a rebalance has lifted."""
+    shipped_revoked, shipped_paused = Gate.revoked, Gate.paused
+    lifted: set[Partition] = set()
+
+    def revoked(self: Gate, partition: Partition) -> None:
+        lifted.add(partition)
+        shipped_revoked(self, partition)
+
+    plant.setattr(Gate, "revoked", revoked)
+    plant.setattr(Gate, "paused", lambda self, partition: partition not in lifted and shipped_paused(self, partition))
+
+
+def skip_the_drain(plant: Planting) -> None:
+    """A revocation does not wait for what is paid for."""
+
+    async def let_go(self: Flow, partitions: Sequence[Partition], *_: object) -> int:
+        return self._unfinished(set(partitions))
+
+    plant.setattr(Flow, "let_go", let_go)
+
+
+def keep_the_share(plant: Planting) -> None:
+    """The share of the key's limits is not lowered when the partitions leave."""
+    plant.setattr(Share, "revoked", lambda *_: None)
+
+
+def settle_unsent_letters(plant: Planting) -> None:
+    """A dead letter that its topic refuses counts as sent."""
+
+    async def send(self: Verdicts, letter: Letter) -> None:
+        with contextlib.suppress(ServiceFault, AccountFault):
+            await self._dead_letters.send(letter.record, letter.fault, letter.position, letter.failed_at_ms)
+
+    plant.setattr(Verdicts, "_send", send)
+
+
+def write_letters_anew(plant: Planting) -> None:
+    """A dead letter carries the record's JSON as we would write it."""
+    shipped = producer_module._enqueue
+
+    async def enqueue(producer: Any, topic: str, record: Record, headers: Any) -> Any:
+        anew = record._replace(value=orjson.dumps(orjson.loads(record.value or b"null")))
+        return await shipped(producer, topic, anew, headers)
+
+    plant.setattr(producer_module, "_enqueue", enqueue)
+
+
+def settle_what_poison_swallowed(plant: Planting) -> None:
+    """Events that a dead letter had swallowed are superseded with it."""
+    shipped = Flow._settle
+
+    def letter_sent(self: Flow, letter: Letter) -> None:
+        if letter.item is not None:
+            shipped(self, letter.item, Outcome.DEAD_LETTERED)
+
+    plant.setattr(Flow, "letter_sent", letter_sent)
+
+
+def start_at_the_commit(plant: Planting) -> None:
+    """A partition starts where the group stands, whatever the collection knows."""
+    plant.setattr(ownership_module, "start_offset", lambda committed, *_, **__: committed or 0)
+
+
+def _mutant(
+    name: str, plant: Plant, scenario: Callable[[Stage], Coroutine[Any, Any, None]], wrong: Wrong, told: str = ""
+) -> Mutant:
+    return Mutant(name, plant, scenario.__name__, played(scenario), wrong, told)
+
+
+MUTANTS = [
+    _mutant("commit past an unsettled record", commit_the_position, scenarios.a_slow_record_in_front, Wrong.UNSETTLED),
+    _mutant(
+        "settle before the write is acknowledged",
+        settle_before_the_write,
+        scenarios.a_write_that_hangs,
+        Wrong.UNSETTLED,
+    ),
+    _mutant(
+        "accepted counts as completed", accepted_is_completed, scenarios.a_write_that_is_only_accepted, Wrong.UNSETTLED
+    ),
+    _mutant("a retry that drops: writes", drop_a_write_that_fails, scenarios.a_store_that_is_away, Wrong.STUCK),
+    _mutant("a retry that drops: texts", drop_what_is_put_back, scenarios.an_embedder_that_is_busy, Wrong.STUCK),
+    _mutant("an outage is dead-lettered: Jina", blame_the_input, scenarios.an_embedder_that_is_away, Wrong.INNOCENT),
+    _mutant(
+        "an outage is dead-lettered: Qdrant",
+        blame_the_document,
+        scenarios.a_store_that_refuses_everything,
+        Wrong.INNOCENT,
+    ),
+    _mutant(
+        "an outage that ends is dead-lettered",
+        believe_one_refusal,
+        scenarios.a_store_that_refuses_everything,
+        Wrong.INNOCENT,
+    ),
+    _mutant(
+        "our own bug is dead-lettered",
+        blame_the_record_for_our_bug,
+        scenarios.a_bug_that_every_record_meets,
+        Wrong.INNOCENT,
+    ),
+    _mutant(
+        "answers not sorted by index",
+        as_they_come,
+        scenarios.answers_in_another_order,
+        Wrong.COLLECTION,
+        "the vector of something else",
+    ),
+    _mutant("a dead tracker that stays", keep_dead_trackers, scenarios.a_partition_that_moves, Wrong.SHARES),
+    _mutant("a dead tracker that commits", commit_for_dead_trackers, scenarios.a_partition_that_moves, Wrong.FOREIGN),
+    _mutant(
+        "a commit without a generation",
+        commit_without_a_generation,
+        scenarios.a_member_that_is_expelled,
+        Wrong.UNPROVEN,
+    ),
+    _mutant(
+        "the pause is not applied again", forget_the_gate, scenarios.a_rebalance_while_nothing_moves, Wrong.UNBOUNDED
+    ),
+    _mutant(
+        "the drain is skipped", skip_the_drain, scenarios.a_partition_that_leaves_while_it_is_paid_for, Wrong.PAID_TWICE
+    ),
+    _mutant("the share is not lowered on revoke", keep_the_share, scenarios.a_member_that_becomes_idle, Wrong.SHARES),
+    _mutant(
+        "a refused dead letter settles", settle_unsent_letters, scenarios.letters_that_are_refused, Wrong.UNSETTLED
+    ),
+    _mutant("a dead letter is written anew", write_letters_anew, scenarios.letters_that_are_refused, Wrong.LETTER),
+    _mutant(
+        "what poison swallowed is superseded",
+        settle_what_poison_swallowed,
+        scenarios.a_poisoned_event_that_swallowed_a_good_one,
+        Wrong.UNSETTLED,
+    ),
+    _mutant("a start at the commit alone", start_at_the_commit, scenarios.a_collection_that_is_new, Wrong.UNSETTLED),
+]
