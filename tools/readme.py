@@ -1,10 +1,11 @@
-"""Writes the tables of README.md that the code decides, and tells whether they are stale. `make docs` runs it.
+"""Writes the tables of README.md and docs/ that the code decides, and tells whether they are stale: `make docs`.
 
-The settings are read from `worker.config`, the models from `worker.embed`. Each table stands between two markers,
+The settings are read from `worker.config`, the models from `worker.embed`, metrics and log events from
+`worker.telemetry`. Each table stands between two markers,
 `<!-- name: begin -->` and `<!-- name: end -->`; what stands there is replaced, all else is left as it is.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -12,22 +13,26 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from worker import telemetry
 from worker.config import MIB, Settings
 from worker.embed import MODELS
 from worker.embed.models import Model
+from worker.telemetry import Metrics, Signal
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+TELEMETRY = ROOT / "docs" / "telemetry.md"
 
 
-def render(text: str) -> str:
-    """The README's text with its tables as the code has them now. Raises ValueError where a marker is missing."""
-    for name, table in (("settings", settings_tables()), ("models", models_table())):
+def render(path: Path, text: str) -> str:
+    """A document's text with its tables as the code has them now. Raises ValueError where a marker is missing."""
+    for name, table in TABLES[path].items():
         begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not (found and closed):
-            raise ValueError(f"README.md has no markers for the {name}")
-        text = f"{before}{begin}{table}{end}{after}"
+            raise ValueError(f"{path.name} has no markers for the {name}")
+        text = f"{before}{begin}{table()}{end}{after}"
     return text
 
 
@@ -41,6 +46,26 @@ def models_table() -> str:
     """All models of the jina dialect and what they can do."""
     rows = [_model_row(model) for model in MODELS.values()]
     return _table(("model", "dimensions", "tasks", "longest input", "late chunking"), rows)
+
+
+def metrics_table() -> str:
+    """All metrics but those of the process."""
+    rows = [
+        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.tells)
+        for one in sorted(Metrics().described, key=lambda one: one.name)
+    ]
+    return _table(("metric", "kind", "labels", "what it tells"), rows)
+
+
+def events_table() -> str:
+    """All log events."""
+    rows = [(f"`{signal.event}`", signal.level, signal.tells) for signal in signals().values()]
+    return _table(("event", "level", "what it tells"), sorted(rows))
+
+
+def signals() -> Mapping[str, Signal]:
+    """The log events by the names of their constants."""
+    return {name: value for name, value in vars(telemetry).items() if isinstance(value, Signal)}
 
 
 def _section(name: str, section: BaseModel) -> str:
@@ -107,9 +132,16 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:], ""])
 
 
+TABLES: Mapping[Path, Mapping[str, Callable[[], str]]] = {
+    README: {"settings": settings_tables, "models": models_table},
+    TELEMETRY: {"metrics": metrics_table, "events": events_table},
+}
+
+
 def main() -> None:
-    """Write README.md anew."""
-    README.write_text(render(README.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write the documents anew."""
+    for path in TABLES:
+        path.write_text(render(path, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

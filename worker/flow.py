@@ -211,11 +211,12 @@ class Flow:
             await self._write(batch)
 
     async def _write(self, batch: list[Item]) -> None:
+        rooms = self._rooms
         documents = [(item.planned, item.vectors, self._may_skip_purge(item)) for item in batch]
         for item in batch:
             item.attempted = True
         try:
-            results = await patiently(lambda: self._rooms.index.write(documents), self._rooms.health)
+            results = await patiently(lambda: rooms.index.write(documents), rooms.health, rooms.metrics)
         except Exception as error:  # noqa: BLE001  # our own bug, as in `_decode`; one by one it names its record
             if len(batch) > 1:
                 for item in batch:

@@ -59,10 +59,11 @@ class Ownership:
         A partition of a topic that was made anew is left out, and so not read, until `kafka.epoch` is raised.
         """
         cluster, epoch = self._consumer.cluster_id, self._settings.kafka.epoch
+        index, health, metrics = self._index, self._health, self._metrics
         ranges = await self._consumer.log_ranges(list(committed))
         ends = {partition: end for partition, (_, end) in ranges.items()}
-        self._standing.bases.update(await patiently(lambda: self._index.bases(cluster, epoch, ends), self._health))
-        progress = await patiently(lambda: self._index.progress(cluster, epoch, list(committed)), self._health)
+        self._standing.bases.update(await patiently(lambda: index.bases(cluster, epoch, ends), health, metrics))
+        progress = await patiently(lambda: index.progress(cluster, epoch, list(committed)), health, metrics)
         made_anew = await self._made_anew(progress, ranges)
         starts = {
             partition: self._start(partition, offset, progress.get(partition), ranges[partition])
@@ -70,7 +71,7 @@ class Ownership:
             if partition not in made_anew
         }
         self._share.assigned(len(self._ledger.partitions), self._consumer.all_partitions, time.monotonic())
-        self._metrics.rebalances.inc()
+        metrics.rebalances.inc()
         emit(ASSIGNED, starts={_name(partition): start for partition, start in starts.items()})
         return starts
 
@@ -95,7 +96,7 @@ class Ownership:
             for partition, known in progress.items()
             if partition not in beyond and known.timestamp_ms is not None and known.offset > ranges[partition][0]
         }
-        found = await patiently(lambda: self._consumer.timestamps(last), self._health) if last else {}
+        found = await patiently(lambda: self._consumer.timestamps(last), self._health, self._metrics) if last else {}
         other = {partition for partition, at_ms in found.items() if at_ms != progress[partition].timestamp_ms}
         for partition in progress:
             if partition in beyond | other:

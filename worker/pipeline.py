@@ -92,9 +92,10 @@ class Pipeline:
     async def _start(self, opened: AsyncExitStack) -> Parts:
         """Connect everything; what is down is waited for. `opened` closes it again, the last one first."""
         settings, profile, health, metrics = self._settings, self._profile, self.health, self.metrics
-        index = await patiently(lambda: Index.open(settings, profile.fingerprint, profile.dimension, metrics), health)
+        fingerprint, dimension = profile.fingerprint, profile.dimension
+        index = await patiently(lambda: Index.open(settings, fingerprint, dimension, metrics), health, metrics)
         opened.push_async_callback(index.close)
-        generation = await patiently(lambda: index.generation(cutting_digest(settings)), health)
+        generation = await patiently(lambda: index.generation(cutting_digest(settings)), health, metrics)
         standing = Standing(settings.worker.order, settings.kafka.epoch, generation)
         ledger = Ledger(settled_twice_reporter(metrics))
         gate = Gate(settings.worker.open_records, settings.worker.intake_bytes)
@@ -115,8 +116,8 @@ class Pipeline:
         committer = Committer(ledger, consumer.commit, session_timeout_s, metrics, ownership.write_progress)
         ownership.follow(flow, embedder, consumer, committer)
 
-        await patiently(dead_letters.start, health)
-        await patiently(consumer.start, health)
+        await patiently(dead_letters.start, health, metrics)
+        await patiently(consumer.start, health, metrics)
         parts = Parts(rooms, consumer, flow, embedder, committer, ownership)
         self.status.follow(parts)
         return parts

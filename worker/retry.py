@@ -23,11 +23,13 @@ def backoff_s(attempt: int, dice: Callable[[], float] = random.random) -> float:
 async def patiently(
     action: Callable[[], Awaitable[T]],
     health: Health,
+    metrics: Metrics | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> T:
     """Do `action` until it succeeds: service faults back off, account faults wait for their mend. Never gives up.
 
-    Other faults (a record's, a suspect's, our own) pass through: waiting would not mend them.
+    Other faults (a record's, a suspect's, our own) pass through: waiting would not mend them. `metrics` count the
+    retries; a command whose metrics nobody reads has none.
     """
     attempt = 0
     held: str | None = None
@@ -40,6 +42,8 @@ async def patiently(
             asked_s = fault.retry_after_s if isinstance(fault, ServiceFault) else None
             await sleep(max(backoff_s(attempt), min(asked_s or 0.0, LONGEST_RETRY_AFTER_S)))
             attempt += 1
+            if metrics is not None:
+                metrics.retries.labels(held).inc()
         else:
             if held:
                 health.release(held)
@@ -56,7 +60,7 @@ async def surely(
     attempt = 0
     while True:
         try:
-            return await patiently(action, health, sleep)
+            return await patiently(action, health, metrics, sleep)
         except Exception as error:  # noqa: BLE001  # whatever it is, giving up would lose or stop more than waiting
             metrics.internal_faults.inc()
             emit(INTERNAL, kind=type(error).__name__, trace=trace_hash(error), attempts=attempt + 1)

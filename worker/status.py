@@ -193,7 +193,7 @@ def _queues(parts: Parts) -> dict[str, tuple[int, int]]:
 
 
 def _by_label(values: Mapping[tuple[str, ...], float]) -> dict[str, int]:
-    return {name: int(value) for (name,), value in values.items()}
+    return {name: int(value) for (name,), value in values.items() if value}
 
 
 def _count(values: Mapping[tuple[str, ...], float]) -> int:

@@ -20,6 +20,7 @@ import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from worker.errors import Reason, Service
 from worker.model import Outcome
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -56,7 +57,6 @@ ACCOUNT_REFUSED = Signal("account.refused", "error", "the account or configurati
 RETRY_AFTER_CAPPED = Signal("jina.retry_after_capped", "warning", "the service asked for an absurd wait; capped")
 BUDGET_SPENT = Signal("budget.spent", "warning", "the budget of tokens is used up; embedding pauses")
 NO_SHARE = Signal("share.none", "info", "nothing of the key's limits is this replica's; it sends nothing")
-ESTIMATE_OFF = Signal("jina.estimate_off", "debug", "estimated and billed tokens differ; the estimate is corrected")
 DEAD_LETTERED = Signal("record.dead_lettered", "warning", "a record went to the dead-letter topic, with its reason")
 DEAD_LETTER_REFUSED = Signal("dead_letter.refused", "error", "the dead-letter topic did not take a record; it waits")
 DEAD_LETTER_TOPIC_SMALL = Signal(
@@ -74,15 +74,27 @@ TOPIC_RECREATED = Signal("topic.recreated", "error", "the topic was made anew; r
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A metric as the documentation lists it; `name` is that of its samples, without a histogram's suffixes."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    tells: str
+
+
 class Metrics:
     """The Prometheus metrics of one worker. Names are what dashboards rely on."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.described: list[Described] = []
+        """All of them but those of the process, which are the client library's."""
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
         self.records = counter("records", "Records settled, by outcome", "outcome")
         self.dead_letters = counter("dead_letters", "Records sent to the dead-letter topic, by reason", "reason")
-        self.commits = counter("commits", "Offset commits, by result", "result")
+        self.commits = counter("commits", "Commits of offsets, by result", "result")
         self.rebalances = counter("rebalances", "Assignments of partitions taken up")
         self.restarts = counter("kafka_restarts", "Consumers made anew, by cause", "cause")
         self.open_records = gauge("open_records", "Records taken in and not settled")
@@ -94,20 +106,23 @@ class Metrics:
         self.partitions = gauge("partitions", "Partitions of this replica")
         self.held = gauge("held", "1 for each thing that keeps the worker from its work", "name")
         self.ready = gauge("ready", "1 while the worker is ready")
-        self.loop_delay = histogram("event_loop_delay_seconds", "How much too late the event loop wakes, each second")
-        self.tasks = gauge("tasks", "Tasks of the event loop")
+        self.loop_delay = histogram("event_loop_delay_seconds", "How late the event loop wakes, looked at each second")
+        self.tasks = gauge("tasks", "Tasks that the event loop has")
         self.info = gauge("info", "Always 1; tells the version", "version")
-        self.request_seconds = histogram("request_seconds", "Requests to a neighbour", "service", "operation")
+        self.request_seconds = histogram(
+            "request_seconds", "How long requests to a neighbour took", "service", "operation"
+        )
         self.requests_failed = counter("requests_failed", "Requests that failed, by kind", "service", "kind")
+        self.retries = counter("retries", "Requests and steps tried again after a fault", "service")
         self.tokens_billed = counter("tokens_billed", "Tokens the embedding service counted")
         self.tokens_estimated = counter("tokens_estimated", "Tokens estimated for the same inputs")
-        self.inputs_embedded = counter("inputs_embedded", "Texts embedded")
-        self.limit_in_force = gauge("limit_in_force", "What the pacing allows: a minute, or at once", "limit")
-        self.limit_used = gauge("limit_used", "What was sent in the last minute, or is under way", "limit")
+        self.inputs_embedded = counter("inputs_embedded", "Texts that were embedded")
+        self.limit_in_force = gauge("limit_in_force", "What the pacing allows now: per minute, or at once", "limit")
+        self.limit_used = gauge("limit_used", "What was sent in the last minute, or is under way now", "limit")
         self.limit_share = gauge("limit_share", "Part of the key's limits that is this replica's")
         self.limit_fraction = gauge("limit_fraction", "Part of the share in use; below 1 after a 429")
         self.tokens_per_estimate = gauge("tokens_per_estimate", "Billed over estimated tokens, moving average")
-        self.batch_tokens = gauge("batch_tokens", "Most tokens of the next request")
+        self.batch_tokens = gauge("batch_tokens", "Most tokens that the next request may carry")
         self.throttled = counter("throttled", "Requests refused with 429, by the limit they exceeded", "limit")
         self.holds = counter("embedding_holds", "Times that sending stopped until a probe passed")
         self.quota_remaining = gauge("quota_remaining", "What the service says is left of the key's minute", "limit")
@@ -115,6 +130,10 @@ class Metrics:
         self.internal_faults = counter("internal_faults", "Bugs of ours met while handling records")
         self.superseded_across = counter("superseded_across_partitions", "Events overtaken from another partition")
 
+        for reason in Reason:  # at 0 from the start: Prometheus sees no increase in the first value of a series
+            self.dead_letters.labels(reason.value)
+        for service in Service:
+            self.retries.labels(service.value)
         ProcessCollector(registry=self.registry)
         self._refreshers: list[Callable[[], None]] = []
 
@@ -134,12 +153,15 @@ class Metrics:
         return CollectionsCounter({outcome: int(counted.get((outcome.value,), 0)) for outcome in Outcome})
 
     def _counter(self, name: str, tells: str, *labels: str) -> Counter:
+        self.described.append(Described(f"streamdex_{name}_total", "counter", labels, tells))
         return Counter(f"streamdex_{name}", tells, labels, registry=self.registry)
 
     def _gauge(self, name: str, tells: str, *labels: str) -> Gauge:
+        self.described.append(Described(f"streamdex_{name}", "gauge", labels, tells))
         return Gauge(f"streamdex_{name}", tells, labels, registry=self.registry)
 
     def _histogram(self, name: str, tells: str, *labels: str) -> Histogram:
+        self.described.append(Described(f"streamdex_{name}", "histogram", labels, tells))
         return Histogram(f"streamdex_{name}", tells, labels, registry=self.registry, buckets=SECONDS)
 
 

@@ -9,6 +9,7 @@ from fixtures_qdrant import IMAGE as QDRANT_IMAGE
 from kafka_backends import IMAGE as KAFKA_IMAGE
 
 from tools.locks import ROOT
+from worker.config import AdminSettings
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE_TEXT)["services"]
@@ -74,6 +75,17 @@ def test_a_missing_key_is_refused_with_the_mend() -> None:
     local = (ROOT / "deploy" / "local.env").read_text()
     assert f"COMPOSE_PROFILES={SERVICES['embeddings']['profiles'][0]}" in local
     assert re.search(rf"^JINA_BASE_URL=http://embeddings:{SERVICES['embeddings']['command'][-1]}/v1$", local, re.M)
+
+
+def test_worker_is_healthy_when_records_flow() -> None:
+    assert SERVICES["worker"]["healthcheck"]["test"] == ["CMD", "python", "-m", "worker.healthcheck", "readyz"]
+    for service in set(OURS) - {"worker"}:
+        assert SERVICES[service]["healthcheck"] == {"disable": True}
+
+
+def test_image_is_healthy_while_no_restart_would_mend_anything() -> None:
+    assert last("EXPOSE") == str(AdminSettings().port)
+    assert last("HEALTHCHECK").endswith('CMD ["python", "-m", "worker.healthcheck"]')
 
 
 def test_image_is_pinned_and_made_in_two_stages() -> None:

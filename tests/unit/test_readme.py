@@ -18,7 +18,7 @@ EXIT_CODES = {value for name, value in vars(ExitCode).items() if name.isupper()}
 
 
 def test_the_tables_are_those_of_the_code() -> None:
-    assert readme.render(TEXT) == TEXT, "README.md is stale: run `make docs`"
+    assert readme.render(readme.README, TEXT) == TEXT, "README.md is stale: run `make docs`"
 
 
 def test_the_tables_hold_every_setting_and_model() -> None:
@@ -37,12 +37,12 @@ def test_the_tables_hold_every_setting_and_model() -> None:
 def test_a_stale_table_is_noticed() -> None:
     stale = TEXT.replace("| `group_id` | `streamdex` |", "| `group_id` | `another` |")
     assert stale != TEXT
-    assert readme.render(stale) == TEXT
+    assert readme.render(readme.README, stale) == TEXT
 
 
 def test_a_missing_marker_is_refused() -> None:
     with pytest.raises(ValueError, match="models"):
-        readme.render(TEXT.replace("<!-- models: end -->", ""))
+        readme.render(readme.README, TEXT.replace("<!-- models: end -->", ""))
 
 
 def test_the_commands_are_those_that_there_are() -> None:

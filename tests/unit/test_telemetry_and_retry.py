@@ -123,7 +123,9 @@ async def test_patience_outlasts_an_outage_and_heeds_what_the_neighbour_asks() -
         slept.append(seconds)
         reasons.append(health.reasons)
 
-    assert await patiently(action, health, sleep) == "done"
+    metrics = Metrics()
+    assert await patiently(action, health, metrics, sleep) == "done"
+    assert metrics.registry.get_sample_value("streamdex_retries_total", {"service": "qdrant"}) == 4
     assert slept[0] < 1
     assert slept[1] == 120
     assert slept[2] == 300

@@ -37,6 +37,7 @@ class DeadLetters:
         self._settings = settings
         self._worker = worker_name
         self._health = health
+        self._failed = metrics.requests_failed
         self._seconds = metrics.request_seconds.labels(Service.KAFKA.value, "dead_letter")
         self._producer: AIOKafkaProducer | None = None
         self._opening = asyncio.Lock()
@@ -71,6 +72,8 @@ class DeadLetters:
             with self._seconds.time():
                 await self._send(topic, record, headers)
         except (ServiceFault, AccountFault) as failure:
+            kind = "account" if isinstance(failure, AccountFault) else "service"
+            self._failed.labels(Service.KAFKA.value, kind).inc()
             self._health.hold(HEALTH_NAME, str(failure), DEAD_LETTER_REFUSED)
             raise
         self._health.release(HEALTH_NAME)

@@ -225,6 +225,9 @@ class Embedder:
     def _send(self, parcel: Parcel, now_s: float, tasks: asyncio.TaskGroup, *, canary: bool) -> None:
         if self._valve.shut:
             self._client.reread_key()
+        if parcel.sent and not canary:
+            self._metrics.retries.labels(JINA).inc()
+        parcel.sent = True
         number = self._blame.sent()
         charge = self._pacer.charge(parcel.tokens, len(self._in_flight) + 1, now_s)
         attempt = Attempt(parcel, number, charge, probe=self._valve.sent(number), canary=canary)

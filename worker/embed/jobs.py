@@ -89,13 +89,14 @@ class Charge:
 
 
 class Parcel:
-    """What one request carries. `fresh` until it has failed once; a half of a failed one never was."""
+    """What one request carries. `fresh` until it has failed once, `sent` from its first time; a half is not fresh."""
 
-    __slots__ = ("charge", "fresh", "not_before_s", "pieces", "tokens")
+    __slots__ = ("charge", "fresh", "not_before_s", "pieces", "sent", "tokens")
 
     def __init__(self, pieces: Sequence[Piece], *, fresh: bool = True) -> None:
         self.pieces = pieces
         self.fresh = fresh
+        self.sent = not fresh
         self.charge: Charge | None = None
         self.not_before_s = 0.0
         self.tokens = sum(piece.tokens for piece in pieces)

@@ -17,7 +17,7 @@ from worker.errors import Service, ServiceFault
 from worker.kafka_client import as_fault
 from worker.model import Partition
 from worker.retry import patiently
-from worker.telemetry import INTERNAL, Health, emit
+from worker.telemetry import INTERNAL, Health, Metrics, emit
 
 COMMITTED_LIMIT_S = 10.0
 
@@ -41,11 +41,14 @@ Taken = Callable[[Mapping[Partition, int]], None]
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
     """One consumer's partitions. Calls to `Assignments.revoked` never overlap."""
 
-    def __init__(self, kafka: AIOKafkaConsumer, assignments: Assignments, health: Health, on_taken: Taken) -> None:
+    def __init__(
+        self, kafka: AIOKafkaConsumer, assignments: Assignments, health: Health, metrics: Metrics, on_taken: Taken
+    ) -> None:
         """`on_taken` hears where partitions start, just before they are ready."""
         self._kafka = kafka
         self._assignments = assignments
         self._health = health
+        self._metrics = metrics
         self._on_taken = on_taken
         self._ready: set[Partition] = set()
         self._told: set[Partition] = set()  # `assigned` was called for these, perhaps without coming to its end
@@ -113,6 +116,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
             try:
                 await self._assignments.revoked(partitions)
             except Exception as error:  # noqa: BLE001  # aiokafka would swallow it; they are gone all the same
+                self._metrics.internal_faults.inc()
                 emit(INTERNAL, stage="intake", kind=type(error).__name__)
         # Not in a `finally`: when this is cancelled, whoever cancelled it lets the same partitions go.
         self._told.difference_update(partitions)
@@ -123,9 +127,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
         await self._take_up((partition,))
 
     async def _take_up(self, partitions: Collection[Partition]) -> None:
-        committed = await patiently(lambda: self._committed(partitions), self._health)
+        committed = await patiently(lambda: self._committed(partitions), self._health, self._metrics)
         self._told.update(partitions)
-        starts = await patiently(lambda: self._assignments.assigned(committed), self._health)
+        starts = await patiently(lambda: self._assignments.assigned(committed), self._health, self._metrics)
         for partition, start in starts.items():
             # Always, also where aiokafka would start there by itself: what arrived before is dropped and read again.
             self._kafka.seek(TopicPartition(*partition), start)

@@ -49,7 +49,7 @@ class Session:
         Raises what `deliver` or `assignments` raise beyond faults that patience mends.
         """
         poller = Poller(self._kafka, self._gate, self._watch, self._health, deliver)
-        membership = Membership(self._kafka, assignments, self._health, poller.start_at)
+        membership = Membership(self._kafka, assignments, self._health, self._metrics, poller.start_at)
         poller.follow(membership)
         self._poller, self._membership = poller, membership
         self._kafka.subscribe(list(self._settings.topics), listener=membership)

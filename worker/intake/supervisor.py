@@ -40,7 +40,7 @@ class Supervisor:
         self._work = work
         self._stopping = stopping
         self._health = health
-        self._metrics = metrics
+        self._restarts = {cause: metrics.restarts.labels(cause.value) for cause in Cause}
         self._clock = clock
         self._sleep = sleep
         self._attempt = 0
@@ -55,7 +55,7 @@ class Supervisor:
             if self._clock() - born_s >= GOOD_LIFE_S:
                 self._attempt = 0
             emit(KAFKA_RESTARTED, cause=cause.value)
-            self._metrics.restarts.labels(cause.value).inc()
+            self._restarts[cause].inc()
             await session.close()
             following = await self._open_patiently()
             if following is None:

@@ -295,6 +295,7 @@ async def test_a_limit_is_waited_out(start_jina: StartJina) -> None:
     assert fault.fired == 3
     assert not any(job.fault for job in room.done)
     assert server.stats.times_embedded("text 499") == 1
+    assert room.value("retries", service="jina") == 3
 
 
 async def test_concurrency_is_kept(start_jina: StartJina) -> None:

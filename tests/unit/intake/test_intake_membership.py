@@ -10,7 +10,7 @@ from fake_aiokafka import FakeAIOKafka
 from worker.errors import ConfigurationError, Service, ServiceFault
 from worker.intake.membership import Membership
 from worker.model import Partition
-from worker.telemetry import Health
+from worker.telemetry import Health, Metrics
 
 A, B = Partition("documents", 0), Partition("documents", 1)
 BOTH = [TopicPartition(*A), TopicPartition(*B)]
@@ -28,7 +28,9 @@ class Fixture:
         self.gate, self.drained = asyncio.Event(), asyncio.Event()
         self.gate.set()
         self.drained.set()
-        self.membership = Membership(self.kafka, self, Health(), lambda starts: self.taken.append(dict(starts)))
+        self.membership = Membership(
+            self.kafka, self, Health(), Metrics(), lambda starts: self.taken.append(dict(starts))
+        )
 
     async def assigned(self, committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
         self.calls.append(("assigned", set(committed)))
