@@ -1,0 +1,170 @@
+"""Reads everything and lets each invariant judge. The campaign has healed, its lag is 0, nothing more is produced."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chaos.checker.billing import Bill, births_of, check_bill, troubles
+from chaos.checker.broker import committed, log_ends, read_topic
+from chaos.checker.contents import Contents, Stale, check_contents
+from chaos.checker.course import check_bounds, check_campaign, check_lag
+from chaos.checker.events import LogRecord, Place, Ranked, Ranking, decodable, histories
+from chaos.checker.evidence import Evidence, read_evidence
+from chaos.checker.letters import Letter, check_letters, places_of, read_letters
+from chaos.checker.report import Report
+from chaos.checker.secrets import check_secrets
+from chaos.checker.settled import Passed, check_commits, check_outcomes
+from chaos.checker.store import Held, opened_store, read_store
+from chaos.checker.tenure import Tenures
+from chaos.checker.vectors import check_vectors
+from chaos.checker.verify import run_verify
+from qdrant_client import AsyncQdrantClient
+
+SWEEP_S = 5.0  # beyond the request horizon, for the sweep itself
+
+
+async def judge(run_dir: Path) -> Report:
+    """Judge a run. Its services still stand; its workers may.
+
+    Raises OSError and ValueError for a directory that is none, and the clients' errors when a service does not answer.
+    """
+    evidence = await asyncio.to_thread(read_evidence, run_dir)
+    run = evidence.run
+    topic = await _read_topic(run)
+    async with opened_store(run["qdrant"]["grpc_port"]) as client:
+        return await _Judgement(evidence, topic, client).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What Kafka has of the campaign."""
+
+    records: Sequence[LogRecord]
+    letters: Sequence[Letter]
+    ends: Mapping[int, int]
+    committed: Mapping[int, int]
+
+
+async def _read_topic(run: Mapping[str, Any]) -> Topic:
+    bootstrap, name = run["kafka"], run["topic"]
+    at = await committed(bootstrap, run["group"], name)  # before the log: what is committed must stand there
+    records = await read_topic(bootstrap, name)
+    letters = read_letters(await read_topic(bootstrap, run["dead_letter_topic"]), name)
+    return Topic(records, letters, await log_ends(bootstrap, name), at)
+
+
+def poisoned_places(
+    evidence: Evidence, records: Sequence[LogRecord], ranked: Mapping[Place, Ranked]
+) -> dict[Place, str]:
+    """The poisoned records that stand in the topic, and their kinds.
+
+    A record whose acknowledgement was lost is in no file: it is poison when it is no event, or when it has the marker
+    of what the stand-in for Jina refuses.
+    """
+    marker = evidence.run.get("refused_marker", "").encode()
+    found: dict[Place, str] = {}
+    for record in records:
+        meant = evidence.produced.get(record.place)
+        if meant is not None and meant.poison:
+            found[record.place] = meant.kind
+        elif meant is None and record.place not in ranked:
+            found[record.place] = "not acknowledged, no event"
+        elif meant is None and marker and marker in (record.value or b""):
+            found[record.place] = "refused"
+    return found
+
+
+class _Judgement:
+    """One judgement. What several invariants need is worked out once."""
+
+    def __init__(self, evidence: Evidence, topic: Topic, client: AsyncQdrantClient) -> None:
+        self._evidence = evidence
+        self._topic = topic
+        self._client = client
+        self._collection: str = evidence.run["qdrant"]["collection"]
+        self._report = Report()
+        self._lettered = places_of(topic.letters)
+        self._tenures = Tenures(evidence.log, evidence.events)
+
+    async def all(self) -> Report:
+        """Every invariant."""
+        held = await self._read()
+        schema = next((item for item in held.reserved if item["kind"] == "schema"), None)
+        if schema is None or schema["order"] != self._evidence.run.get("order", "offset"):
+            self._report.violate("I0", "the collection is of another order than the campaign's, or of none")
+            return self._report
+        self._ranking = Ranking(schema["order"], held.bases(self._evidence.run["topic"]))
+        ranked = {each.record.place: each for each in decodable(self._topic.records, self._ranking)}
+        poisoned = poisoned_places(self._evidence, self._topic.records, ranked)
+        self._histories = histories(ranked.values(), self._lettered | poisoned.keys())
+        self._judge_log(held, ranked, poisoned)
+        await self._judge_contents(held, schema["fingerprint"])
+        return self._report
+
+    async def _read(self) -> Held:
+        return await read_store(self._client, self._collection)
+
+    def _judge_log(self, held: Held, ranked: Mapping[Place, Ranked], poisoned: Mapping[Place, str]) -> None:
+        """All but I2: what the files and the topics tell, with the manifests as they are now."""
+        evidence, topic, report = self._evidence, self._topic, self._report
+        no_events = [record.place for record in topic.records if record.place not in ranked]
+        report.take("I0", check_campaign(evidence.events, evidence.produced, topic.records, no_events))
+        report.take("I1", check_outcomes(topic.records, topic.committed, self._lettered, held, self._ranking))
+        report.take("I3", check_letters(topic.letters, topic.records, poisoned, topic.committed))
+        report.take("I4", check_commits(evidence.commits, topic.ends, topic.letters, evidence.watched))
+        report.take("I5", check_lag(evidence.events, topic.committed, topic.ends))
+        report.take("I6", check_bounds(evidence.samples))
+        condemned = [each for place, each in ranked.items() if place in self._lettered or place in poisoned]
+        report.take("I7", self._check_bill(condemned))
+        files = [file for file in sorted((evidence.path / "workers").rglob("*")) if file.is_file()]
+        report.take("I8", check_secrets(evidence.run["canaries"], files, topic.letters))
+
+    def _check_bill(self, condemned: Sequence[Ranked]) -> Report:
+        evidence = self._evidence
+        births = births_of(self._histories.values(), condemned)
+        bill = Bill(births, Passed(evidence.commits), self._tenures, troubles(evidence.events))
+        workers = [event["worker"] for event in evidence.happened("worker_started")]
+        return check_bill(evidence.payments, evidence.answers, workers, births, bill)
+
+    # --- I2 -------------------------------------------------------------------------------------------------------
+
+    async def _judge_contents(self, held: Held, fingerprint: Mapping[str, Any]) -> None:
+        contents = self._check(held)
+        if contents.stale and contents.report.ok:
+            # A worker that gave a request up sweeps its document when that can have landed; those may still be to come.
+            await asyncio.sleep(self._evidence.run["request_horizon_s"] + SWEEP_S)
+            contents = self._check(await self._read())
+        report = contents.report
+        self._explain(contents.stale, report)
+        vectors = await check_vectors(self._client, self._collection, fingerprint)
+        report.violations += vectors.violations
+        report.figures |= vectors.figures
+        await self._verify(contents.stale, report)
+        self._report.take("I2", report)
+
+    def _check(self, held: Held) -> Contents:
+        return check_contents(self._evidence.run["topic"], self._histories, held, self._ranking)
+
+    def _explain(self, stale: Sequence[Stale], report: Report) -> None:
+        """What is left behind needs a death that explains it."""
+        report.figures["remainder"] = len(stale)
+        for point in stale:
+            if self._tenures.explains(point) is None:
+                place = point.partition, point.offset
+                report.violate("I2", "an old point that no death explains", document=point.document_key, place=place)
+
+    async def _verify(self, stale: Sequence[Stale], report: Report) -> None:
+        """The remainder goes by `verify --repair`. What is broken is not repaired: it is evidence."""
+        repair = bool(stale) and report.ok
+        code, told = await run_verify(self._evidence.run["environment"], repair=repair)
+        report.figures["verify"] = {"code": code, "differences": told["differences"]}
+        if report.ok and code:
+            report.violate("I2", "verify sees what the checker does not", code=code)
+        if repair:
+            after = self._check(await self._read())
+            report.violations += after.report.violations
+            report.figures["repaired"] = told["repair"]
+            if after.stale:
+                report.violate("I2", "verify --repair leaves old points behind", points=len(after.stale))

@@ -1,0 +1,136 @@
+"""I1: what is committed has its outcome. I4: it had it before the commit. Pure.
+
+I1 derives outcomes from state alone, never from what workers say: the manifest of the record's document ranks as high
+as the record, or its dead letter is there, or it deletes what is not there anyway.
+
+I4 asks when. Four questions, of which the last is the strong one:
+- A commit never goes back: what an owner has committed, no other takes back.
+- A commit never passes the log's end.
+- The first dead letter of a record was made before the first commit that passes it (the producer's timestamp is taken
+  before the send, the broker's of the commit after it).
+- `watch.py` reads, at every advance of the commits and while the campaign runs, the manifests of what the commit has
+  just passed. What is not there then is lost if the worker dies then.
+Rejected: comparing `indexed_at` of the final points with the commits. A writer that lost its partition may write the
+same event again, at the same rank, after the new owner has committed; that is allowed.
+"""
+
+import bisect
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from chaos.checker.events import LogRecord, NoEvent, Place, Ranking, decode
+from chaos.checker.evidence import Commit, Line
+from chaos.checker.letters import Letter
+from chaos.checker.report import Report
+from chaos.checker.store import Held
+
+CLOCKS_S = 0.002  # two clocks of one machine, both cut to milliseconds
+
+
+def check_outcomes(
+    records: Iterable[LogRecord],
+    committed: Mapping[int, int],
+    lettered: Collection[Place],
+    held: Held,
+    ranking: Ranking,
+) -> Report:
+    """I1. `lettered`: the places of all dead letters."""
+    report = Report()
+    outcomes: Counter[str] = Counter()
+    for record in records:
+        if record.offset >= committed.get(record.partition, 0):
+            outcomes["not committed"] += 1
+            continue
+        outcome = "dead letter" if record.place in lettered else _outcome(record, held, ranking)
+        outcomes[outcome or "none"] += 1
+        if outcome is None:
+            report.violate("I1", "a committed record has no outcome", place=record.place)
+    report.figures = {"records": outcomes.total(), **outcomes}
+    return report
+
+
+def _outcome(record: LogRecord, held: Held, ranking: Ranking) -> str | None:
+    try:
+        event = decode(record)
+        rank = ranking.of(record, event)
+    except NoEvent:
+        return None
+    manifests = held.manifests.get(event.document_key, [])
+    if any(ranking.stored(manifest.payload)[0] >= rank for manifest in manifests):
+        return "in the manifest"
+    if event.text is None and not manifests and event.document_key not in held.points:
+        return "nothing to delete"
+    return None
+
+
+class Passed:
+    """When commits first passed which offset."""
+
+    def __init__(self, commits: Iterable[Commit]) -> None:
+        self._offsets: dict[int, list[int]] = {}
+        self._times: dict[int, list[float]] = {}
+        for commit in commits:
+            offsets = self._offsets.setdefault(commit.partition, [])
+            if not offsets or commit.offset > offsets[-1]:
+                offsets.append(commit.offset)
+                self._times.setdefault(commit.partition, []).append(commit.at)
+
+    def at(self, place: Place) -> float | None:
+        """When the first commit beyond a place was made; None when there was none."""
+        partition, offset = place
+        number = bisect.bisect_right(self._offsets.get(partition, []), offset)
+        times = self._times.get(partition, [])
+        return times[number] if number < len(times) else None
+
+
+def check_commits(
+    commits: Sequence[Commit], ends: Mapping[int, int], letters: Iterable[Letter], watched: Iterable[Line]
+) -> Report:
+    """I4. `watched`: what `watch.py` has written."""
+    report = Report()
+    highest: dict[int, int] = {}
+    for commit in commits:
+        if commit.offset < highest.get(commit.partition, 0):
+            back = highest[commit.partition] - commit.offset
+            report.violate("I4", "a commit went back", partition=commit.partition, offset=commit.offset, by=back)
+        highest[commit.partition] = max(commit.offset, highest.get(commit.partition, 0))
+        if commit.offset > ends.get(commit.partition, 0):
+            report.violate("I4", "a commit passes the log's end", partition=commit.partition, offset=commit.offset)
+    _check_letters_first(Passed(commits), letters, report)
+    report.figures = {"commits": len(commits), **_take_watched(watched, report)}
+    return report
+
+
+def _check_letters_first(passed: Passed, letters: Iterable[Letter], report: Report) -> None:
+    first: dict[Place, float] = {}
+    for letter in letters:
+        if letter.place is not None:
+            sent = letter.record.timestamp_ms / 1000
+            first[letter.place] = min(sent, first.get(letter.place, sent))
+    for place, sent in first.items():
+        at = passed.at(place)
+        if at is not None and sent > at + CLOCKS_S:
+            report.violate(
+                "I4", "a commit passed a record before its dead letter", place=place, by_s=round(sent - at, 3)
+            )
+
+
+def _take_watched(watched: Iterable[Line], report: Report) -> dict[str, object]:
+    counts: Counter[str] = Counter()
+    delays: list[float] = []
+    for line in watched:
+        counts["advances"] += 1
+        counts["records looked at"] += line["checked"]
+        counts["records passed over"] += line["passed_over"]
+        delays.append(line["read_at"] - line["at"])
+        for offset in line["unsettled"]:
+            place = line["partition"], offset
+            report.violate("I4", "a commit passed a record that the store did not know", place=place, at=line["at"])
+    if not counts["records looked at"]:
+        report.violate("I4", "nobody watched the commits")
+    delays.sort()
+    figures: dict[str, object] = dict(counts)
+    if delays:
+        middle, late = delays[len(delays) // 2], delays[len(delays) * 99 // 100]
+        figures |= {"read after s, median": round(middle, 4), "read after s, p99": round(late, 4)}
+    return figures
