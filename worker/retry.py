@@ -12,12 +12,19 @@ T = TypeVar("T")
 
 BASE_S = 0.5
 CAP_S = 16.0
-LONGEST_RETRY_AFTER_S = 300.0
+LONGEST_RETRY_AFTER_S = 300.0  # limits are counted by the minute: more than this is a mistake, and tells nothing
 
 
 def backoff_s(attempt: int, dice: Callable[[], float] = random.random) -> float:
     """Seconds to wait before attempt `attempt` + 1: doubling from 0.5 to 16, ± 30 %. `dice` gives numbers in [0, 1)."""
     return float(min(CAP_S, BASE_S * 2 ** min(attempt, 10)) * (0.7 + 0.6 * dice()))
+
+
+def obeyed_s(asked_s: float | None) -> float:
+    """How long to wait for a Retry-After; an absurd one is capped to the longest wait of our own."""
+    if asked_s is None:
+        return 0.0
+    return asked_s if asked_s <= LONGEST_RETRY_AFTER_S else CAP_S
 
 
 async def patiently(
@@ -40,7 +47,7 @@ async def patiently(
             held = fault.service.value
             health.hold(held, str(fault), ACCOUNT_REFUSED if isinstance(fault, AccountFault) else SERVICE_DOWN)
             asked_s = fault.retry_after_s if isinstance(fault, ServiceFault) else None
-            await sleep(max(backoff_s(attempt), min(asked_s or 0.0, LONGEST_RETRY_AFTER_S)))
+            await sleep(max(backoff_s(attempt), obeyed_s(asked_s)))
             attempt += 1
             if metrics is not None:
                 metrics.retries.labels(held).inc()

@@ -28,7 +28,7 @@ from worker.embed.statistics import Statistics, Tally, export
 from worker.embed.throttle import Throttle
 from worker.embed.valve import Opening, Valve
 from worker.errors import AccountFault, Service, ServiceFault, Stage, SuspectFault
-from worker.retry import LONGEST_RETRY_AFTER_S
+from worker.retry import LONGEST_RETRY_AFTER_S, obeyed_s
 from worker.telemetry import (
     ACCOUNT_REFUSED,
     BUDGET_SPENT,
@@ -318,7 +318,7 @@ class Embedder:
     def _tell(self, attempt: Attempt, fault: Exception) -> None:
         """Say so when a failed probe proves that it is not one parcel's trouble, or when a person must act."""
         if isinstance(fault, ServiceFault) and (fault.retry_after_s or 0.0) > LONGEST_RETRY_AFTER_S:
-            emit(RETRY_AFTER_CAPPED, asked_s=fault.retry_after_s, capped_s=LONGEST_RETRY_AFTER_S)
+            emit(RETRY_AFTER_CAPPED, asked_s=fault.retry_after_s, capped_s=obeyed_s(fault.retry_after_s))
         if isinstance(fault, AccountFault):
             self._health.hold(JINA, str(fault), ACCOUNT_REFUSED)
         elif isinstance(fault, ServiceFault):

@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 from worker.embed.refusals import Busy
 from worker.errors import AccountFault, ServiceFault
-from worker.retry import LONGEST_RETRY_AFTER_S, backoff_s
+from worker.retry import backoff_s, obeyed_s
 
 FAILURES_TO_SHUT = 4  # in a row, over all requests: fewer may be one poisoned parcel
 ACCOUNT_RETRY_S = 15.0
@@ -104,4 +104,4 @@ class Valve:
         self._shut_after = self._last_sent
 
     def _wait_s(self, asked_s: float | None) -> float:
-        return max(backoff_s(self._failed_probes, self._dice), min(asked_s or 0.0, LONGEST_RETRY_AFTER_S))
+        return max(backoff_s(self._failed_probes, self._dice), obeyed_s(asked_s))
