@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,9 @@ def serve_embeddings(  # noqa: PLR0913 - a command's parameters are its flags
     fields: Annotated[
         FieldMode, typer.Option(help="strict refuses fields a model does not list; aliases also takes task_type etc.")
     ] = FieldMode.STRICT,
+    billing_log: Annotated[
+        Path | None, typer.Option(help="File that gets a line of JSON, with digests of the texts, per billed request.")
+    ] = None,
     api_key: Annotated[str | None, typer.Option(help="The only key accepted; any key when not given.")] = None,
 ) -> None:
     """Serve a stand-in for the Jina embedding API, for development without a key.
@@ -48,6 +52,7 @@ def serve_embeddings(  # noqa: PLR0913 - a command's parameters are its flags
         ),
         latency=Latency(latency_ms, latency_per_1k_tokens_ms),
         quota_headers=quota_headers,
+        billing_log=billing_log,
     )
     asyncio.run(_serve(options))
 

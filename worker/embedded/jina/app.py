@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from worker.embedded.jina.billing import BillingLog
 from worker.embedded.jina.faults import Fault, FaultKind
 from worker.embedded.jina.service import Admitted, Manner, Reply, Service
 
@@ -19,7 +20,7 @@ STAND_IN_HEADER = (b"x-streamdex-stand-in", b"lexical vectors")
 _PLAINLY = (
     "This is streamdex's stand-in for the Jina embedding API: POST /v1/embeddings.\n"
     "Its vectors are lexical: texts that share words are near each other. No model is behind it.\n"
-    "Faults: header x-streamdex-fault, POST and DELETE /_control/faults. Statistics: GET /_control/stats.\n"
+    "Faults: header x-streamdex-fault; GET, POST and DELETE /_control/faults. Statistics: GET /_control/stats.\n"
 )
 _DRIPS = 20  # a slow answer comes in so many pieces
 
@@ -27,15 +28,18 @@ Sleep = Callable[[float], Awaitable[object]]
 Cut = Callable[[Scope], None]
 
 
-def create_app(service: Service, clock_s: Callable[[], float], sleep: Sleep, cut: Cut) -> Starlette:
+def create_app(
+    service: Service, clock_s: Callable[[], float], sleep: Sleep, cut: Cut, bills: BillingLog | None = None
+) -> Starlette:
     """The application. `cut` ends the connection of a scope abruptly, which ASGI itself has no word for."""
     control = Control(service, clock_s)
     return Starlette(
         routes=[
             Route("/", _index),
-            Route("/v1/embeddings", Embeddings(service, clock_s, sleep, cut), methods=["POST"]),
+            Route("/v1/embeddings", Embeddings(service, clock_s, sleep, cut, bills), methods=["POST"]),
             Route("/_control/faults", control.add_fault, methods=["POST"]),
             Route("/_control/faults", control.clear_faults, methods=["DELETE"]),
+            Route("/_control/faults/{number:int}", control.one_fault, methods=["GET", "DELETE"]),
             Route("/_control/stats", control.show_stats, methods=["GET"]),
         ]
     )
@@ -48,11 +52,19 @@ async def _index(_request: Request) -> Response:
 class Embeddings:
     """POST /v1/embeddings, as a plain ASGI application: some faults need what a response object cannot do."""
 
-    def __init__(self, service: Service, clock_s: Callable[[], float], sleep: Sleep, cut: Cut) -> None:
+    def __init__(
+        self,
+        service: Service,
+        clock_s: Callable[[], float],
+        sleep: Sleep,
+        cut: Cut,
+        bills: BillingLog | None,
+    ) -> None:
         self._service = service
         self._clock_s = clock_s
         self._sleep = sleep
         self._cut = cut
+        self._bills = bills
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -79,6 +91,13 @@ class Embeddings:
         if admitted.delay_s > 0:
             await self._sleep(admitted.delay_s)
         reply = self._service.finish(admitted)
+        try:
+            await self._send(reply, scope, receive, send)
+        finally:
+            if reply.billed and self._bills is not None:
+                self._bills.note(scope, admitted.request, whole=reply.manner is not Manner.CUT)
+
+    async def _send(self, reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
         match reply.manner:
             case Manner.WHOLE:
                 await _send_whole(send, reply)
@@ -87,6 +106,12 @@ class Embeddings:
             case Manner.HANG:
                 await self._hang(reply.seconds, scope, receive)
             case Manner.RESET:
+                self._cut(scope)
+                await _until_gone(receive)
+            case Manner.CUT:
+                await _send_start(send, reply)
+                half = reply.body[: len(reply.body) // 2]
+                await send({"type": "http.response.body", "body": half, "more_body": True})
                 self._cut(scope)
                 await _until_gone(receive)
 
@@ -125,6 +150,7 @@ class Control:
     def __init__(self, service: Service, clock_s: Callable[[], float]) -> None:
         self._service = service
         self._clock_s = clock_s
+        self._faults: list[Fault] = []  # all that were ever set here; a fault's number is its place
 
     async def add_fault(self, request: Request) -> Response:
         """Set a fault from a JSON object with the fields of `Fault`."""
@@ -134,7 +160,18 @@ class Control:
         except ValueError as error:  # pydantic's is one
             return _json({"detail": f"not a fault: {error}"}, status=422)
         self._service.faults.add(fault, self._clock_s())
-        return _json({"kind": fault.kind}, status=201)
+        self._faults.append(fault)
+        return _json({"number": len(self._faults) - 1, "kind": fault.kind}, status=201)
+
+    async def one_fault(self, request: Request) -> Response:
+        """How often one fault fired; with DELETE it is set no more."""
+        number = request.path_params["number"]
+        if number >= len(self._faults):
+            return _json({"detail": "there is no such fault"}, status=404)
+        fault = self._faults[number]
+        if request.method == "DELETE":
+            self._service.faults.remove(fault)
+        return _json({"number": number, "kind": fault.kind, "fired": fault.fired})
 
     async def clear_faults(self, _request: Request) -> Response:
         """Set no faults any more."""

@@ -3,9 +3,11 @@
 A fault is claimed by a request; claiming is firing, so `Fault.fired` and `Faults.fired` count what clients really met.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from enum import StrEnum
 
 import numpy as np
@@ -32,9 +34,13 @@ class FaultKind(StrEnum):
     HANG = "hang"  # no answer until the client leaves, or the connection is cut (after so many seconds)
     DRIP = "drip"  # a correct answer, byte by byte (over so many seconds, default 1)
     RESET = "reset"  # the connection is cut
+    CUT = "cut"  # the connection is cut after half of a correct answer, which is billed
+    THROTTLE = "throttle"  # 429 with Retry-After (seconds, date:SECONDS from now, or absurd; default none)
 
 
 DEFAULT_DRIP_S = 1.0
+ABSURD = "absurd"
+ABSURD_RETRY_AFTER_S = 31_536_000
 _ROWS = frozenset(
     {
         FaultKind.WRONG_COUNT,
@@ -91,6 +97,14 @@ class Fault:
         """Whether it changes the vectors of an otherwise correct answer."""
         return self.kind in _ROWS
 
+    def retry_after(self, wall_s: float) -> str | None:
+        """The Retry-After of a throttle, at this time of day in epoch seconds."""
+        if self.argument == ABSURD:
+            return str(ABSURD_RETRY_AFTER_S)
+        form, _, seconds = self.argument.rpartition(":")
+        # HTTP dates have whole seconds; rounded up, a client that obeys is not early.
+        return formatdate(math.ceil(wall_s + float(seconds)), usegmt=True) if form else seconds or None
+
     @property
     def seconds(self) -> float | None:
         """The argument of hang and drip."""
@@ -129,6 +143,10 @@ class Faults:
         self._set.append(fault)
         return fault
 
+    def remove(self, fault: Fault) -> None:
+        """Set this one no more; safe twice, and after its end."""
+        self._set = [other for other in self._set if other is not fault]
+
     def clear(self) -> None:
         """Set no faults any more. What has fired stays counted."""
         self._set.clear()
@@ -157,6 +175,8 @@ def error_of(fault: Fault) -> ErrorAnswer | None:
     """The error that a fault answers with instead of vectors; None for the other kinds."""
     if fault.kind is FaultKind.REFUSE:
         return ErrorAnswer(400, "Failed to encode text")
+    if fault.kind is FaultKind.THROTTLE:
+        return ErrorAnswer(429, *_CODES[429])
     if fault.kind is not FaultKind.STATUS:
         return None
     number, _, code = fault.argument.partition(":")
@@ -219,10 +239,18 @@ def _check_argument(fault: Fault) -> None:
             if int(argument or -1) == 0:
                 raise ValueError("wrong-count takes a difference, such as -1")
         case FaultKind.HANG | FaultKind.DRIP:
-            if (fault.seconds or 0.0) < 0:
-                raise ValueError(f"{fault.kind} takes seconds")
+            _check_seconds(fault.kind, argument)
         case FaultKind.REFUSE:
             if fault.match is None:
                 raise ValueError("refuse wants the marker text")
+        case FaultKind.THROTTLE if argument != ABSURD:
+            _check_seconds(fault.kind, argument.removeprefix("date:"))
+        case FaultKind.THROTTLE:
+            pass
         case _ if argument:
             raise ValueError(f"{fault.kind} takes no argument")
+
+
+def _check_seconds(kind: FaultKind, argument: str) -> None:
+    if float(argument or 0) < 0:
+        raise ValueError(f"{kind} takes seconds")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from worker.embedded.jina.answers import ErrorShape
 from worker.embedded.jina.limits import Limits
@@ -33,6 +34,7 @@ class Latency:
 class Options:
     """How a stand-in behaves. `api_key`: the only key accepted; None accepts any, but asks for one.
 
+    `billing_log`: a file that gets a line for each request that was billed (see `billing`).
     `error_shape` forces flat or nested errors; None uses each where the hosted service does.
     """
 
@@ -45,3 +47,4 @@ class Options:
     quota_headers: QuotaHeaders = QuotaHeaders.ABSENT
     error_shape: ErrorShape | None = None
     max_body_bytes: int = 64 * 1024 * 1024
+    billing_log: Path | None = None

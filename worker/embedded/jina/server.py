@@ -9,12 +9,13 @@ import struct
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from worker.embedded.jina.app import Sleep, create_app
+from worker.embedded.jina.billing import BillingLog
 from worker.embedded.jina.faults import Fault, FaultKind, Faults
 from worker.embedded.jina.options import Options
 from worker.embedded.jina.service import Service
@@ -43,7 +44,10 @@ class JinaServer:
         self.options = options or Options()
         self._clock_s = clock_s
         self._service = Service(self.options, dice, wall_s)
-        app = create_app(self._service, clock_s, sleep, self._cut)
+        self._bills = (
+            BillingLog(self.options.billing_log, wall_s, self._connected) if self.options.billing_log else None
+        )
+        app = create_app(self._service, clock_s, sleep, self._cut, self._bills)
         config = uvicorn.Config(
             _uncancelled(app),
             http="h11",  # there is no other without further packages, and its class is the same everywhere
@@ -125,15 +129,23 @@ class JinaServer:
         await asyncio.sleep(0)  # the transports' own callbacks close the sockets
         for server in self._uvicorn.servers:
             await server.wait_closed()
+        if self._bills is not None:
+            self._bills.close()
 
     def _cut(self, scope: Scope) -> None:
-        for connection in list(self._uvicorn.server_state.connections):
-            # Not every protocol class of uvicorn's has `client`; the one chosen above does.
-            if getattr(connection, "client", None) == tuple(scope["client"]):
-                sock = connection.transport.get_extra_info("socket")
-                with contextlib.suppress(OSError):  # the client was faster
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-                connection.transport.abort()
+        for connection in self._connections_of(scope):
+            sock = connection.transport.get_extra_info("socket")
+            with contextlib.suppress(OSError):  # the client was faster
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+            connection.transport.abort()
+
+    def _connected(self, scope: Scope) -> bool:
+        return any(not connection.transport.is_closing() for connection in self._connections_of(scope))
+
+    def _connections_of(self, scope: Scope) -> list[Any]:
+        # Not every protocol class of uvicorn's has `client`; the one chosen above does.
+        client = tuple(scope["client"])
+        return [one for one in self._uvicorn.server_state.connections if getattr(one, "client", None) == client]
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -18,14 +18,22 @@ from enum import StrEnum
 from uuid import uuid4
 
 from worker.embedded.jina.answers import ErrorAnswer, ErrorShape, Refused, limit_error, number, success
-from worker.embedded.jina.faults import DEFAULT_DRIP_S, Fault, FaultKind, Faults, error_of, from_header, spoil
+from worker.embedded.jina.faults import (
+    ABSURD_RETRY_AFTER_S,
+    DEFAULT_DRIP_S,
+    Fault,
+    FaultKind,
+    Faults,
+    error_of,
+    from_header,
+    spoil,
+)
 from worker.embedded.jina.limits import Limiter, Refusal
 from worker.embedded.jina.options import Options, QuotaHeaders
 from worker.embedded.jina.requests import EmbeddingRequest, parse, peek
 from worker.embedded.jina.stats import RequestNote, Stats
 from worker.embedded.jina.vectors import Space, embed
 
-ABSURD_RETRY_AFTER_S = 31_536_000
 NO_ANSWER = 0  # the status noted for a request that gets none
 _HTML = b"<html><head><title>Bad Gateway</title></head><body><center><h1>Bad Gateway</h1></center></body></html>"
 
@@ -37,11 +45,15 @@ class Manner(StrEnum):
     DRIP = "drip"
     HANG = "hang"
     RESET = "reset"
+    CUT = "cut"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to send. `seconds` belongs to the manner: how long to drip, or to hang before the connection is cut."""
+    """What to send. `seconds` belongs to the manner: how long to drip, or to hang before the connection is cut.
+
+    `billed`: it carries vectors, also wrong ones.
+    """
 
     status: int
     body: bytes
@@ -49,6 +61,7 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
     manner: Manner = Manner.WHOLE
     seconds: float | None = None
+    billed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +109,13 @@ class Service:
         if fault and (reply := self._instead(fault)):
             self._note(admitted, reply)
             return reply
-        reply = Reply(200, self._answer(request, fault), headers=admitted.headers)
+        reply = Reply(200, self._answer(request, fault), headers=admitted.headers, billed=True)
         if fault and fault.kind is FaultKind.TRUNCATED_JSON:
             reply = replace(reply, body=reply.body[: len(reply.body) // 2])
         if fault and fault.kind is FaultKind.DRIP:
             reply = replace(reply, manner=Manner.DRIP, seconds=fault.seconds or DEFAULT_DRIP_S)
+        if fault and fault.kind is FaultKind.CUT:
+            reply = replace(reply, manner=Manner.CUT)
         self.stats.embedded(request.texts, request.tokens)
         self._note(admitted, reply)
         return reply
@@ -122,7 +137,8 @@ class Service:
     def _instead(self, fault: Fault) -> Reply | None:
         """What a fault sends instead of vectors, if it is of that sort."""
         if error := error_of(fault):
-            return self._error(error)
+            asked = fault.retry_after(self._wall_s()) if fault.kind is FaultKind.THROTTLE else None
+            return self._error(error, (("retry-after", asked),) if asked else ())
         match fault.kind:
             case FaultKind.HTML:
                 return Reply(fault.status, _HTML, content_type="text/html")

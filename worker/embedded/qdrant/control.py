@@ -1,7 +1,8 @@
 """Faults and figures over HTTP, for a server that runs as a process of its own.
 
-`GET /stats` · `GET /faults` · `POST /faults` with the fields of a `Fault` · `DELETE /faults` heals all ·
-`POST /release` lets held requests land · `POST /reset` cuts every connection.
+`GET /stats` · `GET /faults` · `POST /faults` with the fields of a `Fault` · `DELETE /faults` heals all,
+`DELETE /faults/NUMBER` one, and tells as `GET` does how often it fired · `POST /release` lets held requests land ·
+`POST /reset` cuts every connection.
 """
 
 import json
@@ -20,6 +21,8 @@ _FIELDS = {"times", "probability", "delay_s", "retry_after_s", "capacity", "mark
 
 def control_app(server: EmbeddedQdrant) -> Starlette:
     """The control interface of a server, as an ASGI application."""
+
+    injected: list[Fault] = []  # a fault's number is its place
 
     async def stats(_: Request) -> JSONResponse:
         return JSONResponse(
@@ -40,7 +43,16 @@ def control_app(server: EmbeddedQdrant) -> Starlette:
             fault = _parsed(json.loads(await request.body()))
         except (ValueError, TypeError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
-        return JSONResponse(_described(server.faults.inject(fault)), status_code=201)
+        injected.append(server.faults.inject(fault))
+        return JSONResponse({"number": len(injected) - 1, **_described(fault)}, status_code=201)
+
+    async def one_fault(request: Request) -> JSONResponse:
+        number = request.path_params["number"]
+        if number >= len(injected):
+            return JSONResponse({"error": "there is no such fault"}, status_code=404)
+        if request.method == "DELETE":
+            server.faults.heal(injected[number])
+        return JSONResponse({"number": number, **_described(injected[number])})
 
     async def heal(_: Request) -> JSONResponse:
         server.faults.heal()
@@ -59,6 +71,7 @@ def control_app(server: EmbeddedQdrant) -> Starlette:
             Route("/faults", faults),
             Route("/faults", inject, methods=["POST"]),
             Route("/faults", heal, methods=["DELETE"]),
+            Route("/faults/{number:int}", one_fault, methods=["GET", "DELETE"]),
             Route("/release", release, methods=["POST"]),
             Route("/reset", reset, methods=["POST"]),
         ]
