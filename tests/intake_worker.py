@@ -27,8 +27,19 @@ async def until(condition: Callable[[], object], what: str = "") -> None:
 class Worker:
     """A replica with the rest of the flow left out: it takes records in, and settles them when told to."""
 
-    def __init__(self, kafka: Kafka, topic: str, group: str, *, settle_at_once: bool = True, bound: int = 4096) -> None:
-        self.settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topics=(topic,), group_id=group)
+    def __init__(
+        self,
+        kafka: Kafka,
+        topic: str,
+        group: str,
+        *,
+        settle_at_once: bool = True,
+        bound: int = 4096,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        self.settings = KafkaSettings.model_validate(
+            {"bootstrap_servers": kafka.bootstrap_servers, "topics": (topic,), "group_id": group, **(settings or {})}
+        )
         self.metrics, self.health = Metrics(), Health()
         self.ledger, self.gate = Ledger(), Gate(bound, 64 * 1024 * 1024)
         self.consumer = Consumer(self.settings, self, self.gate, self.health, self.metrics)

@@ -56,6 +56,9 @@ SERVICE_BACK = Signal("service.back", "info", "the neighbour works again")
 ACCOUNT_REFUSED = Signal("account.refused", "error", "the account or configuration is refused; waiting for its mend")
 RETRY_AFTER_CAPPED = Signal("jina.retry_after_capped", "warning", "the service asked for an absurd wait; capped")
 BUDGET_SPENT = Signal("budget.spent", "warning", "the budget of tokens is used up; embedding pauses")
+INSTANCE_TAKEN = Signal(
+    "kafka.instance_taken", "error", "another process has the same kafka.group_instance_id; this one stands aside"
+)
 NO_SHARE = Signal("share.none", "info", "nothing of the key's limits is this replica's; it sends nothing")
 DEAD_LETTERED = Signal("record.dead_lettered", "warning", "a record went to the dead-letter topic, with its reason")
 DEAD_LETTER_REFUSED = Signal("dead_letter.refused", "error", "the dead-letter topic did not take a record; it waits")

@@ -266,3 +266,25 @@ async def test_the_end_of_the_log_is_told(kafka: Kafka) -> None:
     async with worker.running():
         await until(lambda: worker.gate.statistics().span == 8, "as many as may be open")
         assert worker.consumer.ends() == {Partition(topic, 0): 100}
+
+
+async def test_of_two_with_one_instance_id_the_newer_works_and_the_older_waits(kafka: Kafka) -> None:
+    """Else both would take the id from each other at every heartbeat, and both read everything."""
+    topic, group = await kafka.create_topic(partitions=2), kafka.unique_group()
+    static = {"group_instance_id": "pod-0", "session_timeout_s": 2.0}
+    older, newer = Worker(kafka, topic, group, settings=static), Worker(kafka, topic, group, settings=static)
+    async with older.running():
+        await until(lambda: older.assignments, "the older one's assignment")
+        async with newer.running():
+            await until(lambda: "group instance" in older.health.reasons, "the older one's notice")
+            await until(lambda: newer.assignments, "the newer one's assignment")
+            assert not older.ledger.partitions
+            await kafka.produce(topic, numbered(20))
+            await until(lambda: len(newer.read) == 20, "the newer one's records")
+            assert newer.health.reasons == {}
+            assert (newer.assignments, older.read) == (1, [])
+        # A static member does not say that it leaves: it is gone after its session's end.
+        await until(lambda: older.assignments == 2 and older.ledger.partitions, "the older one's turn")
+        assert older.health.reasons == {}
+        await kafka.produce(topic, numbered(10))
+        await until(lambda: len(older.read) == 10, "the older one's records")

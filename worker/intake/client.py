@@ -63,6 +63,12 @@ def is_member(kafka: AIOKafkaConsumer) -> bool:
     return coordinator is not None and coordinator.generation > 0
 
 
+def member_id(kafka: AIOKafkaConsumer) -> str:
+    """As whom the consumer has joined its group; empty when it has not, or was told that nobody knows it."""
+    coordinator = kafka._coordinator
+    return coordinator.member_id if coordinator is not None else ""
+
+
 def has_dead_task(kafka: AIOKafkaConsumer) -> bool:
     """Whether one of the consumer's own tasks has died of an error. None is ever revived.
 

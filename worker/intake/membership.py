@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from worker.errors import Service, ServiceFault
+from worker.intake.instance import Instance
 from worker.kafka_client import as_fault
 from worker.model import Partition
 from worker.retry import patiently
@@ -42,11 +43,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
     """One consumer's partitions. Calls to `Assignments.revoked` never overlap."""
 
     def __init__(
-        self, kafka: AIOKafkaConsumer, assignments: Assignments, health: Health, metrics: Metrics, on_taken: Taken
+        self,
+        kafka: AIOKafkaConsumer,
+        assignments: Assignments,
+        instance: Instance,
+        health: Health,
+        metrics: Metrics,
+        on_taken: Taken,
     ) -> None:
         """`on_taken` hears where partitions start, just before they are ready."""
         self._kafka = kafka
         self._assignments = assignments
+        self._instance = instance
         self._health = health
         self._metrics = metrics
         self._on_taken = on_taken
@@ -76,9 +84,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """aiokafka: a rebalance begins. All partitions leave, as its protocol is eager."""
         await self.let_go()
+        await self._instance.wait_until_free()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """aiokafka: a rebalance has ended. Only begins the work: see the module's text."""
+        self._instance.joined()
         partitions = [Partition(*one) for one in assigned]
         if partitions and not self._closed:
             self._begin(self._take_up(partitions))

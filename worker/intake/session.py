@@ -10,8 +10,9 @@ from aiokafka.errors import KafkaError
 
 from worker.config import KafkaSettings
 from worker.errors import Service, ServiceFault
-from worker.intake.client import has_dead_task, is_member, make_consumer, stop_consumer
+from worker.intake.client import has_dead_task, is_member, make_consumer, member_id, stop_consumer
 from worker.intake.gate import Gate
+from worker.intake.instance import Instance
 from worker.intake.membership import Assignments, Membership
 from worker.intake.poller import Deliver, Poller
 from worker.intake.watch import Cause, Watch
@@ -49,7 +50,8 @@ class Session:
         Raises what `deliver` or `assignments` raise beyond faults that patience mends.
         """
         poller = Poller(self._kafka, self._gate, self._watch, self._health, deliver)
-        membership = Membership(self._kafka, assignments, self._health, self._metrics, poller.start_at)
+        instance = Instance(self._settings, self._health, lambda: member_id(self._kafka), self._stand_aside)
+        membership = Membership(self._kafka, assignments, instance, self._health, self._metrics, poller.start_at)
         poller.follow(membership)
         self._poller, self._membership = poller, membership
         self._kafka.subscribe(list(self._settings.topics), listener=membership)
@@ -85,6 +87,10 @@ class Session:
     def ends(self) -> dict[Partition, int | None]:
         """Where the log of each partition that is read ended at the last fetch; None before the first."""
         return self._poller.ends() if self._poller is not None else {}
+
+    def _stand_aside(self) -> None:
+        """A poll hangs while the join waits, and that is on purpose: the client is not stuck."""
+        self._watch.polled(time.monotonic())
 
     def _note_topics(self) -> None:
         """A deleted topic gives no error: the assignment empties, and polls return nothing for ever."""

@@ -7,7 +7,9 @@ import pytest
 from aiokafka import TopicPartition
 from fake_aiokafka import FakeAIOKafka
 
+from worker.config import KafkaSettings
 from worker.errors import ConfigurationError, Service, ServiceFault
+from worker.intake.instance import Instance
 from worker.intake.membership import Membership
 from worker.model import Partition
 from worker.telemetry import Health, Metrics
@@ -28,8 +30,9 @@ class Fixture:
         self.gate, self.drained = asyncio.Event(), asyncio.Event()
         self.gate.set()
         self.drained.set()
+        instance = Instance(KafkaSettings(), Health(), str, lambda: None)
         self.membership = Membership(
-            self.kafka, self, Health(), Metrics(), lambda starts: self.taken.append(dict(starts))
+            self.kafka, self, instance, Health(), Metrics(), lambda starts: self.taken.append(dict(starts))
         )
 
     async def assigned(self, committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
