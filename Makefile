@@ -56,13 +56,23 @@ types: $(DEV_READY)  ## mypy, strict
 contracts: $(DEV_READY)  ## import-linter: the walls between the rooms
 	$(BIN)/lint-imports
 
+# Tests that need no service run on all cores at once; those with real processes one after the other, since they measure
+# what the worker does when it has a machine to itself. The latter are all that are not listed here.
+NO_SERVICE := tests/unit tests/property tests/simulation tests/mutants
+ALL_CORES := -n logical --maxprocesses 8
+
 .PHONY: tests
 tests: $(DEV_READY)  ## all tests; ARGS='tests/unit -k chunk' for some
+ifdef ARGS
 	$(BIN)/pytest $(ARGS)
+else
+	$(BIN)/pytest $(ALL_CORES) $(NO_SERVICE)
+	$(BIN)/pytest $(addprefix --ignore=,$(NO_SERVICE))
+endif
 
 .PHONY: quick
 quick: $(DEV_READY)  ## the tests that need no service
-	$(BIN)/pytest tests/unit tests/property tests/simulation tests/mutants $(ARGS)
+	$(BIN)/pytest $(ALL_CORES) $(NO_SERVICE) $(ARGS)
 
 .PHONY: serve
 serve: $(RUN_READY)  ## the Jina-compatible stand-in on a local port; ARGS='--port 8000'
@@ -73,7 +83,7 @@ lock: $(DEV_READY)  ## resolve pyproject.toml into requirements/; ARGS=--upgrade
 	$(BIN)/python -m tools.locks $(ARGS)
 
 .PHONY: docs
-docs: $(DEV_READY)  ## write the README's tables of settings and models anew
+docs: $(DEV_READY)  ## write the tables of README.md and docs/ anew, from the code
 	$(BIN)/python -m tools.readme
 
 .PHONY: image
