@@ -10,15 +10,14 @@ What is paid beyond the births is accepted for one cause only: that a *payment* 
 Each wasted payment pays for one repetition, no more, so what is accepted is exactly what was in flight. The causes, in
 the order in which they are tried:
 
-1. `wrong answer`: the stand-in itself spoiled or broke off the answer to this request (it says so in the bill).
+1. `wrong answer`: the stand-in was told to spoil the answer to this request, or to break it off (the bill says so).
 2. `killed`: the worker was killed after it paid, and the text's event was not committed by then.
 3. `drain cut`: the worker had to let the partition go, or end, before it was through (it says so in its log, or by its
    exit code), and the event was not committed by then.
 4. `lost tenure`: another worker was given the partition while this one still had it (a session that expired: no drain
    is possible), and the event was not committed by then, or the payment came later still: a zombie's.
-5. `lost answer`: the worker never got this answer (it notes all it gets), and a fault was at work on its link to Jina,
-   or it stood still, within LOST_WITHIN_S of the payment. An answer that a worker does not wait for, without such a
-   fault, is no excuse.
+5. `lost answer`: the worker never got this answer (it notes all it gets), and its own link to Jina was broken, or it
+   stood still, within LOST_WITHIN_S of the payment. An answer that a worker did not wait for is no excuse.
 
 No allowance is made by the minute, per rebalance or in per cent. Not judged: payments of what is no worker (`verify
 --repair`), counted apart; and the one-word probes, whose text is known.
@@ -37,8 +36,23 @@ from chaos.checker.settled import Passed
 from chaos.checker.tenure import End, Tenures
 
 PROBE = digest("word")
-LOST_WITHIN_S = 1.5  # the stand-in answers within 50 ms of billing; a piece on a delayed link takes at most so long
-CLOCK_S = 0.05  # a bill is written by one process, an answer noted by another
+LOST_WITHIN_S = 1.5  # a bill is written when the answer is sent; a piece on a delayed link takes at most so long
+NOTED_S = 1.0  # a worker may note an answer before the stand-in, busy with others, has written the bill
+# Told to the stand-in: what makes an answer useless. A slow one, and one in another order, are of use.
+SPOILING = frozenset(
+    {
+        "truncated-json",
+        "wrong-count",
+        "duplicate-index",
+        "missing-index",
+        "index-out-of-range",
+        "wrong-dimension",
+        "nan",
+        "inf",
+        "zero",
+        "cut",
+    }
+)
 
 
 @dataclass(slots=True)
@@ -72,34 +86,41 @@ def births_of(histories: Iterable[Sequence[Ranked]], condemned: Iterable[Ranked]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Something was wrong with a worker's link to Jina, or with the worker, from then to then. None: with all."""
+    """A worker could not be reached from the stand-in for Jina, from then to then."""
 
+    worker: str
     start: float
-    end: float
-    worker: str | None
+    end: float = math.inf
 
     def touches(self, payment: Payment) -> bool:
         """Whether an answer to this payment may have been lost by it."""
-        mine = self.worker is None or self.worker == payment.worker
-        return mine and self.start <= payment.at + LOST_WITHIN_S and payment.at <= self.end
+        return self.worker == payment.worker and self.start <= payment.at + LOST_WITHIN_S and payment.at <= self.end
 
 
 def troubles(events: Iterable[Line]) -> list[Interval]:
-    """From the conductor's events the times in which an answer can get lost between the stand-in and a worker."""
-    found: dict[int, tuple[float, str | None]] = {}
-    intervals = []
+    """When an answer could get lost between the stand-in and which worker, by the conductor's events.
+
+    `links_broken` and `links_mended` name a link and slots, `worker_frozen` and `worker_thawed` a worker.
+    """
+    found: list[Interval] = []
+    slots: dict[str, int] = {}
+    broken: dict[int, float] = {}
+    frozen: dict[str, float] = {}
     for event in events:
-        if event["kind"] == "fault_started" and _loses_answers(event["fault"]):
-            found[event["number"]] = event["at"], event.get("worker")
-        elif event["kind"] == "fault_ended" and event["number"] in found:
-            start, worker = found.pop(event["number"])
-            intervals.append(Interval(start, event["at"] + CLOCK_S, worker or event.get("worker")))
-    intervals.extend(Interval(start, math.inf, worker) for start, worker in found.values())
-    return intervals
-
-
-def _loses_answers(fault: str) -> bool:
-    return fault.startswith(("jina", "frozen"))
+        kind, at = event["kind"], event["at"]
+        if kind == "worker_started":
+            slots[event["worker"]] = event["slot"]
+        elif kind == "links_broken" and event["link"] == "jina":
+            broken |= dict.fromkeys(event["slots"], at)
+        elif kind == "links_mended" and event["link"] == "jina":
+            starts = {slot: broken.pop(slot) for slot in event["slots"] if slot in broken}
+            found += [Interval(worker, starts[slot], at) for worker, slot in slots.items() if slot in starts]
+        elif kind == "worker_frozen":
+            frozen[event["worker"]] = at
+        elif kind == "worker_thawed" and event["worker"] in frozen:
+            found.append(Interval(event["worker"], frozen.pop(event["worker"]), at))
+    found += [Interval(worker, at) for worker, at in frozen.items()]
+    return found + [Interval(worker, broken[slot]) for worker, slot in slots.items() if slot in broken]
 
 
 class Bill:
@@ -114,7 +135,7 @@ class Bill:
 
     def cause(self, payment: Payment, *, received: bool) -> str | None:
         """Why a payment was wasted, if it can have been."""
-        if not payment.answered:
+        if payment.fault in SPOILING:
             return "wrong answer"
         death = self._deaths.get(payment.worker)
         if death is not None and payment.at <= death.at and self._open(payment.text, death.at):
@@ -146,18 +167,20 @@ class Bill:
 def received_of(payments: Sequence[Payment], answers: Iterable[Line]) -> set[int]:
     """Which payments were answered, as the workers noted: their numbers in the list.
 
-    An answer belongs to the last payment before it of the same text by the same worker.
+    An answer belongs to the last payment before it of the same text by the same worker, among those whose answer the
+    stand-in did not spoil.
     """
     of: dict[tuple[str, str], list[int]] = defaultdict(list)
     for number, payment in sorted(enumerate(payments), key=lambda each: each[1].at):
-        of[payment.worker, payment.text].append(number)
+        if payment.fault not in SPOILING:
+            of[payment.worker, payment.text].append(number)
     received: set[int] = set()
     for answer in sorted(answers, key=lambda line: float(line["at"])):
         for text in answer["inputs"]:
             earlier = (
                 each
                 for each in reversed(of.get((answer["worker"], text), ()))
-                if each not in received and payments[each].at <= answer["at"] + CLOCK_S
+                if each not in received and payments[each].at <= answer["at"] + NOTED_S
             )
             received.update(itertools.islice(earlier, 1))
     return received

@@ -5,7 +5,6 @@ Pure.
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from chaos.checker.events import LogRecord, Place
 from chaos.checker.evidence import Line, Produced
@@ -90,12 +89,13 @@ def check_campaign(
     records: Sequence[LogRecord],
     no_events: Iterable[Place],
 ) -> Report:
-    """I0: every fault fired, no process ended by itself, and the topic holds what was produced and nothing aborted.
+    """I0: no process ended by itself, and the topic holds what was produced and nothing aborted.
 
+    Faults are counted here; whether enough of them fired is the ledger's to say.
     `no_events`: the places of records that the checker cannot read as an event; the generator must have meant them so.
     """
     report = Report()
-    _check_faults(events, report)
+    _count_faults(events, report)
     for event in events:
         if event["kind"] == "worker_exited" and not event.get("expected", True):
             report.violate("I0", "a worker ended by itself", worker=event["worker"], code=event["code"])
@@ -119,18 +119,17 @@ def check_campaign(
     return report
 
 
-def _check_faults(events: Iterable[Line], report: Report) -> None:
+def _count_faults(events: Iterable[Line], report: Report) -> None:
     fired: Counter[str] = Counter()
-    open_faults: dict[Any, str] = {}
+    going_on: set[int] = set()
+    silent = 0
     for event in events:
         if event["kind"] == "fault_started":
-            open_faults[event["number"]] = event["fault"]
+            going_on.add(event["number"])
         elif event["kind"] == "fault_ended":
-            name = open_faults.pop(event["number"], event["fault"])
-            if event["fired"]:
-                fired[name] += 1
-            else:
-                report.violate("I0", "a fault did not fire", number=event["number"], fault=name)
-    for number, name in open_faults.items():
-        report.violate("I0", "a fault did not end", number=number, fault=name)
-    report.figures = {"faults": fired.total(), "faults by kind": dict(fired.most_common())}
+            going_on.discard(event["number"])
+            fired[event["fault"]] += bool(event["fired"])
+            silent += not event["fired"]
+    if going_on:
+        report.violate("I0", "faults did not end before the judgement", numbers=sorted(going_on))
+    report.figures = {"faults fired": fired.total(), "faults not set or silent": silent}

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 GENERATIONS = 64
 DEEPEST_METADATA = 31  # levels, the object itself included: a payload has 32, and is level 1
 OWN_HEADERS = "__streamdex."
+NEVER_TAKEN_UP = 2**60  # a partition without a base: nothing in the store can speak of its records
 
 Place = tuple[int, int]  # partition and offset
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -120,7 +121,7 @@ class Ranking:
 
     def of(self, record: LogRecord, event: Event) -> Rank:
         """The rank of an event. Raises NoEvent where the order asks for a version and there is none."""
-        sequence = self.bases[record.partition] + record.offset
+        sequence = self.bases.get(record.partition, NEVER_TAKEN_UP) + record.offset
         if self.order == "offset":
             return Rank(0, sequence)
         if event.version is None:

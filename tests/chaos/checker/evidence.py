@@ -26,13 +26,18 @@ class Commit(NamedTuple):
 
 
 class Payment(NamedTuple):
-    """One text of one billed request. `answered`: the stand-in sent a right answer, whoever got it."""
+    """One text of one billed request.
+
+    `answered`: the answer was handed over whole. `fault`: the kind of the fault that the stand-in was told to have with
+    this request, None without one.
+    """
 
     at: float
     worker: str
     answered: bool
     text: str  # digest
     tokens: int
+    fault: str | None = None
 
 
 class LogLine(NamedTuple):
@@ -132,7 +137,7 @@ def _produced(line: Line) -> Produced:
 
 def _payments(line: Line) -> Iterator[Payment]:
     for text, tokens in line["inputs"]:
-        yield Payment(line["at"], line["worker"], line["answered"], text, tokens)
+        yield Payment(line["at"], line["worker"], line["answered"], text, tokens, line.get("fault"))
 
 
 def _bytes(value: str | None) -> bytes | None:

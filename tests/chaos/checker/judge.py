@@ -1,6 +1,7 @@
 """Reads everything and lets each invariant judge. The campaign has healed, its lag is 0, nothing more is produced."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from chaos.checker.vectors import check_vectors
 from chaos.checker.verify import run_verify
 from qdrant_client import AsyncQdrantClient
 
-SWEEP_S = 5.0  # beyond the request horizon, for the sweep itself
+SWEEPS_S = 25.0  # beyond the request horizon: a sweep that met a fault comes again within the longest backoff
+LOOK_AGAIN_S = 2.0
 
 
 async def judge(run_dir: Path) -> Report:
@@ -131,11 +133,7 @@ class _Judgement:
     # --- I2 -------------------------------------------------------------------------------------------------------
 
     async def _judge_contents(self, held: Held, fingerprint: Mapping[str, Any]) -> None:
-        contents = self._check(held)
-        if contents.stale and contents.report.ok:
-            # A worker that gave a request up sweeps its document when that can have landed; those may still be to come.
-            await asyncio.sleep(self._evidence.run["request_horizon_s"] + SWEEP_S)
-            contents = self._check(await self._read())
+        contents = await self._swept(self._check(held))
         report = contents.report
         self._explain(contents.stale, report)
         vectors = await check_vectors(self._client, self._collection, fingerprint)
@@ -143,6 +141,17 @@ class _Judgement:
         report.figures |= vectors.figures
         await self._verify(contents.stale, report)
         self._report.take("I2", report)
+
+    async def _swept(self, contents: Contents) -> Contents:
+        """A worker that gave a request up sweeps its document when that can have landed: such sweeps may be to come.
+
+        They are waited for as long as old points are all that is wrong.
+        """
+        deadline = time.monotonic() + self._evidence.run["request_horizon_s"] + SWEEPS_S
+        while contents.stale and contents.report.ok and time.monotonic() < deadline:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            contents = self._check(await self._read())
+        return contents
 
     def _check(self, held: Held) -> Contents:
         return check_contents(self._evidence.run["topic"], self._histories, held, self._ranking)

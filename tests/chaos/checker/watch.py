@@ -79,7 +79,7 @@ class CommitWatch:
         self._run = run
         self._path = path
         self._seen: dict[int, int] = {}
-        self._ranking: Ranking | None = None
+        self._ranking = Ranking(run.get("order", "offset"), {})
         self._dice = random.Random(run["seed"])
 
     async def look(self, clients: Clients) -> None:
@@ -102,21 +102,18 @@ class CommitWatch:
 
     async def _unsettled(self, clients: Clients, records: Sequence[LogRecord]) -> list[int]:
         """The offsets of those that neither a manifest nor a dead letter speaks of."""
-        ranking = await self._known_ranking(clients)
+        ranking = await self._known_ranking(clients, records)
         open_ones = await _not_in_manifests(clients.qdrant, self._run["qdrant"]["collection"], records, ranking)
         if open_ones:
             lettered = await self._lettered(clients.letters)
             open_ones = [record for record in open_ones if record.place not in lettered]
         return sorted(record.offset for record in open_ones)
 
-    async def _known_ranking(self, clients: Clients) -> Ranking:
-        """The bases stand fast once a partition has been seen, which is before its first commit."""
-        if self._ranking is None:
+    async def _known_ranking(self, clients: Clients, records: Sequence[LogRecord]) -> Ranking:
+        """A base stands fast once its partition has been seen, which is before its first commit."""
+        if not {record.partition for record in records} <= self._ranking.bases.keys():
             reserved = await read_reserved(clients.qdrant, self._run["qdrant"]["collection"], "base")
-            ranking = Ranking(self._run.get("order", "offset"), bases_of(reserved, self._run["topic"]))
-            if len(ranking.bases) < self._run["partitions"]:
-                return ranking
-            self._ranking = ranking
+            self._ranking = Ranking(self._ranking.order, bases_of(reserved, self._run["topic"]))
         return self._ranking
 
     async def _lettered(self, consumer: AIOKafkaConsumer) -> set[Place]:
