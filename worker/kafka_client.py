@@ -15,12 +15,17 @@ from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.config import KafkaSettings
 from worker.errors import AccountFault, ConfigurationError, Service, ServiceFault
 
 PROBE_TIMEOUT_MS = 5_000
+PROBE_LIMIT_S = 15.0
 ADMIN_TIMEOUT_MS = 15_000
+ADMIN_LIMIT_S = 30.0  # the requests' own limits add up over brokers, handshakes and retries
+CLOSE_LIMIT_S = 3.0
+TOO_SLOW = "the brokers take too long to answer"
 
 
 class TopicFacts(NamedTuple):
@@ -63,7 +68,9 @@ _REFUSALS: Mapping[type[Exception], _Refusal] = {
     errors.SaslAuthenticationFailed: _CREDENTIALS,
     errors.AuthenticationMethodNotSupported: _MECHANISM,
     errors.UnsupportedSaslMechanismError: _MECHANISM,
-    errors.IllegalSaslStateError: _MECHANISM,
+    errors.IllegalSaslStateError: _Refusal(
+        "the listener knows no SASL", "kafka.security_protocol", "Set it to what the listener at this port speaks."
+    ),
     errors.TopicAuthorizationFailedError: _Refusal(
         "this user may not use the topic",
         "kafka.topics",
@@ -200,18 +207,24 @@ def _sasl(settings: KafkaSettings) -> dict[str, Any]:
 
 @asynccontextmanager
 async def administered(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A client for questions to the cluster. What fails inside comes out as ConfigurationError or ServiceFault."""
+    """A client for some short questions to the cluster; all of them together are limited in time.
+
+    What fails inside comes out as ConfigurationError or ServiceFault.
+    """
     options = client_options(settings)
     admin = AIOKafkaAdminClient(request_timeout_ms=ADMIN_TIMEOUT_MS, **options)
     try:
-        await admin.start()
-        yield admin
+        async with asyncio.timeout(ADMIN_LIMIT_S):
+            await admin.start()
+            yield admin
     except errors.KafkaConnectionError:
         raise await connection_fault(settings) from None
-    except (errors.KafkaError, TimeoutError) as error:
+    except TimeoutError:
+        raise ServiceFault(Service.KAFKA, TOO_SLOW) from None
+    except errors.KafkaError as error:
         raise at_start(error) from None
     finally:
-        await admin.close()
+        await finished_in_time(admin.close(), CLOSE_LIMIT_S)
 
 
 async def survey(settings: KafkaSettings, topics: Iterable[str]) -> ClusterFacts:
@@ -232,32 +245,45 @@ async def survey(settings: KafkaSettings, topics: Iterable[str]) -> ClusterFacts
 async def connection_fault(settings: KafkaSettings) -> ServiceFault | ConfigurationError:
     """Why no broker could be reached. aiokafka writes that to its log alone, so each broker is tried once more."""
     options = client_options(settings)
-    hosts = collect_hosts(options.pop("bootstrap_servers"))
     fault: ServiceFault | ConfigurationError = ServiceFault(Service.KAFKA, "no broker answers")
-    for host, port, _ in hosts:
-        try:
-            connection = await create_conn(host, port, request_timeout_ms=PROBE_TIMEOUT_MS, **options)
-        except (TimeoutError, OSError, errors.KafkaError) as error:
-            fault = _probe_fault(error, f"{host}:{port}")
-            if isinstance(fault, ConfigurationError):
-                break
-        else:
-            connection.close()
-            return ServiceFault(Service.KAFKA, f"the broker at {host}:{port} has only just come up")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PROBE_LIMIT_S):
+            for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
+                try:
+                    await _probe(host, port, options)
+                except (TimeoutError, OSError, errors.KafkaError) as error:
+                    fault = _probe_fault(error, f"{host}:{port}", settings)
+                    if isinstance(fault, ConfigurationError):
+                        break
+                else:
+                    return ServiceFault(Service.KAFKA, f"the broker at {host}:{port} has only just come up")
     return fault
 
 
-def _probe_fault(error: Exception, address: str) -> ServiceFault | ConfigurationError:
+async def _probe(host: str, port: int, options: Mapping[str, Any]) -> None:
+    """Connect and ask something: a listener may shake hands with whoever comes, and refuse at the first question."""
+    connection = await create_conn(host, port, request_timeout_ms=PROBE_TIMEOUT_MS, **options)
+    try:
+        await connection.send(MetadataRequest([]))
+    finally:
+        connection.close()
+
+
+def _probe_fault(error: Exception, address: str, settings: KafkaSettings) -> ServiceFault | ConfigurationError:
     if isinstance(error, ssl.SSLCertVerificationError):
         mend = "Set it to the authority that signed the brokers' certificates, and use the name they stand for."
         return ConfigurationError(f"the certificate of {address} is not trusted", "kafka.ssl_cafile", mend)
     if isinstance(error, ssl.SSLError):
         mend = "Check that this listener speaks TLS, and that it takes this client's certificate."
         return ConfigurationError(f"no TLS with {address}", "kafka.security_protocol", mend)
+    if isinstance(error.__cause__, ssl.SSLError):  # after the handshake: in TLS 1.3 the broker judges us last
+        mend = "Set it, and kafka.ssl_keyfile, to a certificate that an authority of the brokers' has signed."
+        what = "refuses this client's certificate" if settings.ssl_certfile else "wants a client certificate"
+        return ConfigurationError(f"the broker at {address} {what}", "kafka.ssl_certfile", mend)
     if type(error) in _REFUSALS:
         return at_start(error)
     if isinstance(error, errors.KafkaError | ConnectionResetError | TimeoutError):
-        hint = "is kafka.security_protocol the listener's?"
+        hint = f"is {settings.security_protocol} (kafka.security_protocol) what this listener speaks?"
         return ServiceFault(Service.KAFKA, f"the broker at {address} connects but does not answer; {hint}")
     return ServiceFault(Service.KAFKA, f"no broker at {address}: {type(error).__name__}")
 
