@@ -110,6 +110,10 @@ bench: $(DEV_READY)  ## CPU per document of the worker, beside a plain script; A
 simulate: $(DEV_READY)  ## the pacing in virtual time: quota used and 429s, beside other ways, as tables
 	@PYTHONPATH=.:tests $(BIN)/python -m simulation
 
+.PHONY: chaos
+chaos: $(DEV_READY)  ## faults by the thousand on real Kafka, and what came of them; MINUTES=10 SEED=7 ARGS='--ledger FILE'
+	@PYTHONPATH=.:tests $(BIN)/python -m chaos --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: long
 long: $(DEV_READY)  ## the proof of the write protocol over many more random schedules; LONG=20000
 	STREAMDEX_LONG=$(or $(LONG),20000) $(BIN)/pytest tests/property/test_index_protocol.py --timeout 0

@@ -1,0 +1,146 @@
+"""`streamdex run` with a hand on it: it can be killed between any two steps, and tells what answers it got.
+
+The hand stands outside the product: it wraps methods when the process starts. `CHAOS_ORDER` names a file; when a step
+and a moment are written into it (`manifests before`), the process kills itself there and leaves a line in the file
+`CHAOS_EVENTS`. The order's file is renamed to `*.fired` first: that is the proof.
+"""
+
+import asyncio
+import functools
+import hashlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chaos.run_directory import append_line
+
+from worker.cli import main
+from worker.deadletter.producer import DeadLetters
+from worker.embed.client import Client
+from worker.flow import Flow
+from worker.index import Index
+from worker.index.points import PointWriter
+from worker.index.writer import Writer
+from worker.intake.session import Session
+from worker.ownership import Ownership
+
+# Each step of an event, and the method that does it.
+STEPS: dict[str, tuple[type[Any], str]] = {
+    "assigned": (Ownership, "assigned"),
+    "plan": (Index, "read_manifests"),
+    "embed": (Client, "embed"),
+    "points": (PointWriter, "_send"),
+    "kept": (PointWriter, "vanished"),
+    "manifests": (Writer, "_send_manifests"),
+    "read-back": (Writer, "_read_ranks"),
+    "purge": (Writer, "_send_purge"),
+    "dead letter": (DeadLetters, "send"),
+    "settle": (Flow, "_settle"),
+    "progress": (Ownership, "write_progress"),
+    "commit": (Session, "commit"),
+    "revoked": (Ownership, "revoked"),
+}
+MOMENTS = ("before", "amid", "after")
+AMID_S = 0.002  # a request is under way by then
+
+
+class Hand:
+    """Kills this process where it was told to."""
+
+    def __init__(self, name: str, order: Path, events: Path) -> None:
+        self._name = name
+        self._order = order
+        self._events = events
+
+    def at(self, step: str, moment: str) -> None:
+        """The process has come to this place."""
+        if self._ordered(step, moment):
+            self._kill(step, moment)
+
+    def soon(self, step: str) -> None:
+        """A request is about to be sent: kill while it is under way, if that was the order."""
+        if self._ordered(step, "amid"):
+            asyncio.get_running_loop().call_later(AMID_S, self._kill, step, "amid")
+
+    def _ordered(self, step: str, moment: str) -> bool:
+        try:
+            return self._order.read_text() == f"{step} {moment}"
+        except FileNotFoundError:
+            return False
+
+    def _kill(self, step: str, moment: str) -> None:
+        try:
+            self._order.rename(self._order.with_suffix(".fired"))
+        except FileNotFoundError:
+            return  # taken back meanwhile
+        where = {"step": step, "moment": moment, "worker": self._name, "pid": os.getpid()}
+        append_line(self._events, {"at": time.time(), "kind": "hook_fired", **where})
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def install(hand: Hand) -> None:
+    """Wrap all steps. Raises AttributeError when the product has no such method any more."""
+    for step, (owner, name) in STEPS.items():
+        inner = getattr(owner, name)
+        wrap = _around if asyncio.iscoroutinefunction(inner) else _around_sync
+        setattr(owner, name, wrap(hand, step, inner))
+
+
+def _around(hand: Hand, step: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(inner)
+    async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        hand.at(step, "before")
+        hand.soon(step)
+        result = await inner(*args, **kwargs)
+        hand.at(step, "after")
+        return result
+
+    return wrapped
+
+
+def _around_sync(hand: Hand, step: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(inner)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        hand.at(step, "before")
+        result = inner(*args, **kwargs)
+        hand.at(step, "after")
+        return result
+
+    return wrapped
+
+
+def note_answers(name: str, answers: Path) -> None:
+    """Requests to Jina carry this worker's name as their User-Agent, and the answers it gets are written down."""
+    begin, embed = Client.__init__, Client.embed
+
+    @functools.wraps(begin)
+    def begin_named(self: Client, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        self._http.headers["user-agent"] = name
+
+    @functools.wraps(embed)
+    async def embed_noted(self: Client, texts: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = await embed(self, texts, *args, **kwargs)
+        inputs = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
+        append_line(answers, {"at": time.time(), "worker": name, "inputs": inputs})
+        return answer
+
+    Client.__init__ = begin_named  # type: ignore[method-assign]  # that is what this module is for
+    Client.embed = embed_noted  # type: ignore[method-assign]  # the same
+
+
+def start() -> None:
+    """Be `streamdex run`."""
+    name = os.environ["CHAOS_WORKER"]
+    note_answers(name, Path(os.environ["CHAOS_ANSWERS"]))
+    install(Hand(name, Path(os.environ["CHAOS_ORDER"]), Path(os.environ["CHAOS_EVENTS"])))
+    sys.argv = ["streamdex", "run"]
+    main()
+
+
+if __name__ == "__main__":
+    start()
