@@ -56,7 +56,7 @@ class Connection:
         """What the server calls itself, such as 1.18.3."""
         try:
             return str((await self._client.info()).version)
-        except grpc.aio.AioRpcError as error:
+        except (grpc.aio.AioRpcError, ResourceExhaustedResponse) as error:
             raise await self._fault("HealthCheck", error) from None
 
     async def close(self) -> None:
@@ -139,7 +139,7 @@ def make_client(settings: QdrantSettings, key: str | None) -> AsyncQdrantClient:
 async def require_version(connection: Connection) -> None:
     """Refuse a server whose writes know no condition. Raises ConfigurationError, or a fault when it does not answer."""
     version = await connection.server_version()
-    numbers = re.match(r"v?(\d+)\.(\d+)", version)
+    numbers = re.match(r"v?(\d{1,9})\.(\d{1,9})", version)
     if numbers is None or (int(numbers[1]), int(numbers[2])) < OLDEST_SERVER:
         oldest = ".".join(map(str, OLDEST_SERVER))
         raise ConfigurationError(

@@ -145,3 +145,14 @@ async def test_https_is_chosen_by_the_url() -> None:
             assert connection._client._client._https is secure  # type: ignore[attr-defined]  # all it offers
             await connection.close()
             await connection.close()
+
+
+async def test_a_rate_limit_at_the_question_for_the_version_is_a_fault_of_ours() -> None:
+    async with EmbeddedQdrant() as server:
+        server.faults.inject(Fault(Kind.RATE_LIMITED, frozenset({"Qdrant.HealthCheck"}), times=1, retry_after_s=7))
+        connection = Connection(settings_for(server).qdrant, Metrics())
+        with pytest.raises(ServiceFault) as caught:
+            await require_version(connection)
+        assert caught.value.retry_after_s == 7
+        await require_version(connection)
+        await connection.close()
