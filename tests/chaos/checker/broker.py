@@ -1,7 +1,7 @@
 """What Kafka has: topics whole, log ends, commits. Every call makes its own client and closes it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -15,35 +15,21 @@ PATIENCE_S = 30.0
 
 async def read_topic(bootstrap: str, topic: str) -> list[LogRecord]:
     """Every committed record of a topic, by partition and offset; none where there is no such topic."""
-    records: list[LogRecord] = []
-    async with asyncio.timeout(READ_LIMIT_S), opened_consumer(bootstrap) as consumer:
-        partitions = [TopicPartition(topic, number) for number in await _numbers(consumer, topic)]
-        if not partitions:
-            return []
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        while [each for each in partitions if await consumer.position(each) < ends[each]]:
-            for fetched in (await consumer.getmany(timeout_ms=200)).values():
-                records.extend(map(as_log_record, fetched))
-    return sorted(records, key=lambda record: record.place)
+    async with asyncio.timeout(READ_LIMIT_S), opened_tail(bootstrap, topic) as tail:
+        await tail.read_to(await tail.ends())
+        return sorted(tail.take(), key=lambda record: record.place)
 
 
 async def log_ends(bootstrap: str, topic: str) -> dict[int, int]:
     """The offset after the last record of each partition, transaction markers included."""
-    async with asyncio.timeout(READ_LIMIT_S), opened_consumer(bootstrap) as consumer:
-        partitions = [TopicPartition(topic, number) for number in await _numbers(consumer, topic)]
-        return {each.partition: end for each, end in (await consumer.end_offsets(partitions)).items()}
+    async with asyncio.timeout(READ_LIMIT_S), opened_tail(bootstrap, topic) as tail:
+        return await tail.ends()
 
 
 async def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
     """What a group has committed of a topic, by partition."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    try:
-        await admin.start()
+    async with opened_admin(bootstrap) as admin:
         return await offsets_of(admin, group, topic)
-    finally:
-        await admin.close()
 
 
 async def offsets_of(admin: AIOKafkaAdminClient, group: str, topic: str) -> dict[int, int]:
@@ -61,24 +47,65 @@ async def offsets_of(admin: AIOKafkaAdminClient, group: str, topic: str) -> dict
 
 
 @asynccontextmanager
-async def opened_consumer(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer outside any group, without partitions yet, that reads what is committed."""
+async def opened_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client for questions."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+class Tail:
+    """Reads a topic on from where it was opened; what it has read waits in `buffer` until it is taken."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
+        self._consumer = consumer
+        self._partitions = {each.partition: each for each in partitions}
+        self.buffer: list[LogRecord] = []
+
+    async def ends(self) -> dict[int, int]:
+        """The offset after the last record of each partition that is committed, transaction markers included."""
+        found = await self._consumer.end_offsets(list(self._partitions.values())) if self._partitions else {}
+        return {each.partition: end for each, end in found.items()}
+
+    async def read_to(self, ends: Mapping[int, int]) -> None:
+        """Read until nothing below these offsets is unread, and perhaps further. Raises TimeoutError."""
+        async with asyncio.timeout(PATIENCE_S):
+            while [at for at, end in ends.items() if await self._consumer.position(self._partitions[at]) < end]:
+                for fetched in (await self._consumer.getmany(timeout_ms=100)).values():
+                    self.buffer.extend(map(_as_log_record, fetched))
+
+    def take(self) -> list[LogRecord]:
+        """All that waits."""
+        taken, self.buffer = self.buffer, []
+        return taken
+
+
+@asynccontextmanager
+async def opened_tail(bootstrap: str, topic: str, starts: Mapping[int, int] | None = None) -> AsyncIterator[Tail]:
+    """All partitions of a topic, outside any group, from these offsets or from the start; none of a topic that is not.
+
+    Only what is committed is read.
+    """
+    async with opened_admin(bootstrap) as admin:
+        (described,) = await admin.describe_topics([topic])
+        partitions = [TopicPartition(topic, each["partition"]) for each in described["partitions"]]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         isolation_level="read_committed",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        fetch_max_wait_ms=20,
     )
     async with consumer:
-        yield consumer
+        consumer.assign(partitions)
+        for each in partitions:
+            consumer.seek(each, (starts or {}).get(each.partition, 0))
+        yield Tail(consumer, partitions)
 
 
-async def _numbers(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
-    await consumer.topics()  # asks for all; `partitions_for_topic` answers from what is known
-    return sorted(consumer.partitions_for_topic(topic) or ())
-
-
-def as_log_record(fetched: "ConsumerRecord[bytes, bytes]") -> LogRecord:
-    """A record as the checker keeps it."""
+def _as_log_record(fetched: "ConsumerRecord[bytes, bytes]") -> LogRecord:
     at = (fetched.partition, fetched.offset, fetched.timestamp)
     return LogRecord(*at, fetched.key, fetched.value, tuple(fetched.headers))

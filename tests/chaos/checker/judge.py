@@ -114,7 +114,8 @@ class _Judgement:
         no_events = [record.place for record in topic.records if record.place not in ranked]
         report.take("I0", check_campaign(evidence.events, evidence.produced, topic.records, no_events))
         report.take("I1", check_outcomes(topic.records, topic.committed, self._lettered, held, self._ranking))
-        report.take("I3", check_letters(topic.letters, topic.records, poisoned, topic.committed))
+        overtaken = [place for place in poisoned if place in ranked and self._overtaken(ranked[place], held)]
+        report.take("I3", check_letters(topic.letters, topic.records, poisoned, topic.committed, overtaken))
         report.take("I4", check_commits(evidence.commits, topic.ends, topic.letters, evidence.watched))
         report.take("I5", check_lag(evidence.events, topic.committed, topic.ends))
         report.take("I6", check_bounds(evidence.samples))
@@ -122,6 +123,10 @@ class _Judgement:
         report.take("I7", self._check_bill(condemned))
         files = [file for file in sorted((evidence.path / "workers").rglob("*")) if file.is_file()]
         report.take("I8", check_secrets(evidence.run["canaries"], files, topic.letters))
+
+    def _overtaken(self, poison: Ranked, held: Held) -> bool:
+        manifests = held.manifests.get(poison.event.document_key, ())
+        return any(self._ranking.stored(manifest.payload)[0] > poison.rank for manifest in manifests)
 
     def _check_bill(self, condemned: Sequence[Ranked]) -> Report:
         evidence = self._evidence

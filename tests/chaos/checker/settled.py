@@ -123,9 +123,10 @@ def _take_watched(watched: Iterable[Line], report: Report) -> dict[str, object]:
         counts["records looked at"] += line["checked"]
         counts["records passed over"] += line["passed_over"]
         delays.append(line["read_at"] - line["at"])
-        for offset in line["unsettled"]:
-            place = line["partition"], offset
-            report.violate("I4", "a commit passed a record that the store did not know", place=place, at=line["at"])
+        for place in line["unsettled"]:
+            report.violate(
+                "I4", "a commit passed a record that the store did not know", place=tuple(place), at=line["at"]
+            )
     if not counts["records looked at"]:
         report.violate("I4", "nobody watched the commits")
     delays.sort()

@@ -105,12 +105,22 @@ class TestLetters:
         assert told(self.judged(world, letter_of(bad), elsewhere)) == ["a dead letter of no record of the topic"]
         assert told(self.judged(world, letter_of(bad), bad)) == ["a dead letter of no record of the topic"]
 
+    def test_poison_that_was_overtaken_needs_no_letter(self, world: World) -> None:
+        refused = world.upsert("a", "unspeakable")
+        world.poisoned[refused.place] = "refused"
+        letters = letters_of(letter_of(world.records[1]))
+        judged = check_letters(letters, world.records, world.poisoned, world.committed, [refused.place])
+        assert judged.ok
+        assert judged.figures["overtaken"] == 1
+        judged = check_letters(letters, world.records, world.poisoned, world.committed)
+        assert told(judged) == ["a poisoned record has no dead letter"]
+
     def test_a_missing_letter_is_found(self, world: World) -> None:
         assert told(self.judged(world)) == ["a poisoned record has no dead letter"]
 
 
 class TestCommits:
-    WATCHED = ({"at": 1.0, "read_at": 1.01, "partition": 0, "checked": 4, "passed_over": 0, "unsettled": []},)
+    WATCHED = ({"at": 1.0, "read_at": 1.01, "offsets": {"0": 4}, "checked": 4, "passed_over": 0, "unsettled": []},)
 
     def judged(self, *commits: Commit, watched: Any = WATCHED, letters: Any = ()) -> Report:
         return check_commits(commits, {0: 10, 1: 10}, letters, watched)
@@ -135,7 +145,7 @@ class TestCommits:
         assert told(late) == ["a commit passed a record before its dead letter"]
 
     def test_what_the_watch_has_seen_is_taken_over(self) -> None:
-        seen = {**self.WATCHED[0], "unsettled": [3, 4]}
+        seen = {**self.WATCHED[0], "unsettled": [[0, 3], [0, 4]]}
         report = self.judged(Commit(1, 0, 9), watched=(seen,))
         assert [violation.details["place"] for violation in report.violations] == [(0, 3), (0, 4)]
 

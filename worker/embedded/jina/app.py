@@ -95,7 +95,8 @@ class Embeddings:
             await self._send(reply, scope, receive, send)
         finally:
             if reply.billed and self._bills is not None:
-                self._bills.note(scope, admitted.request, whole=reply.manner is not Manner.CUT)
+                fault = admitted.fault.kind.value if admitted.fault else None
+                self._bills.note(scope, admitted.request, whole=reply.manner is not Manner.CUT, fault=fault)
 
     async def _send(self, reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
         match reply.manner:

@@ -2,7 +2,8 @@
 
 Holds digests of texts, never texts. A line: `at` (epoch seconds), `worker` (the request's User-Agent, by which a
 deployment may tell its replicas apart), `answered` (the answer was handed over whole to a connection that stood),
-`tokens` (of the request), `inputs` ([digest, tokens] of each text).
+`fault` (the kind of the fault that the request met, or null), `tokens` (of the request), `inputs` ([digest, tokens] of
+each text).
 """
 
 from collections.abc import Callable
@@ -26,12 +27,13 @@ class BillingLog:
         self._wall_s = wall_s
         self._connected = connected
 
-    def note(self, scope: Scope, request: EmbeddingRequest, *, whole: bool) -> None:
+    def note(self, scope: Scope, request: EmbeddingRequest, *, whole: bool, fault: str | None) -> None:
         """One request was billed. `whole`: the answer was not cut short on purpose."""
         line: dict[str, Any] = {
             "at": self._wall_s(),
             "worker": Request(scope).headers.get("user-agent", ""),
             "answered": whole and self._connected(scope),
+            "fault": fault,
             "tokens": request.tokens,
             "inputs": [[digest(text), count_tokens(text)] for text in request.texts],
         }
