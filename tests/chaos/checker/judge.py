@@ -116,7 +116,8 @@ class _Judgement:
         report.take("I1", check_outcomes(topic.records, topic.committed, self._lettered, held, self._ranking))
         overtaken = [place for place in poisoned if place in ranked and self._overtaken(ranked[place], held)]
         report.take("I3", check_letters(topic.letters, topic.records, poisoned, topic.committed, overtaken))
-        report.take("I4", check_commits(evidence.commits, topic.ends, topic.letters, evidence.watched))
+        settled = sum(record.offset < topic.committed.get(record.partition, 0) for record in topic.records)
+        report.take("I4", check_commits(evidence.commits, topic.ends, topic.letters, evidence.watched, settled))
         report.take("I5", check_lag(evidence.events, topic.committed, topic.ends))
         report.take("I6", check_bounds(evidence.samples))
         condemned = [each for place, each in ranked.items() if place in self._lettered or place in poisoned]

@@ -28,6 +28,7 @@ from chaos.checker.letters import places_of, read_letters
 from chaos.checker.store import bases_of, opened_store, read_manifests, read_reserved
 from chaos.run_directory import append_line
 from qdrant_client import AsyncQdrantClient
+from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
 
 Run = Mapping[str, Any]
@@ -35,7 +36,7 @@ Run = Mapping[str, Any]
 EVERY_S = 0.1
 AT_MOST = 512  # records of one advance; of more, so many at random
 QDRANT_LIMIT_S = 5
-TROUBLES = (KafkaError, grpc.RpcError, ApiException, OSError, TimeoutError)
+TROUBLES = (KafkaError, grpc.RpcError, ApiException, QdrantException, OSError)  # a TimeoutError is an OSError
 
 
 async def watch_commits(run_dir: Path) -> None:

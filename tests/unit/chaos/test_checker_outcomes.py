@@ -123,7 +123,7 @@ class TestCommits:
     WATCHED = ({"at": 1.0, "read_at": 1.01, "offsets": {"0": 4}, "checked": 4, "passed_over": 0, "unsettled": []},)
 
     def judged(self, *commits: Commit, watched: Any = WATCHED, letters: Any = ()) -> Report:
-        return check_commits(commits, {0: 10, 1: 10}, letters, watched)
+        return check_commits(commits, {0: 10, 1: 10}, letters, watched, settled=4)
 
     def test_commits_that_go_on_are_accepted(self) -> None:
         report = self.judged(Commit(1, 0, 3), Commit(1, 1, 2), Commit(2, 0, 3), Commit(3, 0, 10))
@@ -149,8 +149,11 @@ class TestCommits:
         report = self.judged(Commit(1, 0, 9), watched=(seen,))
         assert [violation.details["place"] for violation in report.violations] == [(0, 3), (0, 4)]
 
-    def test_nobody_watching_is_a_violation(self) -> None:
-        assert told(self.judged(Commit(1, 0, 9), watched=())) == ["nobody watched the commits"]
+    def test_records_that_nobody_looked_at_are_a_violation(self) -> None:
+        missed = ["commits passed records while nobody watched"]
+        assert told(self.judged(Commit(1, 0, 9), watched=())) == missed
+        assert told(self.judged(Commit(1, 0, 9), watched=({**self.WATCHED[0], "checked": 3},))) == missed
+        assert self.judged(Commit(1, 0, 9), watched=({**self.WATCHED[0], "checked": 3, "passed_over": 1},)).ok
 
     def test_the_first_commit_beyond_a_place_counts(self) -> None:
         passed = Passed([Commit(1, 0, 3), Commit(2, 0, 3), Commit(3, 0, 7)])
