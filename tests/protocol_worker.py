@@ -244,7 +244,7 @@ class Worker:
 
     @property
     def _sweeps_abandoned(self) -> bool:
-        waiting: Any = self.flow._abandoned
+        waiting: Any = self.flow._sweeps._abandoned
         return not waiting.empty() or not waiting._getters
 
     def hear_of_loss(self, partition: Partition) -> None:

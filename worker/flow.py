@@ -6,8 +6,7 @@ it that each one ends in exactly one outcome, or stays unsettled and is read aga
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from itertools import chain
 from typing import cast
 
@@ -16,11 +15,12 @@ from worker.embed import Embedder, EmbedJob
 from worker.errors import RecordFault, Stage
 from worker.index import Written
 from worker.items import Item, Letter
-from worker.model import Chunk, DocumentWrite, Manifest, Order, Outcome, Partition, Rank, Record
+from worker.model import Chunk, DocumentWrite, Manifest, Order, Outcome, Partition, Record
 from worker.plan import Lanes, Overtaken, outcome_of, rank_of
 from worker.retry import patiently, surely
 from worker.rooms import Rooms, Standing
 from worker.settle import Ticket
+from worker.sweeps import Sweeps
 from worker.telemetry import CROSS_PARTITION, VERSION_IGNORED, emit
 from worker.verdicts import SENDERS, Verdicts
 
@@ -43,8 +43,7 @@ class Flow:
         self._together = together
         self._lanes: Lanes[Item] = Lanes()
         self._to_write: asyncio.Queue[Item] = asyncio.Queue()
-        self._to_sweep: asyncio.Queue[tuple[Item, Overtaken]] = asyncio.Queue()
-        self._abandoned: asyncio.Queue[str] = asyncio.Queue()
+        self._sweeps = Sweeps(rooms, self._settle)
         self._open: set[Item] = set()  # planned or further: paid for, or about to be
         self._delays = Delays()
         self._leaving: set[Partition] = set()
@@ -62,8 +61,7 @@ class Flow:
         """The loops of the stages; each runs until it is cancelled."""
         return [
             self._plan_for_ever(),
-            self._sweep_for_ever(),
-            self._sweep_abandoned_for_ever(),
+            *self._sweeps.tasks(),
             self._embedder.run(),
             *(self._write_for_ever() for _ in range(WRITERS)),
             *(self._verdicts.send_for_ever() for _ in range(SENDERS)),
@@ -126,7 +124,7 @@ class Flow:
         manifests = await surely(lambda: rooms.index.read_manifests(keys), rooms.health, rooms.metrics)
         overtaken = [pair for item in items if (pair := self._plan(item, manifests.get(item.document_key)))]
         if overtaken:
-            await self._sweep(overtaken)
+            await self._sweeps.sweep(overtaken)
 
     def _may_plan(self) -> bool:
         return (
@@ -166,14 +164,6 @@ class Flow:
             self._changed.set()
 
         return again
-
-    async def _sweep(self, overtaken: Sequence[tuple[Item, Overtaken]]) -> None:
-        """A crash may have left points below the manifest's rank: remove them before the events settle."""
-        below: Mapping[str, Rank] = {item.document_key: decision.rank for item, decision in overtaken}
-        rooms = self._rooms
-        await surely(lambda: rooms.index.sweep(below), rooms.health, rooms.metrics)
-        for item, decision in overtaken:
-            self._settle(item, decision.outcome)
 
     # --- embed: texts become vectors ----------------------------------------------------------------------------
 
@@ -244,24 +234,7 @@ class Flow:
             if written.settle_after_s is None:
                 self._settle(item, ended.outcome)
             else:
-                self.later(item.ticket, written.settle_after_s, lambda: self._to_sweep.put_nowait((item, ended)))
-
-    async def _sweep_for_ever(self) -> None:
-        """Once more for documents with a request that was given up: by now it has landed or never will."""
-        while True:
-            await self._sweep([await self._to_sweep.get()])
-
-    async def _sweep_abandoned_for_ever(self) -> None:
-        """For documents whose event was given up half-way: what its attempt has left, or a late landing will leave.
-
-        The next owner cannot do that: it may have settled the event before our last request takes effect.
-        """
-        while True:
-            key = await self._abandoned.get()
-            sweep = partial(self._rooms.index.sweep_abandoned, key)
-            wait_s = await surely(sweep, self._rooms.health, self._rooms.metrics)
-            if wait_s is not None:
-                asyncio.get_running_loop().call_later(wait_s, self._abandoned.put_nowait, key)
+                self.later(item.ticket, written.settle_after_s, lambda: self._sweeps.once_more(item, ended))
 
     def _may_skip_purge(self, item: Item) -> bool:
         """Nobody can have left other chunks of this document: no older event has, and no older generation of this one.
@@ -363,7 +336,7 @@ class Flow:
     def _give_up(self, item: Item) -> None:
         """Leave the item to its partition's next owner. What it swallowed of partitions that stay returns."""
         if item.attempted:
-            self._abandoned.put_nowait(item.document_key)
+            self._sweeps.abandon(item.document_key)
         self._verdicts.forget(item.ticket)
         self._open.discard(item)
         self._lanes.finish(item)

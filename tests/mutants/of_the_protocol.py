@@ -15,6 +15,7 @@ from worker.index.keys import manifest_id
 from worker.index.points import PointWriter
 from worker.index.writer import Writer
 from worker.model import Order, Outcome
+from worker.sweeps import Sweeps
 
 
 def no_upsert_guard(plant: Planting) -> None:
@@ -90,16 +91,16 @@ def no_sweep_when_unchanged(plant: Planting) -> None:
 
 
 def _no_sweep(plant: Planting, outcome: Outcome) -> None:
-    shipped = Flow._sweep
+    shipped = Sweeps.sweep
 
-    async def sweep(self: Flow, overtaken: Any) -> None:
+    async def sweep(self: Sweeps, overtaken: Any) -> None:
         for item, decision in overtaken:
             if decision.outcome is outcome:
                 self._settle(item, decision.outcome)
             else:
                 await shipped(self, [(item, decision)])
 
-    plant.setattr(Flow, "_sweep", sweep)
+    plant.setattr(Sweeps, "sweep", sweep)
 
 
 def no_horizon(plant: Planting) -> None:
