@@ -58,7 +58,7 @@ contracts: $(DEV_READY)  ## import-linter: the walls between the rooms
 
 # Tests that need no service run on all cores at once; those with real processes one after the other, since they measure
 # what the worker does when it has a machine to itself. The latter are all that are not listed here.
-NO_SERVICE := tests/unit tests/property tests/simulation tests/mutants
+NO_SERVICE := tests/unit tests/property tests/simulation tests/mutants tests/fuzz
 ALL_CORES := -n logical --maxprocesses 8
 
 .PHONY: tests
@@ -121,3 +121,7 @@ long: $(DEV_READY)  ## the proof of the write protocol over many more random sch
 .PHONY: mutants
 mutants: $(DEV_READY)  ## deliberate bugs, and the scenario that catches each, as a table
 	@PYTHONPATH=.:tests $(BIN)/python -m mutants
+
+.PHONY: fuzz
+fuzz: $(DEV_READY)  ## ten million damaged bytes through all that reads what others wrote; ARGS='--seed 1'
+	@PYTHONPATH=.:tests $(BIN)/python -m fuzz $(ARGS)

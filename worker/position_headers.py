@@ -67,7 +67,10 @@ def first_position(record: Record, epoch: int) -> Position:
 
 
 def parse_number(value: bytes | None) -> int:
-    """A header's number. Raises ValueError for anything but at most 19 decimal digits with an optional minus."""
+    """A header's number. Raises ValueError for anything but decimal digits, with an optional minus, of 64 bits."""
     if value is None or not _NUMBER.fullmatch(value):
         raise ValueError("not a number")
-    return int(value)
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("a number beyond 64 bits")  # Kafka has none, and the store could not keep it
+    return number

@@ -92,7 +92,7 @@ class Member(FakeAIOKafka):
         self.expelled = False
         self.fetched = 0  # records, since the last time that partitions came
         tasks = dict.fromkeys(("_coordination_task", "_heartbeat_task", "_commit_refresh_task"))
-        self._coordinator = SimpleNamespace(generation=1, **tasks)
+        self._coordinator = SimpleNamespace(generation=1, member_id="member", **tasks)
 
     def subscribe(self, _: object, listener: Any) -> None:
         self.listener = listener

@@ -48,7 +48,7 @@ def settle_before_the_write(plant: Planting) -> None:
 
 def accepted_is_completed(plant: Planting) -> None:
     """Any success status of Qdrant counts, also "not applied yet"."""
-    plant.setattr(store_module, "refuse_unfinished", lambda *_: None)
+    plant.setattr(store_module, "refuse_unfinished", lambda *_, **__: None)
 
 
 def drop_a_write_that_fails(plant: Planting) -> None:

@@ -44,6 +44,7 @@ FAULTS: dict[type[BaseException], tuple[type[ServiceFault], str]] = {
     httpx.HTTPError: (ServiceFault, "did not speak HTTP as expected"),
     TimeoutError: (ServiceFault, "did not answer in time"),
     OSError: (ServiceFault, "broke the connection"),
+    ValueError: (ServiceFault, "did not speak HTTP as expected"),  # a status line or headers that are no text
 }
 
 
@@ -95,7 +96,7 @@ class Client:
         try:
             async with asyncio.timeout(self._attempt_s):
                 status, headers, answer = await self._post(body, cap_bytes)
-        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
             raise fault_of(error) from None  # a foreign error's text may hold the address and its credentials
         if status != 200:
             raise classify(status, headers, answer or b"", self._now())

@@ -16,6 +16,7 @@ from worker.index.faults import as_account_fault, refuse_unfinished
 from worker.index.guards import DOCUMENT_KEY, Guards
 from worker.index.manifests import KIND, TOMBSTONE_UNTIL
 from worker.index.store import Names
+from worker.index.values import name_of
 from worker.telemetry import COLLECTION_CREATED, COLLECTION_DIFFERS, emit
 
 MANIFESTS_SUFFIX = "__manifests"
@@ -155,7 +156,7 @@ class Setup:
             if field not in there:
                 await self._create_index(name, field, kind)
             elif there[field].data_type != _FIELD_TYPES[kind][1]:
-                found = q.PayloadSchemaType.Name(there[field].data_type).lower()
+                found = name_of(q.PayloadSchemaType, there[field].data_type).lower()
                 emit(COLLECTION_DIFFERS, collection=name, differences=[f"{field} is indexed as {found}, not as {kind}"])
         tenant = self._settings.tenant_key
         if tenant and KIND not in wanted and self._tenant_field(tenant) not in there:
@@ -232,7 +233,7 @@ def refuse_differences(info: Any, settings: QdrantSettings, dimension: int) -> N
             f"{mend}, or set jina.dimensions={params.size} if the model can do that.",
         )
     if params.distance != _DISTANCES[settings.distance]:
-        found = q.Distance.Name(params.distance).lower()
+        found = name_of(q.Distance, params.distance).lower()
         raise ConfigurationError(
             f"the collection compares by {found}, not by {settings.distance}",
             "qdrant.distance",

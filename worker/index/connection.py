@@ -17,6 +17,7 @@ from worker.index.faults import fault_of
 from worker.telemetry import Metrics
 
 OLDEST_SERVER = (1, 16)  # older ones ignore update_filter and overwrite
+LONGEST_VERSION = 32
 CLOSE_GRACE_S = 5.0
 
 GRPC_OPTIONS: Mapping[str, int] = {
@@ -58,6 +59,8 @@ class Connection:
             return str((await self._client.info()).version)
         except (grpc.aio.AioRpcError, ResourceExhaustedResponse) as error:
             raise await self._fault("HealthCheck", error) from None
+        except AttributeError:  # the client's own, where grpc gave it None, see `_garbled`
+            raise self._garbled("HealthCheck") from None
 
     async def close(self) -> None:
         """Close the channel; requests in flight get a few seconds. Safe twice."""
@@ -68,12 +71,20 @@ class Connection:
             await self._probe()
         started_s = time.perf_counter()
         try:
-            return await getattr(stub, method)(request, timeout=self.deadline_s)
+            answer = await getattr(stub, method)(request, timeout=self.deadline_s)
+            if answer is None:
+                raise self._garbled(method)
+            return answer
         except (grpc.aio.AioRpcError, ResourceExhaustedResponse) as error:
             # Not "from error": its text is the server's and may quote ids and payload.
             raise await self._fault(method, error) from None
         finally:
             self._metrics.request_seconds.labels("qdrant", method).observe(time.perf_counter() - started_s)
+
+    def _garbled(self, method: str) -> ServiceFault:
+        """For an answer that is no message of Qdrant's: grpc gives None in its place."""
+        self._metrics.requests_failed.labels("qdrant", "garbled").inc()
+        return ServiceFault(Service.QDRANT, f"Qdrant's answer cannot be read ({method})", unanswered=True)
 
     async def _probe(self) -> None:
         """Ask for the server's health before anything else is sent after an outage.
@@ -142,8 +153,9 @@ async def require_version(connection: Connection) -> None:
     numbers = re.match(r"v?(\d{1,9})\.(\d{1,9})", version)
     if numbers is None or (int(numbers[1]), int(numbers[2])) < OLDEST_SERVER:
         oldest = ".".join(map(str, OLDEST_SERVER))
+        shown = version if len(version) <= LONGEST_VERSION and version.isprintable() else "of an unreadable version"
         raise ConfigurationError(
-            f"Qdrant {version} has no conditional writes",
+            f"Qdrant {shown} has no conditional writes",
             "qdrant.url",
             f"Use Qdrant {oldest} or newer; older ones would overwrite newer documents.",
         )

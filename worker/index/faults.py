@@ -3,13 +3,15 @@
 Nobody matches on message text, and Qdrant's own words are not passed on: they may quote ids and payload.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import grpc
 from qdrant_client import grpc as q
 
 from worker.errors import AccountFault, Reason, Service, ServiceFault, StreamdexError, SuspectFault, TooLarge
+from worker.index.values import name_of
 
 Kind = Literal["service", "account", "suspect", "too_large"]
 
@@ -72,12 +74,9 @@ def fault_of(
         known = {name.lower(): value for name, value in trailers}
         if "qdrant-insufficient-storage" in known:
             return ServiceFault(Service.QDRANT, f"Qdrant is out of storage ({operation})")
-        if retry_after_s is None:
-            retry_after_s = _seconds(known.get("retry-after"))
-        if retry_after_s is not None:
-            return ServiceFault(
-                Service.QDRANT, f"Qdrant's rate limit is reached ({operation})", retry_after_s=retry_after_s
-            )
+        asked_s = _seconds(known.get("retry-after") if retry_after_s is None else retry_after_s)
+        if asked_s is not None:
+            return ServiceFault(Service.QDRANT, f"Qdrant's rate limit is reached ({operation})", retry_after_s=asked_s)
     if meaning.kind == "suspect":
         return SuspectFault(Service.QDRANT, Reason.REFUSED_BY_INDEX, message)
     if meaning.kind == "account":
@@ -87,20 +86,25 @@ def fault_of(
 
 
 def _seconds(value: object) -> float | None:
+    """A time to wait, None for nonsense: no number, below 0, not finite."""
     try:
-        return float(value)  # type: ignore[arg-type]  # anything a server may send; what float refuses is None
-    except (TypeError, ValueError):
+        seconds = float(value)  # type: ignore[arg-type]  # anything a server may send; what float refuses is None
+    except (TypeError, ValueError, OverflowError):
         return None
+    return seconds if 0 <= seconds < math.inf else None
 
 
-def refuse_unfinished(operation: str, results: Iterable[q.UpdateResult]) -> None:
-    """Only `completed` settles: anything else is a success status that means "not applied yet". Raises ServiceFault."""
-    for result in results:
-        if result.status != q.Completed:
-            name = q.UpdateStatus.Name(result.status)
-            raise ServiceFault(
-                Service.QDRANT, f"Qdrant has not finished the request ({operation}: {name})", unanswered=True
-            )
+def refuse_unfinished(operation: str, results: Sequence[q.UpdateResult], expected: int = 1) -> None:
+    """Only `completed` settles: anything else is a success status that means "not applied yet". Raises ServiceFault.
+
+    `expected`: how many operations the request held; a result that is missing counts as not finished.
+    """
+    unfinished = [result.status for result in results if result.status != q.Completed]
+    if unfinished or len(results) != expected:
+        name = name_of(q.UpdateStatus, unfinished[0]) if unfinished else f"{len(results)} of {expected} results"
+        raise ServiceFault(
+            Service.QDRANT, f"Qdrant has not finished the request ({operation}: {name})", unanswered=True
+        )
 
 
 def as_account_fault(fault: SuspectFault) -> AccountFault:

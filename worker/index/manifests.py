@@ -22,7 +22,6 @@ from worker.errors import AccountFault, Service
 from worker.index.guards import DOCUMENT_KEY, Guards
 from worker.index.keys import manifest_id
 from worker.index.payload import SOURCE, put_source
-from worker.index.values import get_all
 from worker.model import DocumentWrite, Manifest, Position
 
 SCHEMA_NUMBER = 1
@@ -93,7 +92,12 @@ def _put_position(payload: Any, position: Position) -> None:
 
 
 def _get_position(payload: Any) -> Position:
-    source = get_all(payload[SOURCE].struct_value.fields)
+    """What is missing or of another kind comes out empty: the rank decides, the position only tells."""
+    source = payload[SOURCE].struct_value.fields
     return Position(
-        source["topic"], source["partition"], source["epoch"], source["offset"], timestamp_ms=source["timestamp"]
+        source["topic"].string_value,
+        source["partition"].integer_value,
+        source["epoch"].integer_value,
+        source["offset"].integer_value,
+        source["timestamp"].integer_value,
     )

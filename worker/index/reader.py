@@ -171,7 +171,7 @@ def _id_of(point: Any) -> str:
 
 def _source(payload: Any) -> Source | None:
     source = get_all(payload[SOURCE].struct_value.fields)
-    try:
-        return Source(str(source["topic"]), int(source["partition"]), int(source["offset"]))
-    except (KeyError, TypeError, ValueError):  # not written by us, or changed since
-        return None
+    topic, partition, offset = source.get("topic"), source.get("partition"), source.get("offset")
+    if type(topic) is str and type(partition) is int and type(offset) is int:
+        return Source(topic, partition, offset)
+    return None  # not written by us, or changed since

@@ -13,11 +13,12 @@ list could only be appended to by comparing and swapping.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import NoneType
 from typing import Any, NamedTuple
 
 import orjson
 
-from worker.errors import AccountFault, ConfigurationError, SuspectFault
+from worker.errors import AccountFault, ConfigurationError, Service, SuspectFault
 from worker.index.faults import as_account_fault
 from worker.index.guards import add_ids
 from worker.index.keys import reserved_id
@@ -28,6 +29,16 @@ from worker.model import JsonObject, Order, Partition
 
 GENERATIONS = 64
 
+
+_Fields = dict[str, tuple[type, ...]]
+
+_LOG: _Fields = {"cluster": (str,), "topic": (str,), "partition": (int,), "epoch": (int,)}
+_FIELDS: Mapping[str, _Fields] = {
+    "schema": {"order": (str,), "fingerprint": (dict,)},
+    "generation": {"number": (int,), "cutting": (str,)},
+    "base": {**_LOG, "base": (int,)},
+    "progress": {**_LOG, "offset": (int,), "timestamp": (int, NoneType)},
+}
 
 BaseKey = tuple[str, int, int]  # topic, partition, epoch
 
@@ -131,7 +142,7 @@ class Reserved:
             item = _read(point)
             if item[KIND] == "base":
                 bases[_log_of(item)] = item["base"]
-            else:
+            elif item[KIND] == "progress":
                 settled[_log_of(item)] = item["offset"]
         return bases, settled
 
@@ -249,5 +260,17 @@ def _add_point(points: Any, point_id: str, item: JsonObject) -> None:
 
 
 def _read(point: Any) -> JsonObject:
+    """Raises AccountFault for one that another schema wrote, or that somebody has damaged: its kind says what it holds.
+
+    Nothing may be assumed in its place: ranks and starts are derived from these.
+    """
     refuse_other_schema(point.payload)
-    return get_all(point.payload)
+    item = get_all(point.payload)
+    fields = _FIELDS.get(str(item.get(KIND)))
+    if fields is None or any(type(item.get(name)) not in kinds for name, kinds in fields.items()):
+        raise AccountFault(
+            Service.QDRANT,
+            "a manifest of what the collection remembers is damaged",
+            "Restore the collection and its manifests, or run `streamdex reindex` to build a new collection.",
+        )
+    return item

@@ -39,7 +39,7 @@ class Store:
         request = self._written(q.UpdateBatchPoints(), collection)
         fill(request)
         response = await self._connection.points("UpdateBatch", request)
-        refuse_unfinished("UpdateBatch", response.result)
+        refuse_unfinished("UpdateBatch", response.result, expected=len(request.operations))
 
     async def upsert(self, collection: str, fill: Callable[[Any], None]) -> None:
         """Upsert the points, under the guard, that `fill` puts into the request. Raises SuspectFault if refused."""
@@ -96,7 +96,8 @@ class Store:
             ]
         except SuspectFault as fault:
             raise as_account_fault(fault) from None
-        return list(response.result)
+        asked = set(ids)
+        return [point for point in response.result if point.id.uuid in asked]
 
     async def scroll(
         self, collection: str, choose: Callable[[q.Filter], None] | None = None, page: int = SCROLL_PAGE

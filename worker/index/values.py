@@ -43,6 +43,11 @@ def put_all(fields: Any, json: Mapping[str, Any]) -> None:
         put(fields[key], item)
 
 
+def name_of(enum: Any, number: int) -> str:
+    """An enumeration's word for a number; the number itself where a newer server knows more words than we do."""
+    return str(enum.Name(number)) if number in enum.values() else str(number)
+
+
 def get(value: q.Value) -> Any:
     """The JSON value of a message."""
     kind = value.WhichOneof("kind")

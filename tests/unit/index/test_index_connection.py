@@ -156,3 +156,25 @@ async def test_a_rate_limit_at_the_question_for_the_version_is_a_fault_of_ours()
         assert caught.value.retry_after_s == 7
         await require_version(connection)
         await connection.close()
+
+
+async def test_an_answer_that_is_no_message_is_a_fault_of_the_service(
+    qdrant_server: EmbeddedQdrant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metrics()
+    async with opened(qdrant_server, metrics=metrics) as index:
+        monkeypatch.setattr(qdrant_server.engine, "handle", lambda *_: Garbage())
+        with pytest.raises(ServiceFault, match="cannot be read") as caught:
+            await put(index, "s:1", 64, ["text"])
+        assert caught.value.unanswered
+        with pytest.raises(ServiceFault, match="cannot be read"):
+            await index.ping()
+        labels = {"service": "qdrant", "kind": "garbled"}
+        assert metrics.registry.get_sample_value("streamdex_requests_failed_total", labels) == 2
+
+
+class Garbage:
+    """An answer whose bytes are cut off in the middle of a field."""
+
+    def SerializeToString(self) -> bytes:  # noqa: N802  # as protobuf names it
+        return b"\x0a\xff\xff\xff\x7f"

@@ -60,6 +60,10 @@ def test_every_status_has_a_meaning() -> None:
         ([("qdrant-insufficient-storage", "true")], None, None, ServiceFault),
         ([("retry-after", "soon")], None, None, TooLarge),
         ([("other", b"bytes")], None, None, TooLarge),
+        ([("retry-after", "-1")], None, None, TooLarge),
+        ([("retry-after", "nan")], None, None, TooLarge),
+        ([("retry-after", "1e400")], None, None, TooLarge),
+        ([], -1.0, None, TooLarge),
     ],
 )
 def test_trailers_tell_what_is_exhausted(
@@ -78,6 +82,15 @@ def test_only_completed_settles(status: Any) -> None:
     with pytest.raises(ServiceFault, match="has not finished") as caught:
         refuse_unfinished("UpdateBatch", [q.UpdateResult(status=q.Completed), q.UpdateResult(status=status)])
     assert caught.value.unanswered
+
+
+@pytest.mark.parametrize(
+    ("results", "told"), [([], "0 of 2 results"), ([q.Completed], "1 of 2 results"), ([q.Completed, 99], "99")]
+)
+def test_a_result_that_is_missing_or_unknown_does_not_settle(results: list[Any], told: str) -> None:
+    refuse_unfinished("UpdateBatch", [q.UpdateResult(status=q.Completed)] * 2, expected=2)
+    with pytest.raises(ServiceFault, match=told):
+        refuse_unfinished("UpdateBatch", [q.UpdateResult(status=status) for status in results], expected=2)
 
 
 BAD_DAYS = [

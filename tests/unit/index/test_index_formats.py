@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from index_tools import FINGERPRINT, NOW_MS, opened, settings_for, write_of
+from qdrant_client import AsyncQdrantClient
 from qdrant_client import grpc as q
 
 from worker.embedded.qdrant import EmbeddedQdrant
@@ -180,3 +181,35 @@ async def test_a_collection_of_a_newer_schema_is_refused_at_the_start(qdrant_ser
     with pytest.raises(ConfigurationError, match="schema 2, this worker knows 1"):
         async with opened(qdrant_server, settings_for(qdrant_server)):
             pytest.fail("a newer schema was accepted")
+
+
+def test_a_damaged_manifest_is_read_as_far_as_it_goes() -> None:
+    """Its rank decides what is written; without one it ranks lowest, and the document's next event puts it right."""
+    point, _ = manifest_payload(Order.OFFSET, Rank(642), ["text"])
+    form = ManifestFormat(Guards(Order.OFFSET), 1000)
+    point.payload["source"].struct_value.fields["offset"].string_value = "seven"
+    del point.payload["source"].struct_value.fields["epoch"]
+    assert form.read(point.payload).position == ("topic", 3, 0, 0, 1_790_000_000_000)
+    for name in ("source", "version", "chunks"):
+        del point.payload[name]
+    damaged = form.read(point.payload)
+    assert damaged.position == ("", 0, 0, 0, 0)
+    assert damaged.rank < Rank(0)
+    assert damaged.chunk_ids == ()
+
+
+async def test_what_the_collection_remembers_is_refused_when_damaged(
+    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
+) -> None:
+    """A start or a rank that is derived from a guess would be worse than none."""
+    partition = Partition("topic", 0)
+    async with opened(qdrant_server) as index:
+        await index.bases("cluster", 0, {partition: 5})
+        await index.write_progress("cluster", 0, {partition: Progress(5, None)})
+        for kind, field in (("base", "base"), ("progress", "offset")):
+            name = reserved_id(f"{kind}:topic/0/0/cluster")
+            await qdrant_client.set_payload("documents__1__manifests", {field: "5"}, [name])
+        with pytest.raises(AccountFault, match="damaged"):
+            await index.bases("cluster", 0, {partition: 5})
+        with pytest.raises(AccountFault, match="damaged"):
+            await index.progress("cluster", 0, [partition])
