@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,10 +111,15 @@ def neighbours(directory: Path, say: Say, *jina_options: str) -> Iterator[Neighb
 
 
 @contextmanager
-def stubs_beside(bootstrap_servers: str, *jina_options: str) -> Iterator[Neighbours]:
+def stubs_beside(
+    bootstrap_servers: str, *jina_options: str, qdrant_options: Sequence[str] = ()
+) -> Iterator[Neighbours]:
     """The stubs alone, beside a Kafka that is there."""
     kafka = Kafka(bootstrap_servers)
-    with _stub("bench.stubs.embeddings", *jina_options) as jina, _stub("bench.stubs.qdrant") as qdrant:
+    with (
+        _stub("bench.stubs.embeddings", *jina_options) as jina,
+        _stub("bench.stubs.qdrant", *qdrant_options) as qdrant,
+    ):
         try:
             yield Neighbours(kafka, jina, qdrant)
         finally:

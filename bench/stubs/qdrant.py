@@ -1,14 +1,16 @@
 """A stand-in for Qdrant that costs little and remembers only what the worker reads back.
 
-    python -m bench.stubs.qdrant
+    python -m bench.stubs.qdrant [--remember N]
 
 Prints its two ports as one JSON line. gRPC for the worker: manifests are kept as they came, of other points the rank
 and place alone; guards and deletes are counted, not applied. REST for the script: points are counted. `GET /stats` on
-the REST port tells what was asked.
+the REST port tells what was asked. With --remember only the newest N documents of a collection are known, so that a
+run that goes on for long does not fill the memory.
 """
 
+import argparse
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +30,7 @@ SERVICES = (
     collections_service_pb2.DESCRIPTOR.services_by_name["Collections"],
     qdrant_pb2.DESCRIPTOR.services_by_name["Qdrant"],
 )
-Places = dict[str, tuple[int, int]]  # point id to version and place
+Places = OrderedDict[str, tuple[int, int]]  # point id to version and place
 COMPLETED = q.UpdateResult(operation_id=1, status=q.Completed)
 
 
@@ -52,16 +54,20 @@ class Stats:
 class _Held:
     """What is remembered of one collection."""
 
-    places: Places = field(default_factory=dict)
-    manifests: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # id to version and the serialized point
+    places: Places = field(default_factory=OrderedDict)
+    manifests: OrderedDict[str, tuple[int, bytes]] = field(default_factory=OrderedDict)  # id: version, point as bytes
     reserved: dict[str, q.PointStruct] = field(default_factory=dict)  # manifests of no document: schema, bases …
 
 
 class Qdrant:
-    """The methods that the worker calls, by name. Any other is answered UNIMPLEMENTED."""
+    """The methods that the worker calls, by name. Any other is answered UNIMPLEMENTED.
 
-    def __init__(self, stats: Stats) -> None:
+    `remember`: of so many documents of a collection, the newest ones; None for all.
+    """
+
+    def __init__(self, stats: Stats, remember: int | None = None) -> None:
         self._stats = stats
+        self._remember = remember
         self._collections: dict[str, q.CreateCollection] = {}
         self._aliases: dict[str, str] = {}
         self._held: defaultdict[str, _Held] = defaultdict(_Held)
@@ -123,6 +129,7 @@ class Qdrant:
         for point in points:
             payload = point.payload
             places[point.id.uuid] = (payload["version"].integer_value, payload["chunk"].integer_value)
+        self._forget(places)
 
     def _change_payload(self, change: q.PointsUpdateOperation.SetPayload, places: Places) -> None:
         self._stats.payloads_changed += 1
@@ -143,8 +150,14 @@ class Qdrant:
                 held.manifests[point.id.uuid] = (version, point.SerializeToString())
             else:
                 held.reserved[point.id.uuid] = point
+        self._forget(held.manifests)
         self._stats.manifests_written += documents
         self._stats.requests["Upsert manifests" if documents else "Upsert progress"] += 1
+
+    def _forget(self, held: OrderedDict[str, Any]) -> None:
+        """The oldest ones beyond what is to be remembered."""
+        while self._remember is not None and len(held) > self._remember:
+            held.popitem(last=False)
 
     def _get_manifest(self, point_id: str, held: _Held, result: Any, rank_only: bool) -> None:
         found = held.manifests.get(point_id)
@@ -292,10 +305,10 @@ class Rest:
         return json_response({"result": True, "status": "ok", "time": 0})
 
 
-async def _serve() -> None:
+async def _serve(remember: int | None) -> None:
     stats = Stats()
     server = grpc.aio.server(options=OPTIONS)
-    server.add_generic_rpc_handlers(_grpc_handlers(Qdrant(stats)))
+    server.add_generic_rpc_handlers(_grpc_handlers(Qdrant(stats, remember)))
     grpc_port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     rest = await serve_http(Rest(stats).answer)
@@ -305,4 +318,6 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--remember", type=int)
+    asyncio.run(_serve(arguments.parse_args().remember))
