@@ -17,6 +17,8 @@ from worker.errors import ConfigurationError, ExitCode
 from worker.pipeline import Pipeline
 from worker.telemetry import RELOAD_REFUSED, configure_logging, emit
 
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
 
 def run(config_file: ConfigOption = None, overrides: SetOption = None) -> None:
     """Run the worker until SIGTERM or SIGINT; a second signal does not wait for what is in flight.
@@ -51,12 +53,16 @@ async def _run(settings: Settings, read_anew: Callable[[], Settings]) -> int:
     async with qdrant_for(settings) as reachable:
         pipeline = Pipeline(reachable, worker_name=f"{socket.gethostname()}-{os.getpid()}")
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPS:
             loop.add_signal_handler(number, pipeline.stop)
         loop.add_signal_handler(signal.SIGHUP, _reload, pipeline, read_anew)
         # From before the start, which may wait for neighbours, until after the stop: so both can be seen.
         async with AdminServer(settings.admin, pipeline.status):
-            return await pipeline.run()
+            left_undone = await pipeline.run()
+        for number in STOPS:  # all is done: one more signal must not make another exit code of it
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+        return left_undone
 
 
 def _reload(pipeline: Pipeline, read_anew: Callable[[], Settings]) -> None:
