@@ -28,7 +28,7 @@ WEIGHTS = {
     "repeat": 6,
     "metadata": 8,
     "delete": 6,
-    "again": 6,
+    "again": 4,
     "duplicate": 6,
     "revert": 3,
     "long": 2,
@@ -191,7 +191,8 @@ class Generator:
 
     def _pick(self) -> _Document:
         some = self._documents[:HOT] if self._dice.random() < 0.2 else self._documents
-        return self._dice.choice(some)
+        there = [document for document in some if document.there]
+        return self._dice.choice(there or some)
 
     def _upsert(self, document: _Document, kind: str) -> Draft:
         document.there = True

@@ -13,9 +13,9 @@ from typing import Any
 
 from chaos.hooked_worker import MOMENTS, STEPS
 
-MEAN_GAP_S = 1.15
+MEAN_GAP_S = 1.25
 FIRST_AT_S = 2.0
-FEWEST, MOST = 2, 6  # members of the group
+FEWEST, MOST = 3, 6  # members of the group
 LINKS = ("kafka", "qdrant", "jina")
 
 Dice = random.Random
@@ -147,13 +147,13 @@ MEMBERS = (
     *("member joins", "member leaves", "broker killed", "broker restarted"),
 )
 # Of ten faults so many concern the members of the group, in turn.
-MOODS = (3, 1, 7)
+MOODS = (2, 1, 4)
 
 
 class Schedule:
     """Deals faults round by round; `members` is how many workers the group is meant to have."""
 
-    def __init__(self, seed: int, members: int = 3) -> None:
+    def __init__(self, seed: int, members: int = 4) -> None:
         self._dice = random.Random(f"schedule {seed}")
         self._members = self._cards([kind for kind in KINDS if kind in MEMBERS])
         self._neighbours = self._cards([kind for kind in KINDS if kind not in MEMBERS])
