@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+import structlog
 from kafka_broker import KafkaBroker
 from kafka_tools import Kafka, Message
 
@@ -158,9 +159,12 @@ async def test_a_send_while_the_broker_is_down_is_limited_in_time_and_comes_agai
     await send(sender, Record(topic, 0, 1, 1, b"k", b"before"))
     await asyncio.to_thread(kafka_node.kill9)
     began_s = time.monotonic()
-    for _ in range(2):
-        with pytest.raises(ServiceFault):
-            await send(sender, Record(topic, 0, 2, 1, b"k", b"meanwhile"))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(ServiceFault):
+                await send(sender, Record(topic, 0, 2, 1, b"k", b"meanwhile"))
+    (restart,) = [line for line in logs if line["event"] == "kafka.restarted"]  # the second found nobody to connect to
+    assert (restart["client"], restart["cause"], restart["restarts"]) == ("producer", "send_unanswered", 1)
     assert "dead letters" in sender._health.reasons
     assert time.monotonic() - began_s < 30
     await asyncio.to_thread(kafka_node.start)

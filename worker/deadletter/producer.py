@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from enum import StrEnum
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
@@ -13,7 +14,7 @@ from worker.errors import AccountFault, ConfigurationError, RecordFault, Service
 from worker.kafka_client import as_fault, at_start, client_options, connection_fault, finished_in_time
 from worker.model import Position, Record
 from worker.position_headers import Headers
-from worker.telemetry import DEAD_LETTER_REFUSED, DEAD_LETTER_TOPIC_SMALL, Health, Metrics, emit
+from worker.telemetry import DEAD_LETTER_REFUSED, DEAD_LETTER_TOPIC_SMALL, KAFKA_RESTARTED, Health, Metrics, emit
 
 OPEN_LIMIT_S = 15.0
 SEND_LIMIT_S = 10.0
@@ -23,6 +24,13 @@ REQUEST_TIMEOUT_MS = 15_000
 # client's own check would measure before compression; this is what a broker reads at most (socket.request.max.bytes).
 MAX_REQUEST_BYTES = 100 * 1024 * 1024
 HEALTH_NAME = "dead letters"
+
+
+class Cause(StrEnum):
+    """Why a producer was made anew: a label of the metric."""
+
+    SEND_UNANSWERED = "send_unanswered"
+    SEND_FAILED = "send_failed"
 
 
 class DeadLetters:
@@ -39,6 +47,8 @@ class DeadLetters:
         self._health = health
         self._failed = metrics.requests_failed
         self._seconds = metrics.request_seconds.labels(Service.KAFKA.value, "dead_letter")
+        self._restarts = {cause: metrics.restarts.labels(cause.value) for cause in Cause}
+        self._made_anew = 0
         self._producer: AIOKafkaProducer | None = None
         self._opening = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
@@ -88,11 +98,11 @@ class DeadLetters:
                 acknowledged = await _enqueue(producer, topic, record, headers)
                 await acknowledged
         except TimeoutError:
-            self._discard(producer)
+            self._discard(producer, Cause.SEND_UNANSWERED)
             message = f"the dead-letter topic {topic} does not acknowledge; is it there?"
             raise ServiceFault(Service.KAFKA, message, unanswered=True) from None
         except KafkaError as error:
-            self._discard(producer)
+            self._discard(producer, Cause.SEND_FAILED)
             raise as_fault(error) from None
 
     async def _connected(self) -> AIOKafkaProducer:
@@ -127,19 +137,25 @@ class DeadLetters:
             raise
         return producer
 
-    def _discard(self, producer: AIOKafkaProducer) -> None:
+    def _discard(self, producer: AIOKafkaProducer, cause: Cause) -> None:
         """The next send makes a new producer; others that share this one fail as well, and come again."""
         if self._producer is producer:
-            self._producer = None
-            task = asyncio.ensure_future(_stop(producer))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._made_anew += 1
+            emit(KAFKA_RESTARTED, client="producer", cause=cause.value, restarts=self._made_anew)
+            self._restarts[cause].inc()
+            self._end(producer)
+
+    def _end(self, producer: AIOKafkaProducer) -> None:
+        self._producer = None
+        task = asyncio.ensure_future(_stop(producer))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close within a few seconds, acknowledged or not. Safe twice and before `start`."""
         self._closed = True
         if self._producer is not None:
-            self._discard(self._producer)
+            self._end(self._producer)
         if self._closing:
             await asyncio.wait(tuple(self._closing))
 

@@ -1,5 +1,6 @@
 """Puts records on a topic, for the demo: creates the topic where it is missing."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -8,9 +9,20 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from worker.config import KafkaSettings
-from worker.kafka_client import administered, as_fault, client_options, connection_fault
+from worker.errors import Service, ServiceFault
+from worker.kafka_client import (
+    CLOSE_LIMIT_S,
+    TOO_SLOW,
+    administered,
+    as_fault,
+    client_options,
+    connection_fault,
+    finished_in_time,
+)
 
 WINDOW = 500  # sends that wait for their acknowledgement together
+OPEN_LIMIT_S = 15.0
+WINDOW_LIMIT_S = 60.0
 
 
 class Message(NamedTuple):
@@ -22,8 +34,10 @@ class Message(NamedTuple):
 
 async def create_topic(settings: KafkaSettings, topic: str, partitions: int) -> None:
     """Create a topic. An existing one is left as it is. Raises ConfigurationError or ServiceFault."""
+    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1)
+    wanted.replication_factor = -1  # the brokers' own default; aiokafka's constructor would refuse it
     async with administered(settings) as admin:
-        answer = await admin.create_topics([NewTopic(topic, num_partitions=partitions, replication_factor=-1)])
+        answer = await admin.create_topics([wanted])
         for _, code, *_ in answer.topic_errors:  # errors are in the answer only
             if code not in (0, TopicAlreadyExistsError.errno):
                 raise for_code(code)
@@ -41,8 +55,9 @@ async def produce(
     )
     try:
         try:
-            await producer.start()
-        except KafkaError:
+            async with asyncio.timeout(OPEN_LIMIT_S):
+                await producer.start()
+        except (KafkaError, TimeoutError):
             raise await connection_fault(settings) from None
         window: list[Message] = []
         for message in messages:
@@ -53,12 +68,15 @@ async def produce(
         await _send(producer, topic, window, sent)
     except KafkaError as error:
         raise as_fault(error) from None
+    except TimeoutError:
+        raise ServiceFault(Service.KAFKA, TOO_SLOW, unanswered=True) from None
     finally:
-        await producer.stop()
+        await finished_in_time(producer.stop(), CLOSE_LIMIT_S)
 
 
 async def _send(producer: AIOKafkaProducer, topic: str, window: Sequence[Message], sent: Callable[[int], None]) -> None:
-    acknowledgements = [await producer.send(topic, value=message.value, key=message.key) for message in window]
-    for acknowledgement in acknowledgements:
-        await acknowledgement
+    async with asyncio.timeout(WINDOW_LIMIT_S):
+        acknowledgements = [await producer.send(topic, value=message.value, key=message.key) for message in window]
+        for acknowledgement in acknowledgements:
+            await acknowledgement
     sent(len(window))

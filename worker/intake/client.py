@@ -3,8 +3,13 @@
 Everything that depends on aiokafka's inside stands here, so that a new version needs one file read again.
 """
 
-from aiokafka import AIOKafkaConsumer
+import asyncio
+from collections.abc import Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from worker.config import MIB, KafkaSettings
 from worker.kafka_client import client_options, finished_in_time
@@ -17,10 +22,37 @@ REQUEST_TIMEOUT_S = 45.0
 MAX_POLL_INTERVAL_S = 600.0
 METADATA_MAX_AGE_S = 60.0  # how late a new partition is noticed
 FETCH_WAIT_S = 0.2
-STOP_LIMIT_S = 3.0
+STOP_LIMIT_S = 2.0
 LEAVE_LIMIT_S = 1.0
+COMMIT_AGAIN_S = 0.1
 SMALLEST_FETCH = 64 * 1024
 LARGEST_FETCH = MIB
+
+
+class FencedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no types
+    """aiokafka's consumer, with commits that go out in the generation in which they were asked for, or not at all.
+
+    aiokafka's own commit tries again when it has lost the coordinator, with whatever generation it has by then: a later
+    one, whose partitions may be others, or none, which a broker accepts for a group that is empty.
+    """
+
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit these offsets of our partitions. Raises KafkaError; never ends while there is no coordinator."""
+        coordinator = self._coordinator
+        generation = coordinator.generation
+        wanted = {at: OffsetAndMetadata(offset, "") for at, offset in offsets.items()}
+        while True:
+            await coordinator.ensure_coordinator_known()
+            if generation <= 0 or coordinator.generation != generation:
+                raise CommitFailedError("the group has moved on")
+            try:
+                await coordinator._do_commit_offsets(None, wanted)  # made into a request before it first waits
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+            else:
+                return
+            await asyncio.sleep(COMMIT_AGAIN_S)
 
 
 def make_consumer(settings: KafkaSettings, intake_bytes: int, partitions: int) -> AIOKafkaConsumer:
@@ -30,7 +62,7 @@ def make_consumer(settings: KafkaSettings, intake_bytes: int, partitions: int) -
     they stay within a quarter of `intake_bytes`. A record larger than a fetch is still delivered, alone.
     """
     fetch_bytes = intake_bytes // 4 // max(1, partitions)
-    return AIOKafkaConsumer(
+    return FencedConsumer(
         **client_options(settings),
         group_id=settings.group_id,
         group_instance_id=settings.group_instance_id,
@@ -91,8 +123,10 @@ async def stop_consumer(kafka: AIOKafkaConsumer) -> None:
     coordinator, fetcher = kafka._coordinator, kafka._fetcher
     if coordinator is not None:
         # The stop was given up while it waited for this task, which took the cancellation along.
-        await finished_in_time(coordinator._stop_heartbeat_task(), LEAVE_LIMIT_S)
-        await finished_in_time(coordinator._stop_commit_offsets_refresh_task(), LEAVE_LIMIT_S)
+        await asyncio.gather(
+            finished_in_time(coordinator._stop_heartbeat_task(), LEAVE_LIMIT_S),
+            finished_in_time(coordinator._stop_commit_offsets_refresh_task(), LEAVE_LIMIT_S),
+        )
         await finished_in_time(coordinator._maybe_leave_group(), LEAVE_LIMIT_S)
     if fetcher is not None:
         await finished_in_time(fetcher.close(), LEAVE_LIMIT_S)

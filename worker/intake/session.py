@@ -23,6 +23,7 @@ from worker.telemetry import KAFKA_UNREACHABLE, PARTITION_HELD, Health, Metrics
 OPEN_LIMIT_S = 30.0
 COMMIT_LIMIT_S = 5.0
 RANGES_LIMIT_S = 10.0
+POLL_END_LIMIT_S = 1.0
 WATCH_EVERY_S = 1.0
 TOPIC_GONE = "the topic is gone; create it again and raise kafka.epoch, or take it out of kafka.topics"
 HEALTH_NAME = "kafka commits"
@@ -64,6 +65,8 @@ class Session:
                 for ended in (self._polling, membership.crashed):
                     if ended.done():
                         ended.result()  # neither ends before a stop but by raising
+                if is_member(self._kafka):
+                    self._watch.was_member(time.monotonic())
                 cause = self._watch.cause(time.monotonic(), task_died=has_dead_task(self._kafka))
                 if cause is not None:
                     return cause
@@ -91,6 +94,7 @@ class Session:
     def _stand_aside(self) -> None:
         """A poll hangs while the join waits, and that is on purpose: the client is not stuck."""
         self._watch.polled(time.monotonic())
+        self._watch.was_member(time.monotonic())
 
     def _note_topics(self) -> None:
         """A deleted topic gives no error: the assignment empties, and polls return nothing for ever."""
@@ -146,7 +150,7 @@ class Session:
         if self._polling is not None and not self._polling.done():
             # Only now may a poll be cancelled, as the consumer goes with it; one that hangs in a rebalance never ends.
             self._polling.cancel()
-            await asyncio.wait({self._polling})
+            await asyncio.wait({self._polling}, timeout=POLL_END_LIMIT_S)
         await stop_consumer(self._kafka)
 
 

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from worker.errors import ConfigurationError, ServiceFault
 from worker.intake.watch import Cause
 from worker.retry import backoff_s
 from worker.telemetry import ACCOUNT_REFUSED, KAFKA_RESTARTED, KAFKA_UNREACHABLE, Health, Metrics, emit
+
+T = TypeVar("T")
 
 GOOD_LIFE_S = 60.0  # a consumer that lived so long was not part of a crash loop
 HEALTH_NAME = "kafka connection"
@@ -44,6 +46,7 @@ class Supervisor:
         self._clock = clock
         self._sleep = sleep
         self._attempt = 0
+        self._made_anew = 0
 
     async def run(self, session: Life) -> None:
         """Until a stop is asked for. The last session is left open: whoever stops also drains it."""
@@ -54,7 +57,8 @@ class Supervisor:
                 return
             if self._clock() - born_s >= GOOD_LIFE_S:
                 self._attempt = 0
-            emit(KAFKA_RESTARTED, cause=cause.value)
+            self._made_anew += 1
+            emit(KAFKA_RESTARTED, client="consumer", cause=cause.value, restarts=self._made_anew)
             self._restarts[cause].inc()
             await session.close()
             following = await self._open_patiently()
@@ -67,7 +71,7 @@ class Supervisor:
         while not self._stopping.is_set():
             await self._pause()
             try:
-                session = await self._open_next()
+                session = await self._unless_stopped(self._open_next())
             except (ServiceFault, ConfigurationError) as fault:
                 signal = ACCOUNT_REFUSED if isinstance(fault, ConfigurationError) else KAFKA_UNREACHABLE
                 self._health.hold(HEALTH_NAME, str(fault), signal)
@@ -78,11 +82,17 @@ class Supervisor:
 
     async def _pause(self) -> None:
         """Back off, but not past a stop."""
-        sleeping = asyncio.ensure_future(self._sleep(backoff_s(self._attempt)))
-        stop = asyncio.ensure_future(self._stopping.wait())
         self._attempt += 1
+        await self._unless_stopped(self._sleep(backoff_s(self._attempt - 1)))
+
+    async def _unless_stopped(self, action: Awaitable[T]) -> T | None:
+        """The action's result; None, and an end of the action, when a stop came first."""
+        acting = asyncio.ensure_future(action)
+        stop = asyncio.ensure_future(self._stopping.wait())
         try:
-            await asyncio.wait({sleeping, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({acting, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return acting.result() if acting.done() else None
         finally:
-            sleeping.cancel()
+            acting.cancel()
             stop.cancel()
+            await asyncio.gather(acting, stop, return_exceptions=True)

@@ -5,6 +5,7 @@ from enum import StrEnum
 POLL_STUCK_S = 120.0  # a rebalance may hold a poll for as long as the slowest member drains
 POLL_FAILING_S = 15.0
 COMMIT_FAILING_S = 120.0  # a broker that comes back within that is found again without our help
+NO_MEMBER_S = 120.0  # a join may take as long as the slowest member drains
 
 
 class Cause(StrEnum):
@@ -13,6 +14,7 @@ class Cause(StrEnum):
     POLL_STUCK = "poll_stuck"
     POLL_FAILING = "poll_failing"
     COMMIT_FAILING = "commit_failing"
+    NO_MEMBER = "no_member"
     TASK_DIED = "task_died"
 
 
@@ -21,6 +23,7 @@ class Watch:
 
     def __init__(self, now_s: float) -> None:
         self._polled_s = now_s
+        self._member_s = now_s
         self._failing_since_s: float | None = None
         self._commits_failing_since_s: float | None = None
 
@@ -39,6 +42,10 @@ class Watch:
         self._polled_s = now_s
         if self._failing_since_s is None:
             self._failing_since_s = now_s
+
+    def was_member(self, now_s: float) -> None:
+        """The consumer stood in its group, or had good reason not to."""
+        self._member_s = now_s
 
     def committed(self) -> None:
         """A commit was accepted."""
@@ -59,4 +66,6 @@ class Watch:
             return Cause.POLL_FAILING
         if self._commits_failing_since_s is not None and now_s - self._commits_failing_since_s > COMMIT_FAILING_S:
             return Cause.COMMIT_FAILING
+        if now_s - self._member_s > NO_MEMBER_S:  # polls go well meanwhile, and bring nothing
+            return Cause.NO_MEMBER
         return None

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import structlog
 
 from worker.errors import ConfigurationError, Service, ServiceFault
 from worker.intake.supervisor import Supervisor
@@ -120,6 +121,39 @@ async def test_a_stop_ends_the_patience() -> None:
     f.stopping.set()
     async with asyncio.timeout(5):
         await running
+
+
+async def test_a_stop_ends_an_attempt_to_connect() -> None:
+    f = Fixture([Cause.POLL_STUCK])
+    connecting, ended = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> Life:
+        connecting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError("never")
+
+    f.supervisor._open_next = hang
+    running = asyncio.create_task(f.run())
+    await connecting.wait()
+    f.stopping.set()
+    async with asyncio.timeout(5):
+        await running
+    assert ended.is_set()
+
+
+async def test_cause_and_count_stand_in_the_log() -> None:
+    f = Fixture([Cause.POLL_STUCK, Cause.TASK_DIED, None])
+    with structlog.testing.capture_logs() as logs:
+        await f.run()
+    assert [
+        (line["client"], line["cause"], line["restarts"]) for line in logs if line["event"] == "kafka.restarted"
+    ] == [
+        ("consumer", "poll_stuck", 1),
+        ("consumer", "task_died", 2),
+    ]
 
 
 async def test_a_bug_comes_out() -> None:

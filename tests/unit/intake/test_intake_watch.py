@@ -1,13 +1,24 @@
 """When a consumer is beyond help."""
 
-from worker.intake.watch import COMMIT_FAILING_S, POLL_FAILING_S, POLL_STUCK_S, Cause, Watch
+from worker.intake.watch import COMMIT_FAILING_S, NO_MEMBER_S, POLL_FAILING_S, POLL_STUCK_S, Cause, Watch
 
 
 def test_a_consumer_that_polls_is_well() -> None:
     watch = Watch(0.0)
     for now_s in range(0, 1000, 50):
         watch.polled(float(now_s))
+        watch.was_member(float(now_s))
         assert watch.cause(now_s + 49.0) is None
+
+
+def test_a_consumer_that_polls_well_and_is_not_in_its_group() -> None:
+    watch = Watch(0.0)
+    watch.was_member(10.0)
+    watch.polled(10.0 + NO_MEMBER_S)
+    assert watch.cause(10.0 + NO_MEMBER_S) is None
+    assert watch.cause(10.1 + NO_MEMBER_S) is Cause.NO_MEMBER
+    watch.was_member(10.1 + NO_MEMBER_S)
+    assert watch.cause(10.2 + NO_MEMBER_S) is None
 
 
 def test_a_poll_that_never_returns() -> None:
@@ -38,6 +49,7 @@ def test_commits_that_fail_without_end() -> None:
     watch.commit_failed(1.0)
     watch.commit_failed(100.0)
     watch.polled(COMMIT_FAILING_S + 2)
+    watch.was_member(COMMIT_FAILING_S + 2)
     assert watch.cause(COMMIT_FAILING_S + 1) is None
     assert watch.cause(COMMIT_FAILING_S + 2) is Cause.COMMIT_FAILING
     watch.committed()
