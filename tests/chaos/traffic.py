@@ -32,7 +32,7 @@ class Traffic:
         self._topic = topic
         self._generator = generator
         self._producer: AIOKafkaProducer | None = None
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Future[None]] = set()
         self.shift_ms = 0
         self.shifted = 0
         self.counts: Counter[str] = Counter()
@@ -64,27 +64,32 @@ class Traffic:
     async def flush(self) -> None:
         """Wait until all is acknowledged. Raises TimeoutError."""
         async with asyncio.timeout(FLUSH_LIMIT_S):
-            await asyncio.gather(*self._under_way)
+            while self._under_way:  # a record that is handed over is then waited for
+                await asyncio.gather(*self._under_way)
 
     async def _send(self, draft: Draft) -> None:
         if draft.aborted:
             self._follow(self._abort(draft))
-            return
+        else:
+            # Shielded: what was handed over is noted also when this was the last record to send.
+            await asyncio.shield(self._follow(self._hand_over(draft)))
+
+    async def _hand_over(self, draft: Draft) -> None:
+        """Give the record to the producer, in order; its acknowledgement is noted when it comes."""
         if self._producer is None:
             raise RuntimeError("not started")
         timestamp_ms = int(time.time() * 1000) + self.shift_ms
         self.shifted += self.shift_ms != 0
-        # Shielded: a cancelled send would leave it open whether the record stands in the log.
-        sending = self._producer.send(
+        acknowledged = await self._producer.send(
             self._topic, draft.value, draft.key, draft.partition, timestamp_ms, list(draft.headers)
         )
-        acknowledged = await asyncio.shield(asyncio.ensure_future(sending))
         self._follow(self._noted(draft, acknowledged))
 
-    def _follow(self, noting: Awaitable[None]) -> None:
+    def _follow(self, noting: Awaitable[None]) -> asyncio.Future[None]:
         task = asyncio.ensure_future(noting)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
+        return task
 
     async def _noted(self, draft: Draft, acknowledged: Awaitable[RecordMetadata]) -> None:
         self._note(draft, await acknowledged)
