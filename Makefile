@@ -26,7 +26,7 @@ endef
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(RUN_READY)  ## all of streamdex in one process, on real documents; ARGS=--json for one JSON object
@@ -113,6 +113,20 @@ simulate: $(DEV_READY)  ## the pacing in virtual time: quota used and 429s, besi
 .PHONY: chaos
 chaos: $(DEV_READY)  ## faults by the thousand on real Kafka, and what came of them; MINUTES=10 SEED=7 ARGS='--ledger FILE'
 	@PYTHONPATH=.:tests $(BIN)/python -m chaos --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+ENDURE = PYTHONPATH=.:tests $(BIN)/python -m endurance
+
+.PHONY: backpressure
+backpressure: $(DEV_READY)  ## a gigabyte waits while Qdrant, then Jina, is down; MINUTES=10 of each outage
+	@$(ENDURE) backpressure $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+.PHONY: soak
+soak: $(DEV_READY)  ## half an hour at full speed: memory, descriptors, tasks and CPU stay as they are; MINUTES=30
+	@$(ENDURE) soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+.PHONY: storm
+storm: $(DEV_READY)  ## members join, leave and are killed every few seconds; MINUTES=5 ARGS='--seed 7'
+	@$(ENDURE) storm $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 .PHONY: long
 long: $(DEV_READY)  ## the proof of the write protocol over many more random schedules; LONG=20000

@@ -23,7 +23,6 @@ INTAKE_BYTES = 64 * MIB  # the worker's own default
 OTHER_BYTES = 64 * MIB
 FED_AT_ONCE = 20_000
 WARM_UP = 20_000  # documents before anything is measured
-START_LIMIT_S = 60.0
 FULL_SPEED = 0.8  # of the rate before: the machine may have other work that comes and goes
 # A write that was given up without an answer may land for worker.request_horizon_s (60): until then its document stays
 # open, and with it the partition's bound on open records holds. Answers of Jina have no such afterlife.
@@ -90,14 +89,10 @@ class Trial:
 
     async def begin(self) -> None:
         """See the worker idle, then give it work."""
-        async with asyncio.timeout(START_LIMIT_S):
-            while not (idle := await self._probe.sample()).ready or not idle.rebalances:
-                await asyncio.sleep(0.2)
-        self._idle = idle
-        self._samples.append(idle)
-        self.findings.tell("resident memory, idle", idle.rss_bytes / MIB, "MiB")
+        self._idle = await self._probe.begun()
+        self.findings.tell("resident memory, idle", self._idle.rss_bytes / MIB, "MiB")
         await self._feed(WARM_UP)
-        await self._settled(WARM_UP // 2)
+        self._samples.append(await self._probe.until(lambda sample: sample.settled >= WARM_UP // 2))
 
     async def outage(self, name: str, link: Link) -> None:
         """Full speed, the outage, full speed again."""
@@ -199,11 +194,6 @@ class Trial:
             await self._place.feed(short_documents(self._fed, some))
             self._fed += some
             await self._sampled("feeding")
-
-    async def _settled(self, documents: int) -> None:
-        async with asyncio.timeout(START_LIMIT_S):
-            while (await self._sampled("warming up")).settled < documents:
-                await asyncio.sleep(0.2)
 
     async def _watch(self, seconds: float, what: str) -> list[Sample]:
         samples = await self._probe.watch(seconds, self._options.every_s, lambda sample: self._tell(what, sample))

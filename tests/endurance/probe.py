@@ -87,6 +87,17 @@ class Probe:
             ready=ready.status_code == 200,
         )
 
+    async def until(self, condition: Callable[[Sample], bool], limit_s: float = 60.0) -> Sample:
+        """The first sample of which the condition holds. Raises GoneError and TimeoutError."""
+        async with asyncio.timeout(limit_s):
+            while not condition(sample := await self.sample()):
+                await asyncio.sleep(0.2)
+        return sample
+
+    async def begun(self) -> Sample:
+        """The worker once it is ready and has its partitions. Raises GoneError and TimeoutError."""
+        return await self.until(lambda sample: sample.ready and sample.rebalances > 0)
+
     async def watch(self, seconds: float, every_s: float, tell: Callable[[Sample], object]) -> list[Sample]:
         """Samples for so long, the first one at once, at least two. Raises GoneError."""
         samples = [await self.sample()]

@@ -27,13 +27,12 @@ from bench.documents import Message, deletes, short_documents
 NEW, UPDATED, DELETED = 600, 300, 100
 UPDATED_LATER, DELETED_LATER = 20_000, 40_000
 REMEMBERED = 100_000  # documents that the stub of Qdrant knows: more than any event looks back
-AHEAD = 40_000  # events that wait at most, 80 MB: seconds of work between two looks
+AHEAD = 100_000  # events that are to be done at most, 200 MB: the worker's intake is always full, at 64 MiB
 BROKER = {"log.retention.check.interval.ms": "5000"}
-# Of a partition: ten times of what waits in it at most.
+# Of a partition: four times what waits in it.
 TOPIC = {"retention.bytes": str(64 * MIB), "segment.bytes": str(16 * MIB), "file.delete.delay.ms": "1000"}
 WARM_UP_S = 60.0
 WARM_UP_PART = 0.1
-START_LIMIT_S = 60.0
 SLICES = 30
 FLAT = 1.05
 CPU_FLAT = 1.15  # the machine's other work takes its caches
@@ -57,9 +56,7 @@ async def run(options: Options, directory: Path, voice: Voice) -> Findings:
         worker = await opened.enter_async_context(place.worker(through_links=False))
         probe = await opened.enter_async_context(Probe(worker))
         soak = Soak(options, place, worker, probe, voice)
-        async with asyncio.timeout(START_LIMIT_S):
-            while not (await probe.sample()).ready:
-                await asyncio.sleep(0.2)
+        await probe.begun()
         feeding = asyncio.create_task(soak.feed_for_ever())
         opened.push_async_callback(ended, feeding)
         await soak.warm_up()
