@@ -32,9 +32,9 @@ async def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
         return await offsets_of(admin, group, topic)
 
 
-async def offsets_of(admin: AIOKafkaAdminClient, group: str, topic: str) -> dict[int, int]:
-    """The same with a client that is open. Waits for a coordinator that has just been started."""
-    async with asyncio.timeout(PATIENCE_S):
+async def offsets_of(admin: AIOKafkaAdminClient, group: str, topic: str, limit_s: float = PATIENCE_S) -> dict[int, int]:
+    """The same with a client that is open. Waits for a coordinator that has just been started. Raises TimeoutError."""
+    async with asyncio.timeout(limit_s):
         while True:
             try:
                 found = await admin.list_consumer_group_offsets(group)
@@ -70,12 +70,16 @@ class Tail:
         found = await self._consumer.end_offsets(list(self._partitions.values())) if self._partitions else {}
         return {each.partition: end for each, end in found.items()}
 
-    async def read_to(self, ends: Mapping[int, int]) -> None:
-        """Read until nothing below these offsets is unread, and perhaps further. Raises TimeoutError."""
-        async with asyncio.timeout(PATIENCE_S):
+    async def read_to(self, ends: Mapping[int, int], limit_s: float = PATIENCE_S) -> None:
+        """Read until nothing below these offsets is unread, and perhaps further. Raises TimeoutError.
+
+        The limit is for progress: it begins anew with whatever comes.
+        """
+        async with asyncio.timeout(limit_s) as limit:
             while [at for at, end in ends.items() if await self._consumer.position(self._partitions[at]) < end]:
                 for fetched in (await self._consumer.getmany(timeout_ms=100)).values():
                     self.buffer.extend(map(_as_log_record, fetched))
+                    limit.reschedule(asyncio.get_running_loop().time() + limit_s)
 
     def take(self) -> list[LogRecord]:
         """All that waits."""

@@ -119,6 +119,9 @@ def _take_watched(watched: Iterable[Line], settled: int, report: Report) -> dict
     counts: Counter[str] = Counter()
     delays: list[float] = []
     for line in watched:
+        if "trouble" in line:
+            counts["looks that came to nothing"] += 1
+            continue
         counts["advances"] += 1
         counts["records looked at"] += line["checked"]
         counts["records passed over"] += line["passed_over"]

@@ -7,7 +7,7 @@ younger than the commit, so whatever is missing was missing when the commit was 
 Each look that sees an advance leaves a line in `watch.jsonl`: {at, read_at, offsets: {partition: offset}, checked,
 passed_over, unsettled: [[partition, offset]]}. `at`: when the commits were seen; `read_at`: when the store had
 answered. While Kafka or Qdrant does not answer, it is tried again, so that a line may be late but none is left out; a
-late look can miss a violation, and never invents one.
+late look can miss a violation, and never invents one. What kept it from looking stands there too: {at, trouble}.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ Run = Mapping[str, Any]
 EVERY_S = 0.1
 AT_MOST = 512  # records of one advance; of more, so many at random
 QDRANT_LIMIT_S = 5
+KAFKA_LIMIT_S = 5.0
 TROUBLES = (KafkaError, grpc.RpcError, ApiException, QdrantException, OSError)  # a TimeoutError is an OSError
 
 
@@ -49,7 +50,8 @@ async def watch_commits(run_dir: Path) -> None:
                 while True:
                     await watch.look(clients)
                     await asyncio.sleep(EVERY_S)
-        except TROUBLES:
+        except TROUBLES as trouble:
+            append_line(run_dir / "watch.jsonl", {"at": time.time(), "trouble": type(trouble).__name__})
             await asyncio.sleep(EVERY_S)  # with new clients, and from where it was
 
 
@@ -86,12 +88,12 @@ class CommitWatch:
 
     async def look(self, clients: Clients) -> None:
         """Once."""
-        found = await offsets_of(clients.admin, self._run["group"], self._run["topic"])
+        found = await offsets_of(clients.admin, self._run["group"], self._run["topic"], KAFKA_LIMIT_S)
         at = time.time()
         ahead = {number: offset for number, offset in found.items() if offset > self.seen.get(number, 0)}
         if not ahead:
             return
-        await clients.topic.read_to(ahead)
+        await clients.topic.read_to(ahead, KAFKA_LIMIT_S)
         passed = [record for record in clients.topic.buffer if record.offset < ahead.get(record.partition, 0)]
         some = passed if len(passed) <= AT_MOST else self._dice.sample(passed, AT_MOST)
         unsettled = await self._unsettled(clients, some)
@@ -119,7 +121,7 @@ class CommitWatch:
         """The new ones. Opened each time: poison is rare, and the topic may not be there before the first worker."""
         async with opened_tail(self._run["kafka"], self._run["dead_letter_topic"], self._letters_read) as tail:
             ends = await tail.ends()
-            await tail.read_to(ends)
+            await tail.read_to(ends, KAFKA_LIMIT_S)
             self._lettered |= places_of(read_letters(tail.take(), self._run["topic"]))
             self._letters_read = ends
 

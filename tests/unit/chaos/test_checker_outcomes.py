@@ -149,6 +149,11 @@ class TestCommits:
         report = self.judged(Commit(1, 0, 9), watched=(seen,))
         assert [violation.details["place"] for violation in report.violations] == [(0, 3), (0, 4)]
 
+    def test_looks_that_came_to_nothing_are_counted(self) -> None:
+        report = self.judged(Commit(1, 0, 9), watched=({"at": 1.0, "trouble": "OSError"}, *self.WATCHED))
+        assert report.ok
+        assert report.figures["looks that came to nothing"] == 1
+
     def test_records_that_nobody_looked_at_are_a_violation(self) -> None:
         missed = ["commits passed records while nobody watched"]
         assert told(self.judged(Commit(1, 0, 9), watched=())) == missed
