@@ -6,7 +6,7 @@ python -m chaos.ledger RUN1.json RUN2.json …      the sum, as a table
 import json
 import sys
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Ledger:
 
     def add(self, other: "Ledger") -> None:
         """Add another campaign's figures."""
-        for name, value in asdict(other).items():
+        for name, value in other._values().items():
             mine = getattr(self, name)
             if name == "figures":
                 self.figures = value  # of several campaigns they cannot be added
@@ -69,7 +69,11 @@ class Ledger:
 
     def as_json(self) -> str:
         """All of it."""
-        return json.dumps(asdict(self), indent=1)
+        return json.dumps(self._values(), indent=1)
+
+    def _values(self) -> dict[str, Any]:
+        """By name. (`dataclasses.asdict` breaks on counters.)"""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def from_json(cls, text: str) -> "Ledger":

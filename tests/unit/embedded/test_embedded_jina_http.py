@@ -1,8 +1,11 @@
 """The server over real HTTP: answers, errors, limits, faults and statistics as a client meets them."""
 
 import asyncio
+import json
 import logging
+import time
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -22,6 +25,7 @@ from worker.embedded.jina import (
     QuotaHeaders,
     WindowKind,
 )
+from worker.embedded.jina.stats import digest
 from worker.errors import ConfigurationError
 
 V3 = "jina-embeddings-v3"
@@ -284,6 +288,52 @@ async def test_faults_and_statistics_over_the_control_endpoints(jina: JinaServer
     assert (stats["requests"], stats["accepted"], stats["responses"]) == (2, 1, {"503": 1, "200": 1})
     assert stats["log"][0]["sent"] == {"task": "retrieval.passage"}
     assert stats["log"][0]["fault"] == "status"
+
+
+async def test_one_fault_is_asked_after_and_taken_back_by_its_number(jina: JinaServer) -> None:
+    faults = f"{jina.base_url.removesuffix('/v1')}/_control/faults"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        first = (await client.post(faults, json={"kind": "status", "argument": "503"})).json()["number"]
+        second = (await client.post(faults, json={"kind": "status", "argument": "500"})).json()["number"]
+        assert (await _post(jina)).status_code == 503
+        assert (await client.get(f"{faults}/{first}")).json()["fired"] == 1
+        assert (await client.delete(f"{faults}/{first}")).json()["fired"] == 1
+        assert (await _post(jina)).status_code == 500
+        assert (await client.get(f"{faults}/{first}")).json()["fired"] == 1
+        assert (await client.delete(f"{faults}/{second}")).json()["fired"] == 1
+        assert (await client.delete(f"{faults}/{second + 1}")).status_code == 404
+    assert (await _post(jina)).status_code == 200
+
+
+@pytest.mark.parametrize(("argument", "header"), [("", None), ("7", "7"), ("absurd", "31536000")])
+async def test_a_throttle_asks_for_a_wait_as_it_is_told(jina: JinaServer, argument: str, header: str | None) -> None:
+    jina.inject("throttle", argument, times=1)
+    refused = await _post(jina)
+    assert (refused.status_code, refused.headers.get("retry-after")) == (429, header)
+
+
+async def test_a_throttle_names_the_wait_as_a_date(jina: JinaServer) -> None:
+    jina.inject("throttle", "date:60")
+    refused = await _post(jina)
+    ahead_s = parsedate_to_datetime(refused.headers["retry-after"]).timestamp() - time.time()
+    assert 0 < ahead_s <= 61
+
+
+async def test_what_is_billed_is_written_down_and_so_is_whether_it_was_answered(tmp_path: Path) -> None:
+    bill = tmp_path / "billing.jsonl"
+    async with JinaServer(Options(billing_log=bill)) as jina:
+        await _post(jina, ["a text", "another"], headers={"user-agent": "replica-1"})
+        jina.inject("status", "503", times=1)
+        await _post(jina)
+        cut = jina.inject("cut", times=1)
+        with pytest.raises(httpx.TransportError):
+            await _post(jina)
+        assert cut.fired == 1
+    whole, broken = (json.loads(line) for line in bill.read_text().splitlines())
+    assert (whole["worker"], whole["answered"], whole["fault"]) == ("replica-1", True, None)
+    assert whole["inputs"] == [[digest("a text"), 2], [digest("another"), 2]]
+    assert (broken["answered"], broken["fault"]) == (False, "cut")
+    assert "text" not in bill.read_text()
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,9 @@ async def test_as_a_process_it_is_controlled_over_http_and_ends_on_a_signal() ->
             assert await code_of(client.grpc_points.Upsert(upsert(1))) is grpc.StatusCode.UNAVAILABLE
             assert (await client.count("c")).count == 0
             assert [fault["fired"] for fault in (await control.get("/faults")).json()] == [1]
+            assert (await control.get("/faults/0")).json()["fired"] == 1
+            assert (await control.delete("/faults/0")).json()["fired"] == 1
+            assert (await control.get("/faults/7")).status_code == 404
             assert (await control.post("/release")).json() == {"released": 1}
             assert (await client.count("c")).count == 1
             assert (await control.post("/faults", json={"kind": "no such"})).status_code == 400
