@@ -112,7 +112,7 @@ simulate: $(DEV_READY)  ## the pacing in virtual time: quota used and 429s, besi
 
 .PHONY: chaos
 chaos: $(DEV_READY)  ## faults by the thousand on real Kafka, and what came of them; MINUTES=10 SEED=7 ARGS='--ledger FILE'
-	@PYTHONPATH=.:tests $(BIN)/python -m chaos --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@GRPC_VERBOSITY=NONE PYTHONPATH=.:tests $(BIN)/python -m chaos --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 ENDURE = PYTHONPATH=.:tests $(BIN)/python -m endurance
 
