@@ -56,7 +56,10 @@ class _Connection:
 
 
 class Link:
-    """Listens on `port` of 127.0.0.1 and forwards to the same machine's `upstream_port`. An async context manager."""
+    """Listens on `port` of 127.0.0.1 (0 takes a free one) and forwards to the same machine's `upstream_port`.
+
+    An async context manager.
+    """
 
     def __init__(self, name: str, port: int, upstream_port: int) -> None:
         self.name = name

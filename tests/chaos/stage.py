@@ -52,20 +52,18 @@ class Stage:
 async def open_stage(directory: Path, seed: int) -> AsyncIterator[Stage]:
     """Everything but workers, started; everything ended afterwards."""
     run = RunDirectory(directory)
-    ports = free_ports(5 + 4 * MOST)
-    broker_port, controller_port, jina_port, qdrant_port, control_port = ports[:5]
-    inner_ports, outer_ports = ports[5 : 5 + MOST], ports[5 + MOST :]
-    links = _links(inner_ports, outer_ports, jina_port, qdrant_port)
-    broker = _broker(directory / "kafka", (broker_port, controller_port), inner_ports, links)
+    broker_port, controller_port, jina_port, qdrant_port, control_port, *inner_ports = free_ports(5 + MOST)
+    links = _links(inner_ports, jina_port, qdrant_port)
     jina = JinaStandIn(jina_port, run.billing, directory / "jina.log", JINA_LIMITS, JINA_KEY)
     qdrant = QdrantStandIn(qdrant_port, control_port, directory / "qdrant", directory / "qdrant.log", seed)
     async with AsyncExitStack() as opened:
+        for link in links.values():  # first: each takes a port, which the broker must know
+            await opened.enter_async_context(link)
+        broker = _broker(directory / "kafka", (broker_port, controller_port), inner_ports, links)
         opened.push_async_callback(asyncio.to_thread, broker.stop)
         for stand_in in (jina, qdrant):
             opened.push_async_callback(stand_in.close)
         await asyncio.gather(asyncio.to_thread(broker.start), jina.start(), qdrant.start())
-        for link in links.values():
-            await opened.enter_async_context(link)
         await jina.inject({"kind": "refuse", "argument": REFUSED_MARKER})
         kafka = Kafka(broker.bootstrap_servers)
         await kafka.create_topic(TOPIC, PARTITIONS, {"message.timestamp.after.max.ms": "86400000"})
@@ -79,16 +77,13 @@ async def open_stage(directory: Path, seed: int) -> AsyncIterator[Stage]:
         yield stage
 
 
-def _links(
-    inner_ports: list[int], outer_ports: list[int], jina_port: int, qdrant_port: int
-) -> dict[tuple[int, str], Link]:
+def _links(inner_ports: list[int], jina_port: int, qdrant_port: int) -> dict[tuple[int, str], Link]:
     """A proxy for each worker's slot and each neighbour."""
     links: dict[tuple[int, str], Link] = {}
-    free = iter(outer_ports)
     for slot in range(MOST):
         upstream = {"kafka": inner_ports[slot], "qdrant": qdrant_port, "jina": jina_port}
         for name in LINKS:
-            links[slot, name] = Link(f"{name} of slot {slot}", next(free), upstream[name])
+            links[slot, name] = Link(f"{name} of slot {slot}", 0, upstream[name])
     return links
 
 
