@@ -96,7 +96,7 @@ class HandEmbedder:
         else:
             self.queued.append(job)
 
-    def withdraw(self, wanted: Callable[[EmbedJob], bool]) -> list[EmbedJob]:
+    def withdraw(self, wanted: Callable[[EmbedJob], bool], *, paid_for: bool) -> list[EmbedJob]:
         taken = [job for job in self.queued if wanted(job)]
         self.queued = [job for job in self.queued if job not in taken]
         return taken

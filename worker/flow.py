@@ -7,6 +7,7 @@ it that each one ends in exactly one outcome, or stays unsettled and is read aga
 import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import cast
 
@@ -14,7 +15,7 @@ from worker.delays import Delays
 from worker.embed import Embedder, EmbedJob
 from worker.errors import RecordFault, Stage
 from worker.index import Written
-from worker.items import Item, Letter
+from worker.items import Item, Letter, WriteQueue
 from worker.model import Chunk, DocumentWrite, Manifest, Order, Outcome, Partition, Record
 from worker.plan import Lanes, Overtaken, outcome_of, rank_of
 from worker.retry import patiently, surely
@@ -28,7 +29,7 @@ PLAN_DOCUMENTS = 256  # manifests read in one request: 64 cost 18 µs a document
 WRITE_POINTS = 64  # as fast as 256 a request, at a quarter of the latency
 WRITERS = 4  # writes in flight; apart from the embedding slots, so that neither waits for the other
 EMBED_QUEUE_INPUTS = 4096  # planned texts that wait; past it planning waits
-WRITE_QUEUE_ITEMS = 1024  # documents that wait for Qdrant; past it planning waits, and embedding runs dry
+PLAN_BYTES = 2**20  # of records planned at once: a long one becomes thousands of chunks, each with a vector to come
 
 
 class Flow:
@@ -42,7 +43,7 @@ class Flow:
         self._standing = standing
         self._together = together
         self._lanes: Lanes[Item] = Lanes()
-        self._to_write: asyncio.Queue[Item] = asyncio.Queue()
+        self._to_write = WriteQueue()
         self._sweeps = Sweeps(rooms, self._settle)
         self._open: set[Item] = set()  # planned or further: paid for, or about to be
         self._delays = Delays()
@@ -70,7 +71,7 @@ class Flow:
     def queues(self) -> dict[str, tuple[int, int]]:
         """What waits before a stage, as (how many, bytes): events to plan, documents with vectors to write, letters."""
         planning = [item.record.size_bytes for item in self._lanes.waiting]
-        writing = [sum(map(len, item.vectors.values())) for item in self._open if item.vectors]
+        writing = [item.vector_bytes for item in self._open if item.vectors]
         letters = [letter.record.size_bytes for letter in self._verdicts.waiting]
         return {
             name: (len(sizes), sum(sizes))
@@ -114,7 +115,7 @@ class Flow:
     async def _plan_for_ever(self) -> None:
         while True:
             await self._until(self._may_plan)
-            items = self._lanes.take(PLAN_DOCUMENTS)
+            items = self._lanes.take(PLAN_DOCUMENTS, PLAN_BYTES, lambda item: item.ticket.size_bytes)
             self._open.update(items)
             await self._plan_batch(items)
 
@@ -127,11 +128,7 @@ class Flow:
             await self._sweeps.sweep(overtaken)
 
     def _may_plan(self) -> bool:
-        return (
-            self._lanes.ready > 0
-            and self._embedder.queued_inputs < EMBED_QUEUE_INPUTS
-            and self._to_write.qsize() < WRITE_QUEUE_ITEMS
-        )
+        return self._lanes.ready > 0 and self._embedder.queued_inputs < EMBED_QUEUE_INPUTS and not self._to_write.full
 
     def _plan(self, item: Item, manifest: Manifest | None) -> tuple[Item, Overtaken] | None:
         """Send the item on its way; returned when the store knows its event or a newer one already."""
@@ -170,7 +167,7 @@ class Flow:
     def _embed(self, item: Item, chunks: tuple[Chunk, ...]) -> None:
         """Queue the chunks that need a vector; a document that needs none goes straight to the writers."""
         if not chunks:
-            self._to_write.put_nowait(item)
+            self._to_write.put(item)
             return
         if self._together:
             chunks = item.planned.chunks  # each vector depends on all of its document
@@ -186,17 +183,13 @@ class Flow:
             self._verdicts.condemn(item.record, item.ticket, job.fault, item)
             return
         item.vectors.update(zip((chunk.id for chunk in item.embedding), job.vectors, strict=True))
-        self._to_write.put_nowait(item)
+        self._to_write.put(item)
 
     # --- write: points, manifests, purges -----------------------------------------------------------------------
 
     async def _write_for_ever(self) -> None:
         while True:
-            batch = [await self._to_write.get()]
-            points = len(batch[0].vectors)
-            while points < WRITE_POINTS and not self._to_write.empty():
-                batch.append(self._to_write.get_nowait())
-                points += max(1, len(batch[-1].vectors))
+            batch = await self._to_write.take(WRITE_POINTS)
             self._changed.set()
             await self._write(batch)
 
@@ -220,7 +213,7 @@ class Flow:
             await self._written(item, written)
 
     def _write_again(self, item: Item) -> Callable[[], None]:
-        return lambda: self._to_write.put_nowait(item)
+        return lambda: self._to_write.put(item)
 
     async def _written(self, item: Item, written: Written) -> None:
         if written.fault is not None:
@@ -313,18 +306,23 @@ class Flow:
         self._leaving |= leaving
         try:
             self._lanes.withdraw(lambda item: item.partition in leaving)
-            for job in self._embedder.withdraw(lambda job: cast("Item", job.owner).partition in leaving):
-                self._give_up(cast("Item", job.owner))
+            self._take_back(leaving, paid_for=False)
             waited = self._delays.drop(leaving)
             for item in [item for item in self._open if item.ticket in waited]:
                 self._give_up(item)
-            async with asyncio.timeout(timeout_s):
-                await self._until(lambda: self._hurrying or not self._unfinished(leaving))
-        except TimeoutError:
-            pass  # the count tells what is left: it will be read again
+            with suppress(TimeoutError):  # the count tells what is left: it will be read again
+                async with asyncio.timeout(timeout_s):
+                    await self._until(lambda: self._hurrying or not self._unfinished(leaving))
+            left = self._unfinished(leaving)
+            self._take_back(leaving, paid_for=True)  # else its texts would be sent again and again, for nobody
+            return left
         finally:
             self._leaving -= leaving
-        return self._unfinished(leaving)
+
+    def _take_back(self, leaving: Collection[Partition], *, paid_for: bool) -> None:
+        """From the embedder: what it has not begun, or with `paid_for` all that has not its vectors."""
+        for job in self._embedder.withdraw(lambda job: cast("Item", job.owner).partition in leaving, paid_for=paid_for):
+            self._give_up(cast("Item", job.owner))
 
     def _unfinished(self, leaving: Collection[Partition]) -> int:
         """Of these partitions and of this assignment; what a former one has left in flight is nobody's wait."""

@@ -5,7 +5,7 @@ Failed parcels go before new ones, so that nobody waits long behind the stream f
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from worker.embed.blame import Blame, Step, verdict
 from worker.embed.jobs import EmbedJob, Parcel
@@ -41,9 +41,9 @@ class Backlog:
         job.closed = True
         self._jobs.pop(job, None)
 
-    def withdraw(self, wanted: Callable[[EmbedJob], bool], under_way: Collection[EmbedJob]) -> list[EmbedJob]:
-        """Take back those wanted jobs of which nothing is under way or was answered."""
-        back = [job for job in self._jobs if job.missing == len(job.texts) and job not in under_way and wanted(job)]
+    def withdraw(self, wanted: Callable[[EmbedJob], bool]) -> list[EmbedJob]:
+        """Close the wanted jobs; which they were."""
+        back = [job for job in self._jobs if wanted(job)]
         for job in back:
             self.close(job)
         self.queue.drop_closed()
@@ -53,6 +53,11 @@ class Backlog:
     def sendable(self) -> bool:
         """Whether anything could go now."""
         return bool(self._ready) or bool(self.queue)
+
+    @property
+    def only_new(self) -> bool:
+        """Whether something could go, and all of that was never sent before."""
+        return bool(self.queue) and not self._ready
 
     def take(self, max_inputs: int, max_tokens: float) -> Parcel | None:
         """What goes next; None when nothing may. What was packed before goes as it is, whatever the bounds are now."""

@@ -127,10 +127,17 @@ class Embedder:
         self._backlog.add(job)
         self._wake.set()
 
-    def withdraw(self, wanted: Callable[[EmbedJob], bool]) -> list[EmbedJob]:
-        """Take back those wanted jobs of which nothing is under way or paid for. `on_done` is not called for them."""
+    def withdraw(self, wanted: Callable[[EmbedJob], bool], *, paid_for: bool) -> list[EmbedJob]:
+        """Take back those wanted jobs of which nothing is under way or paid for; with `paid_for` those as well.
+
+        `on_done` is not called for them. Nothing of them is sent any more, and answers that come are dropped.
+        """
         under_way = {piece.job for attempt in self._in_flight for piece in attempt.parcel.pieces}
-        return self._backlog.withdraw(wanted, under_way)
+
+        def may_go(job: EmbedJob) -> bool:
+            return paid_for or (job.missing == len(job.texts) and job not in under_way)
+
+        return self._backlog.withdraw(lambda job: wanted(job) and may_go(job))
 
     async def embed_once(self, texts: Sequence[str], task: str | None = None) -> list[Vector]:
         """One request, one try, past the queue: for a check or a search. Raises the faults of `Client.embed`."""
@@ -192,6 +199,10 @@ class Embedder:
             ready_at_s = self._pacer.ready_at(now_s)
             if ready_at_s > now_s:
                 return ready_at_s
+            if opening is Opening.ALL and self._backlog.only_new and not self._wants_canary():
+                gathers_until_s = self._pacer.gathers_until(self._backlog.queue.tokens, now_s)
+                if gathers_until_s > now_s:
+                    return min(gathers_until_s, review_at_s)
             parcel, canary = self._choose(opening, now_s)
             if parcel is None:
                 self._pacer.idle(now_s)

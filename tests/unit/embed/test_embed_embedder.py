@@ -313,11 +313,26 @@ async def test_what_was_not_sent_can_be_withdrawn(jina: JinaServer) -> None:
         first = room.submit("first")
         await room.until(lambda: jina.in_flight == 1)
         mine, others = [room.submit(f"mine {n}") for n in range(3)], [room.submit(f"other {n}") for n in range(3)]
-        back = room.embedder.withdraw(lambda job: job is first or job in mine)
+        back = room.embedder.withdraw(lambda job: job is first or job in mine, paid_for=False)
         assert back == mine
         assert room.embedder.queued_inputs == 3
         assert room.done == []
     assert all(not job.vectors[0] for job in [*mine, *others])
+
+
+async def test_what_is_paid_for_can_be_withdrawn_as_well_and_is_not_sent_again(jina: JinaServer) -> None:
+    """A drain was cut: what comes later would be for nobody, and what fails later must not be tried again."""
+    broken = jina.inject(FaultKind.STATUS, "503", match="in trouble", times=2)
+    async with room_on(jina) as room:
+        mine, other = room.submit("in trouble"), room.submit("the other")
+        await room.until(lambda: broken.fired > 0)
+        assert room.embedder.withdraw(lambda job: job is mine, paid_for=True) == [mine]
+        for number in range(10):
+            room.submit(f"text {number}")
+        await room.until_done(11)
+    assert mine not in room.done
+    assert other in room.done
+    assert jina.stats.times_embedded("in trouble") == 0
 
 
 async def test_a_bug_of_ours_in_one_text_condemns_that_text(jina: JinaServer) -> None:
