@@ -68,11 +68,14 @@ class Verdicts:
         self._suspects: dict[Ticket, _Suspect] = {}
         self._passed: Counter[Stage] = Counter()
         self._failed: Counter[Stage] = Counter()
+        self._all_refused = False
         self.waiting: set[Letter] = set()
 
     def passed(self, stage: Stage) -> None:
         """A record came through a stage: what others are contrasted with."""
         self._passed[stage] += 1
+        if self._all_refused and stage is Stage.INDEX:
+            self._note_writes(refused=False)
 
     def condemn(self, record: Record, ticket: Ticket, fault: RecordFault, item: Item | None = None) -> None:
         """The fault is proven: the record goes to the dead-letter topic, and settles when that has it."""
@@ -118,16 +121,23 @@ class Verdicts:
         suspect.attempts += 1
         if not await surely(self._index.canary, self._health, self._metrics):
             suspect.contrasts = 0
-            self._health.hold(Service.QDRANT, "every write is refused: the collection or its settings are at fault")
+            self._note_writes(refused=True)
             self._owner.later(item.ticket, backoff_s(suspect.attempts - 1), again)
             return
-        self._health.release(Service.QDRANT)
+        self._note_writes(refused=False)
         suspect.contrasts += 1
         if suspect.contrasts < REFUSALS:
             again()
         else:
             proven = RecordFault(Stage.INDEX, fault.reason, fault.message, suspect.attempts)
             self.condemn(item.record, item.ticket, proven, item)
+
+    def _note_writes(self, *, refused: bool) -> None:
+        if refused:
+            self._health.hold(Service.QDRANT, "every write is refused: the collection or its settings are at fault")
+        elif self._all_refused:
+            self._health.release(Service.QDRANT)
+        self._all_refused = refused
 
     def forget(self, ticket: Ticket) -> None:
         """The ticket has its outcome, or its partition has left."""

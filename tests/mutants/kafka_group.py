@@ -36,6 +36,7 @@ class Group:
         self.letters: list[Record] = []
         self.letters_to_refuse = 0
         self.letters_refused = 0
+        self.letter_error: type[Exception] | None = TopicAuthorizationFailedError  # None: it is never answered
         self.on_commit: Callable[[Member, Partition, int], None] = lambda *_: None
 
     def produce(self, partition: Partition, key: bytes, value: bytes | None, headers: Any = ()) -> None:
@@ -184,7 +185,8 @@ class Producer:
         if self._group.letters_to_refuse:
             self._group.letters_to_refuse -= 1
             self._group.letters_refused += 1
-            acknowledged.set_exception(TopicAuthorizationFailedError())
+            if self._group.letter_error is not None:
+                acknowledged.set_exception(self._group.letter_error())
         else:
             letters = self._group.letters
             letters.append(Record(topic, partition, len(letters), BORN_MS, key, value, tuple(headers)))

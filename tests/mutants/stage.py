@@ -6,7 +6,7 @@ engine without its network, and the Jina-compatible server on loopback.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from mutants.kafka_group import TOPIC, Group, Member
 from mutants.mutant import Violation, Wrong
 from mutants.shared_engine import emptied, shared_engine
 
+from worker.admin import hindrances
 from worker.config import Settings
 from worker.embedded.jina import JinaServer, Latency, Options
 from worker.embedded.qdrant import DirectClient, Engine, Refusal, Service
@@ -67,6 +68,11 @@ class Worker:
             return 0.0
         return self.pipeline.metrics.registry.get_sample_value("streamdex_limit_share") or 0.0
 
+    @property
+    def hindrances(self) -> dict[str, str]:
+        """What readiness says."""
+        return hindrances(self.pipeline.status.vitals())
+
     async def kill(self) -> None:
         """As by kill -9: nothing more of it comes through."""
 
@@ -92,6 +98,7 @@ class Stage:
         self.jina_open.set()
         self.jina = JinaServer(Options(latency=Latency(base_ms=1)), sleep=self._hold_answer)
         self.workers: dict[str, Worker] = {}
+        self.lines: list[MutableMapping[str, Any]] = []  # what the workers have logged
 
     async def _hold_answer(self, _: float) -> None:
         await self.jina_open.wait()
@@ -100,20 +107,26 @@ class Stage:
         """A client of the store for the worker whose name stands in the address."""
         return DirectClient(self.workers[settings.url.removeprefix("http://")].service)
 
-    def _settings(self, name: str, worker: dict[str, Any]) -> Settings:
+    def _settings(self, name: str, worker: dict[str, Any], others: dict[str, dict[str, Any]]) -> Settings:
         """A worker's settings; its name stands in the addresses, so that the neighbours know who is speaking."""
         limits = {"dimensions": SPACE.dimension, "limits": "premium"}
-        sections = {
+        sections: dict[str, dict[str, Any]] = {
             "kafka": {"bootstrap_servers": f"{name}:9092", "topics": TOPIC},
             "jina": {"base_url": self.jina.base_url, "api_key": "key", **limits},
             "qdrant": {"url": f"http://{name}"},
             "worker": {"request_horizon_s": 0.1, "drain_timeout_s": 5.0, "open_records": BOUND, **worker},
         }
-        return Settings.model_validate(sections)
+        return Settings.model_validate({**sections, **others, "jina": sections["jina"] | others.get("jina", {})})
 
-    async def start(self, name: str, *partitions: Partition, **worker: Any) -> Worker:
-        """A worker that has joined; with partitions, it gets these, and is alone."""
-        started = self.workers[name] = Worker(self.group, self.engine, self._settings(name, worker), name)
+    async def start(
+        self, name: str, *partitions: Partition, others: dict[str, dict[str, Any]] | None = None, **worker: Any
+    ) -> Worker:
+        """A worker that has joined; with partitions, it gets these, and is alone.
+
+        `worker` are settings of that section, `others` of other sections.
+        """
+        settings = self._settings(name, worker, others or {})
+        started = self.workers[name] = Worker(self.group, self.engine, settings, name)
         started.running = asyncio.create_task(started.pipeline.run())
         await self.until(lambda: started.has_joined)
         if partitions:
@@ -181,7 +194,7 @@ async def _set_up(engine: Engine) -> AsyncIterator[Stage]:
         "worker.deadletter.producer.prepare_topics": stage.group.no_topics,
         "worker.deadletter.producer.AIOKafkaProducer": stage.group.make_producer,
     }
-    with pytest.MonkeyPatch.context() as patch, structlog.testing.capture_logs():
+    with pytest.MonkeyPatch.context() as patch, structlog.testing.capture_logs() as stage.lines:
         for place, value in {**HASTY, **edges}.items():
             patch.setattr(place, value)
         async with stage.jina:

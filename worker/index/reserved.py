@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from worker.errors import AccountFault, ConfigurationError, Service, SuspectFault
-from worker.index.faults import as_account_fault
+from worker.errors import AccountFault, ConfigurationError, Service
 from worker.index.guards import add_ids
+from worker.index.halving import send_all
 from worker.index.keys import reserved_id
 from worker.index.manifests import KIND, SCHEMA, SCHEMA_NUMBER, refuse_other_schema
 from worker.index.store import Store, by_keyword
@@ -159,12 +159,12 @@ class Reserved:
 
     async def write_progress(self, cluster_id: str, epoch: int, progress: Mapping[Partition, Progress]) -> None:
         """Remember how far partitions are settled; a smaller offset than the one remembered changes nothing."""
-        if not progress:
-            return
+        marks = [(LogId(cluster_id, *partition, epoch), mark) for partition, mark in progress.items()]
+        await send_all(marks, self._send_progress)
 
+    async def _send_progress(self, marks: Sequence[tuple[LogId, Progress]]) -> None:
         def fill(request: Any) -> None:
-            for partition, (offset, timestamp_ms) in progress.items():
-                log = LogId(cluster_id, *partition, epoch)
+            for log, (offset, timestamp_ms) in marks:
                 point_id = _log_id("progress", log)
                 timestamp = {} if timestamp_ms is None else {"timestamp": timestamp_ms}
                 _add_point(request.points, point_id, _log_item("progress", log, offset=offset, **timestamp))
@@ -174,7 +174,7 @@ class Reserved:
                 beyond.key = "offset"
                 beyond.range.gt = offset
 
-        await self._upsert(fill)
+        await self._store.upsert(self._store.names.manifests, fill)
 
     async def _get(self, names: Sequence[str]) -> list[JsonObject]:
         ids = [reserved_id(name) for name in names]
@@ -182,20 +182,16 @@ class Reserved:
 
     async def _insert(self, items: Mapping[str, JsonObject]) -> None:
         """Insert those that are not there yet; nothing that is there changes."""
+        await send_all(list(items.items()), self._send_inserts)
 
+    async def _send_inserts(self, items: Sequence[tuple[str, JsonObject]]) -> None:
         def fill(request: Any) -> None:
-            for point_id, item in items.items():
+            for point_id, item in items:
                 _add_point(request.points, point_id, item)
             # Every manifest has a schema, so no existing one passes. From 1.17 on `insert_only` would say the same.
             request.update_filter.must.add().is_empty.key = SCHEMA
 
-        await self._upsert(fill)
-
-    async def _upsert(self, fill: Callable[[Any], None]) -> None:
-        try:
-            await self._store.upsert(self._store.names.manifests, fill)
-        except SuspectFault as fault:
-            raise as_account_fault(fault) from None
+        await self._store.upsert(self._store.names.manifests, fill)
 
 
 def next_base(bases: Mapping[LogId, int], reach: Mapping[LogId, int], now_ms: int) -> int:
