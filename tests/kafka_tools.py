@@ -91,6 +91,12 @@ class Kafka:
             found = await _with_coordinator(admin, group)
         return {Partition(each.topic, each.partition): at.offset for each, at in found.items() if at.offset >= 0}
 
+    async def group_state(self, group: str) -> str:
+        """How the group stands, in Kafka's words: Stable, PreparingRebalance, Empty, Dead …"""
+        async with self._admin() as admin:
+            (answer,) = await admin.describe_consumer_groups([group])
+        return str(answer.groups[0][2])
+
     async def forget_group(self, group: str) -> None:
         """Delete a group with its offsets. It must have no members. Raises confluent_kafka.KafkaException."""
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.bootstrap_servers})  # aiokafka cannot

@@ -22,6 +22,8 @@ class WorkerProcess:
         ours = {"STREAMDEX_WORKER__LOG_FORMAT": "json", "STREAMDEX_ADMIN__PORT": "0"}
         self._environment = {**os.environ, **ours, **environment}
         self._log = log
+        self.program: tuple[str, ...] = ("-m", "worker.cli", "run")
+        """What the interpreter is told to run; a test may plant a fault in it before the start."""
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -38,7 +40,7 @@ class WorkerProcess:
     async def __aenter__(self) -> Self:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "worker.cli", "run", env=self._environment, stdout=log, stderr=log
+                sys.executable, *self.program, env=self._environment, stdout=log, stderr=log
             )
         return self
 

@@ -23,6 +23,7 @@ from worker.telemetry import (
 )
 
 SHARE_EVERY_S = 0.25
+LAST_COMMIT_LIMIT_S = 4.0  # store and Kafka together, of the time that a stop and a rebalance leave after the drain
 MADE_ANEW = (
     "the topic was deleted and made anew; raise kafka.epoch by one, and its events count as newer than all before"
 )
@@ -31,7 +32,8 @@ MADE_ANEW = (
 class Ownership:
     """Told by the consumer when partitions come and go; tells the flow, the ledger and the gate.
 
-    `left_undone` counts the records that were taken in and left to the next owner when the worker stopped.
+    `left_undone` counts the records that the last partitions to leave have left to their next owner: those that were
+    being worked on, and those that were settled but could not be committed.
     """
 
     def __init__(self, settings: Settings, rooms: Rooms, standing: Standing, share: Share) -> None:
@@ -107,10 +109,11 @@ class Ownership:
 
     async def revoked(self, partitions: Collection[Partition]) -> None:
         """Finish what is paid for, commit, let go; bounded by `worker.drain_timeout_s`."""
-        self.left_undone = await self._flow.let_go(partitions, self._settings.worker.drain_timeout_s)
+        unfinished = await self._flow.let_go(partitions, self._settings.worker.drain_timeout_s)
+        uncommitted = 0 if await self._commit_in_time() else self._ledger.uncommitted(partitions)
+        self.left_undone = unfinished + uncommitted
         if self.left_undone:
-            emit(DRAIN_INCOMPLETE, records=self.left_undone)
-        await self._committer.commit_now()
+            emit(DRAIN_INCOMPLETE, unfinished=unfinished, uncommitted=uncommitted)
         self._ledger.revoke(partitions)
         for partition in partitions:
             self._gate.revoked(partition)
@@ -119,6 +122,13 @@ class Ownership:
         self._share.revoked(time.monotonic())
         self._apply_share()
         emit(REVOKED, partitions=[_name(partition) for partition in partitions])
+
+    async def _commit_in_time(self) -> bool:
+        try:
+            async with asyncio.timeout(LAST_COMMIT_LIMIT_S):
+                return await self._committer.commit_now()
+        except TimeoutError:
+            return False
 
     async def apply_share_for_ever(self) -> None:
         """Let the embedder use this replica's share of the key's limits; it grows and lapses with time alone."""

@@ -8,7 +8,9 @@
 """
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
@@ -31,6 +33,9 @@ from worker.verdicts import Verdicts
 
 T = TypeVar("T")
 
+LEAVE_S = 6.0  # after the longest drain: for the last commit, the group and the connections
+CLOSE_LIMIT_S = 5.0  # for each connection, when there is no hurry
+LEAST_CLOSE_S = 0.2  # and when there is no time left at all
 FORGET_EVERY_S = 3600.0  # how often manifests of documents deleted long ago are removed
 
 
@@ -60,6 +65,7 @@ class Pipeline:
         self._decoder = Decoder(settings.mapping, settings.caps)
         self._running: Parts | None = None
         self._stopping = asyncio.Event()
+        self._end_s: float | None = None  # by the monotonic clock, once a stop was asked for
 
     def stop(self) -> None:
         """Stop fetching, finish what is paid for, commit, leave. Called again: do not wait for the finish."""
@@ -67,7 +73,9 @@ class Pipeline:
             emit(STOPPING)
             self.status.phase = Phase.STOPPING
             self._stopping.set()
+            self._end_s = time.monotonic() + self._settings.worker.drain_timeout_s + LEAVE_S
             if self._running is not None:
+                self._running.ownership.left_undone = 0  # of rebalances before, which others have seen to
                 self._running.consumer.stop_fetching()
         elif self._running is not None:
             self._running.flow.hurry()
@@ -94,24 +102,24 @@ class Pipeline:
         settings, profile, health, metrics = self._settings, self._profile, self.health, self.metrics
         fingerprint, dimension = profile.fingerprint, profile.dimension
         index = await patiently(lambda: Index.open(settings, fingerprint, dimension, metrics), health, metrics)
-        opened.push_async_callback(index.close)
+        opened.push_async_callback(self._close, index.close)
         generation = await patiently(lambda: index.generation(cutting_digest(settings)), health, metrics)
         standing = Standing(settings.worker.order, settings.kafka.epoch, generation)
         ledger = Ledger(settled_twice_reporter(metrics))
         gate = Gate(settings.worker.open_records, settings.worker.intake_bytes)
         dead_letters = DeadLetters(settings.kafka, self._worker_name, health, metrics)
-        opened.push_async_callback(dead_letters.close)
+        opened.push_async_callback(self._close, dead_letters.close)
 
         planner = Planner(settings, self._chunker, generation)
         rooms = Rooms(self._decoder, planner, index, ledger, gate, health, metrics)
         flow = Flow(rooms, standing, together=profile.late_chunking)
         embedder = Embedder(settings.jina, profile, flow.embedded, health, metrics)
-        opened.push_async_callback(embedder.close)
+        opened.push_async_callback(self._close, embedder.close)
         flow.connect(embedder, Verdicts(dead_letters, index, standing.epoch, health, metrics, flow))
 
         ownership = Ownership(settings, rooms, standing, Share(settings.kafka.session_timeout_s))
         consumer = Consumer(settings.kafka, ownership, gate, health, metrics)
-        opened.push_async_callback(consumer.close)
+        opened.push_async_callback(self._leave, consumer)
         session_timeout_s = settings.kafka.session_timeout_s
         committer = Committer(ledger, consumer.commit, session_timeout_s, metrics, ownership.write_progress)
         ownership.follow(flow, embedder, consumer, committer)
@@ -142,9 +150,23 @@ class Pipeline:
                 running.flow.hurry()  # a crash: what is in flight cannot be finished
                 raise
             finally:
-                await running.consumer.close()  # drains and commits, through the ownership
+                await self._leave(running.consumer)
                 for stage in stages:
                     stage.cancel()
+
+    async def _leave(self, consumer: Consumer) -> None:
+        """Drain and commit, through the ownership, and leave the group; by the end of the time that a stop has."""
+        left_s = None if self._end_s is None else max(LEAST_CLOSE_S, self._end_s - time.monotonic())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left_s):
+                await consumer.close()
+
+    async def _close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Close a connection, whoever does not answer: all there is to lose is a good-bye."""
+        left_s = CLOSE_LIMIT_S if self._end_s is None else self._end_s - time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(CLOSE_LIMIT_S, max(LEAST_CLOSE_S, left_s))):
+                await close()
 
     async def _forget_tombstones(self, index: Index) -> None:
         while True:

@@ -43,7 +43,9 @@ STOPPING = Signal("worker.stopping", "info", "a stop was asked for; fetching has
 STOPPED = Signal("worker.stopped", "info", "the worker has left its group")
 ASSIGNED = Signal("partitions.assigned", "info", "partitions came to this replica, with where each one starts")
 REVOKED = Signal("partitions.revoked", "info", "partitions left this replica after their drain and commit")
-DRAIN_INCOMPLETE = Signal("drain.incomplete", "warning", "the drain's time ran out; open records will be read again")
+DRAIN_INCOMPLETE = Signal(
+    "drain.incomplete", "warning", "records were left unfinished or uncommitted; they will be read again"
+)
 COMMIT_FAILED = Signal("commit.failed", "warning", "a commit was refused or took too long; it is tried again")
 INTAKE_PAUSED = Signal("intake.paused", "debug", "too much is open; partitions are paused, polling goes on")
 INTAKE_RESUMED = Signal("intake.resumed", "debug", "enough has settled; partitions are read again")

@@ -92,6 +92,15 @@ class Ledger:
         for partition, mark in self.living(marks).items():
             self._noted[partition] = max(mark.offset, self._noted.get(partition, mark.offset))
 
+    def uncommitted(self, partitions: Collection[Partition]) -> int:
+        """How many offsets of these are settled and not committed: their records would be read again."""
+        marks = self.moved()
+        return sum(
+            mark.offset - max(mark.tracker.start, self._noted.get(partition, 0))
+            for partition, mark in marks.items()
+            if partition in partitions
+        )
+
     def standings(self) -> dict[Partition, PartitionStanding]:
         """A snapshot of each partition, for metrics and the status."""
         return {

@@ -87,6 +87,21 @@ def test_statistics_when_nothing_is_open_or_clocks_differ() -> None:
     assert ledger.statistics(now_ms=10_000).oldest_open_s == 0
 
 
+def test_what_is_settled_and_not_committed_is_counted_by_partition() -> None:
+    ledger = Ledger()
+    a, b = ledger.assign(A, 100), ledger.assign(B, 0)
+    assert ledger.uncommitted([A, B]) == 0
+    for tracker, offsets in ((a, (100, 101)), (b, (0, 4))):
+        for offset in offsets:
+            tracker.open(offset).settle(Outcome.INDEXED)
+    a.open(102)
+    assert (ledger.uncommitted([A]), ledger.uncommitted([B]), ledger.uncommitted([A, B])) == (2, 5, 7)
+    ledger.noted([ledger.marks()[A]])
+    assert ledger.uncommitted([A, B]) == 5
+    ledger.revoke([B])
+    assert ledger.uncommitted([A, B]) == 0
+
+
 def test_settled_twice_is_counted() -> None:
     metrics = Metrics()
     ledger = Ledger(settled_twice_reporter(metrics))
