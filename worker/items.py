@@ -1,5 +1,9 @@
-"""What moves through the flow: an item is one event on its way, a letter one condemned record on its way out."""
+"""What moves through the flow: an item is one event on its way, a letter one condemned record on its way out.
 
+Here is also the queue of items that have their vectors: the one place where an item weighs more than its record did.
+"""
+
+import asyncio
 from dataclasses import dataclass, field
 
 from worker.errors import RecordFault
@@ -36,11 +40,49 @@ class Item:
         return self.ticket.partition
 
     @property
+    def vector_bytes(self) -> int:
+        """What its vectors weigh, as far as they have come."""
+        return sum(map(len, self.vectors.values()))
+
+    @property
     def planned(self) -> DocumentWrite:
         """The write that the plan came to; only planned items are embedded and written."""
         if self.write is None:
             raise AssertionError("an item is planned before it is embedded or written")
         return self.write
+
+
+class WriteQueue:
+    """Items whose vectors have come, and that wait for a writer. Bounded by `full`, which planning obeys: what is
+    planned by then still comes, so that embedding, which is paid for, never waits with an answer in its hands.
+    """
+
+    MOST_ITEMS = 1024
+    MOST_BYTES = 32 * 2**20  # of vectors: a document of many short chunks has a hundred times the bytes of its text
+
+    def __init__(self) -> None:
+        self._items: asyncio.Queue[Item] = asyncio.Queue()
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be planned."""
+        return self._items.qsize() >= self.MOST_ITEMS or self._bytes >= self.MOST_BYTES
+
+    def put(self, item: Item) -> None:
+        """Queue an item."""
+        self._bytes += item.vector_bytes
+        self._items.put_nowait(item)
+
+    async def take(self, points: int) -> list[Item]:
+        """Wait for an item; it, and those behind it until they have so many points together."""
+        batch = [await self._items.get()]
+        found = len(batch[0].vectors)
+        while found < points and not self._items.empty():
+            batch.append(self._items.get_nowait())
+            found += max(1, len(batch[-1].vectors))
+        self._bytes -= sum(item.vector_bytes for item in batch)
+        return batch
 
 
 @dataclass(slots=True, eq=False)

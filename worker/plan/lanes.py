@@ -5,6 +5,7 @@ events it *swallowed*: they settle as superseded together with it, and come back
 the highest rank, not the latest arrival.
 """
 
+import math
 from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
@@ -29,6 +30,10 @@ class Ranked(Protocol):
 
 
 T = TypeVar("T", bound=Ranked)
+
+
+def _nothing(_: object) -> float:
+    return 0.0
 
 
 class Lanes(Generic[T]):
@@ -67,14 +72,17 @@ class Lanes(Generic[T]):
         else:
             waiting.swallowed.append(item)
 
-    def take(self, limit: int) -> list[T]:
-        """Up to `limit` events, each of another document, now in flight."""
-        taken = []
+    def take(self, limit: int, budget: float = math.inf, weigh: Callable[[T], float] = _nothing) -> list[T]:
+        """Up to `limit` events, each of another document, now in flight; no more once they weigh `budget` together."""
+        taken: list[T] = []
         for key in list(islice(self._ready, limit)):
+            if budget <= 0:
+                break
             del self._ready[key]
             item = self._waiting.pop(key)
             self._in_flight[key] = item
             taken.append(item)
+            budget -= weigh(item)
         return taken
 
     def finish(self, item: T) -> None:

@@ -140,6 +140,16 @@ def test_at_most_as_many_as_asked_for_are_taken_oldest_first() -> None:
     assert lanes.ready == 3
 
 
+def test_no_more_are_taken_once_they_weigh_the_budget_together() -> None:
+    lanes: Lanes[Waiting] = Lanes()
+    items = [Waiting(str(number), Rank(1)) for number in range(5)]
+    for item in items:
+        lanes.offer(item)
+    assert lanes.take(9, 10.0, lambda _: 4.0) == items[:3]
+    assert lanes.take(9, 3.0, lambda _: 4.0) == items[3:4]  # one at least, however heavy
+    assert lanes.ready == 1
+
+
 def test_what_a_withdrawn_event_swallowed_comes_back() -> None:
     lanes: Lanes[Waiting] = Lanes()
     leaving, staying = Waiting("a", Rank(9)), Waiting("a", Rank(1))
