@@ -37,6 +37,7 @@ class Group:
         self.letters_to_refuse = 0
         self.letters_refused = 0
         self.letter_error: type[Exception] | None = TopicAuthorizationFailedError  # None: it is never answered
+        self.commit_error: Exception | None = None
         self.on_commit: Callable[[Member, Partition, int], None] = lambda *_: None
 
     def produce(self, partition: Partition, key: bytes, value: bytes | None, headers: Any = ()) -> None:
@@ -133,6 +134,8 @@ class Member(FakeAIOKafka):
         await asyncio.sleep(0)
         if self.dead:
             raise KafkaConnectionError
+        if self.group.commit_error is not None:
+            raise self.group.commit_error
         for at, offset in offsets.items():
             self.group.on_commit(self, Partition(*at), offset)
             self.group.committed[Partition(*at)] = offset

@@ -37,6 +37,8 @@ HASTY = {
     "worker.settle.committer.TICK_S": 0.02,
     "worker.ownership.SHARE_EVERY_S": 0.01,
     "worker.intake.share.QUIET_S": 0.1,
+    "worker.intake.poller.AFTER_FAILURE_S": 0.01,
+    "worker.intake.poller.WELL_AFTER_S": 0.05,
     "worker.embed.valve.ACCOUNT_RETRY_S": 0.02,
 }
 

@@ -229,6 +229,47 @@ def test_a_person_is_told_what_to_mend(case: str) -> None:
     waits_out(*MENDS[case])
 
 
+def no_read(_: Stage, worker: Worker, error: Exception | None) -> None:
+    """Kafka gives no records."""
+
+    def fail(_: object) -> None:
+        if error is not None:
+            raise error
+
+    worker.member.on_poll = fail
+
+
+def no_commit(stage: Stage, _: Worker, error: Exception | None) -> None:
+    """Kafka takes no commits."""
+    stage.group.commit_error = error
+
+
+KAFKA_REFUSALS = {
+    "no right to the topic": (no_read, kafka_errors.TopicAuthorizationFailedError(), "kafka polls", "Grant Describe"),
+    "no right to the group": (no_read, kafka_errors.GroupAuthorizationFailedError(), "kafka polls", "Grant Read"),
+    "no right to commit": (no_commit, kafka_errors.GroupAuthorizationFailedError(), "kafka commits", "Grant Read"),
+}
+
+
+@pytest.mark.parametrize("case", KAFKA_REFUSALS)
+def test_a_person_is_told_what_kafka_does_not_allow(case: str) -> None:
+    refuse, error, name, told = KAFKA_REFUSALS[case]
+
+    async def scenario(stage: Stage) -> None:
+        worker = await stage.start("a", P, Q)
+        produce(stage, "before")
+        await stage.until(lambda: stage.group.settled)
+        refuse(stage, worker, error)
+        produce(stage, "x", "y")
+        await stage.until(lambda: told in worker.hindrances.get(name, ""))
+        assert not stage.group.settled
+        refuse(stage, worker, None)
+        await stage.until_settled()
+        await stage.until(lambda: not worker.hindrances)
+
+    played(scenario)()
+
+
 def test_a_service_that_takes_small_requests_only_gets_those() -> None:
     async def scenario(stage: Stage) -> None:
         worker = await stage.start("a", P, Q)

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from worker.config import KafkaSettings
-from worker.errors import Service, ServiceFault
+from worker.errors import AccountFault, Service, ServiceFault
 from worker.intake.client import has_dead_task, is_member, make_consumer, member_id, stop_consumer
 from worker.intake.gate import Gate
 from worker.intake.instance import Instance
@@ -18,7 +18,7 @@ from worker.intake.poller import Deliver, Poller
 from worker.intake.watch import Cause, Watch
 from worker.kafka_client import as_fault, at_start, connection_fault
 from worker.model import Partition
-from worker.telemetry import KAFKA_UNREACHABLE, PARTITION_HELD, Health, Metrics
+from worker.telemetry import ACCOUNT_REFUSED, KAFKA_UNREACHABLE, PARTITION_HELD, Health, Metrics
 
 OPEN_LIMIT_S = 30.0
 COMMIT_LIMIT_S = 5.0
@@ -114,15 +114,21 @@ class Session:
             async with asyncio.timeout(COMMIT_LIMIT_S):  # it never ends when the broker is gone
                 await self._kafka.commit({TopicPartition(*partition): offset for partition, offset in offsets.items()})
         except TimeoutError:
-            self._watch.commit_failed(time.monotonic())
-            fault = ServiceFault(Service.KAFKA, "the group's coordinator does not answer a commit", unanswered=True)
-            self._health.hold(HEALTH_NAME, fault.message, KAFKA_UNREACHABLE)
-            raise fault from None
+            silence = ServiceFault(Service.KAFKA, "the group's coordinator does not answer a commit", unanswered=True)
+            raise self._not_committed(silence) from None
         except KafkaError as error:
-            self._watch.commit_failed(time.monotonic())
-            raise as_fault(error) from None
+            raise self._not_committed(as_fault(error)) from None
         self._watch.committed()
         self._health.release(HEALTH_NAME)
+
+    def _not_committed(self, fault: ServiceFault | AccountFault) -> ServiceFault | AccountFault:
+        """Holds for what lasts; other refusals are a rebalance's, and over with the next commit."""
+        self._watch.commit_failed(time.monotonic())
+        if isinstance(fault, AccountFault):
+            self._health.hold(HEALTH_NAME, str(fault), ACCOUNT_REFUSED)
+        elif fault.unanswered:
+            self._health.hold(HEALTH_NAME, fault.message, KAFKA_UNREACHABLE)
+        return fault
 
     async def log_ranges(self, partitions: Iterable[Partition]) -> dict[Partition, tuple[int, int]]:
         """(begin, end) offsets of the log now. Raises ServiceFault or AccountFault."""
