@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
+import structlog
 from prometheus_client import generate_latest
 
 from worker.errors import AccountFault, Service, ServiceFault
@@ -126,6 +127,20 @@ async def test_a_failed_commit_is_counted_and_tried_again_at_the_next_tick(fault
     assert [name for name, _ in f.calls] == ["progress", "commit"] * 3
     assert f.count("failed") == 3
     assert f.committer.last_accepted_s is None
+
+
+async def test_an_outage_is_told_once_for_each_reason_and_again_after_a_commit_was_accepted() -> None:
+    f = Fixture()
+    f.settle(A, 0)
+    told = []
+    for fault in ("unavailable", "unavailable", "takes too long", "unavailable", None, "unavailable"):
+        f.settle(A, len(f.calls) + 1)
+        f.progress_fault = ServiceFault(Service.QDRANT, fault) if fault else None
+        with structlog.testing.capture_logs() as logs:
+            await f.committer.commit_now()
+        told.append([line["event"] for line in logs])
+    assert told == [["commit.failed"], [], ["commit.failed"], [], [], ["commit.failed"]]
+    assert (f.count("ok"), f.count("failed")) == (1, 5)
 
 
 async def test_an_idle_partition_is_committed_every_third_of_the_session() -> None:
