@@ -28,6 +28,7 @@ FULL_SPEED = 0.8  # of the rate before: the machine may have other work that com
 # open, and with it the partition's bound on open records holds. Answers of Jina have no such afterlife.
 FULL_AGAIN_S = {"qdrant": 120.0, "jina": 60.0}
 FLAT = 1.05
+MOST_LINES = 50  # of log during an outage: what changes is told, not that it lasts
 
 
 def ceiling_bytes(idle_bytes: int, intake_bytes: int = INTAKE_BYTES) -> int:
@@ -35,8 +36,8 @@ def ceiling_bytes(idle_bytes: int, intake_bytes: int = INTAKE_BYTES) -> int:
 
     `worker.intake_bytes` counts the bytes of records. Each stands in memory up to three times (as it came, as decoded
     text and metadata, as chunks), and objects around a record of 2 KB weigh about as much again: four times. A quarter
-    of `intake_bytes` in fetches, 5,400 vectors of 4 KiB (EMBED_QUEUE_INPUTS, PLAN_DOCUMENTS, WRITE_QUEUE_ITEMS) and the
-    requests and answers under way come to 64 MiB.
+    of `intake_bytes` in fetches, some 6,000 vectors of 4 KiB between the plan and Qdrant, and the requests and answers
+    under way come to 64 MiB.
     """
     return idle_bytes + 4 * intake_bytes + OTHER_BYTES
 
@@ -109,7 +110,7 @@ class Trial:
         findings.exactly(f"{name} down: samples in which the worker was not alive", _count_dead(during), 0)
         findings.exactly(f"{name} down: ready at its end", during[-1].ready, 0)
         findings.tell(f"{name} down: CPU of the worker", _cpu_share(during), "%")
-        findings.tell(f"{name} down: lines of log", lines)
+        findings.at_most(f"{name} down: lines of log", lines, MOST_LINES)
         findings.tell(f"{name}: documents a second before", usual_rate(before))
         findings.at_most(f"{name}: full speed again after", again_s, FULL_AGAIN_S[name], "s")
         findings.at_least(f"{name}: documents a second after", after, FULL_SPEED * usual_rate(before))
