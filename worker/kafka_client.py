@@ -19,6 +19,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.config import KafkaSettings
 from worker.errors import AccountFault, ConfigurationError, Service, ServiceFault
+from worker.model import Partition
 
 PROBE_TIMEOUT_MS = 5_000
 PROBE_LIMIT_S = 15.0
@@ -240,6 +241,13 @@ async def survey(settings: KafkaSettings, topics: Iterable[str]) -> ClusterFacts
         if name in wanted and partitions
     }
     return ClusterFacts(cluster["cluster_id"] or "", facts)
+
+
+async def committed_offsets(settings: KafkaSettings) -> dict[Partition, int]:
+    """What the group has committed, asked with a client of its own. Raises ConfigurationError or ServiceFault."""
+    async with administered(settings) as admin:
+        found = await admin.list_consumer_group_offsets(settings.group_id)
+    return {Partition(*each): at.offset for each, at in found.items() if at.offset >= 0}
 
 
 async def connection_fault(settings: KafkaSettings) -> ServiceFault | ConfigurationError:

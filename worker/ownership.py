@@ -17,12 +17,14 @@ from worker.telemetry import (
     ASSIGNED,
     CATCHING_UP,
     DRAIN_INCOMPLETE,
+    OFFSET_OUT_OF_RANGE,
     REVOKED,
     TOPIC_RECREATED,
     emit,
 )
 
 SHARE_EVERY_S = 0.25
+ASK_AGAIN_S = 1.0
 LAST_COMMIT_LIMIT_S = 4.0  # store and Kafka together, of the time that a stop and a rebalance leave after the drain
 MADE_ANEW = (
     "the topic was deleted and made anew; raise kafka.epoch by one, and its events count as newer than all before"
@@ -67,6 +69,7 @@ class Ownership:
         self._standing.bases.update(await patiently(lambda: index.bases(cluster, epoch, ends), health, metrics))
         progress = await patiently(lambda: index.progress(cluster, epoch, list(committed)), health, metrics)
         made_anew = await self._made_anew(progress, ranges)
+        committed = await self._doubted(committed, progress)
         starts = {
             partition: self._start(partition, offset, progress.get(partition), ranges[partition])
             for partition, offset in committed.items()
@@ -77,13 +80,32 @@ class Ownership:
         emit(ASSIGNED, starts={_name(partition): start for partition, start in starts.items()})
         return starts
 
+    async def _doubted(
+        self, committed: Mapping[Partition, int | None], progress: Mapping[Partition, Progress]
+    ) -> Mapping[Partition, int | None]:
+        """The offsets, asked for once more where there are none and the collection says that there must have been.
+
+        A broker that was killed answers for a moment, once it is back, that a group has committed nothing (seen with
+        Kafka 4.1). To believe it would cost a reading of the whole log.
+        """
+        doubtful = [partition for partition, offset in committed.items() if offset is None and partition in progress]
+        if not doubtful:
+            return committed
+        await asyncio.sleep(ASK_AGAIN_S)
+        found = await self._consumer.committed()
+        return {**committed, **{partition: found.get(partition) for partition in doubtful}}
+
     def _start(
         self, partition: Partition, committed: int | None, progress: Progress | None, log_range: tuple[int, int]
     ) -> int:
         known = progress.offset if progress is not None else None
         latest = self._settings.kafka.auto_offset_reset == "latest"
         start = start_offset(committed, known, log_range, latest=latest)
-        if committed is not None and start < committed:
+        stood = [offset for offset in (committed, known) if offset is not None]
+        if any(not log_range[0] <= offset <= log_range[1] for offset in stood):
+            place = {"topic": partition.topic, "partition": partition.number}
+            emit(OFFSET_OUT_OF_RANGE, **place, offset=min(stood), begin=log_range[0], end=log_range[1], start=start)
+        elif committed is not None and start < committed:
             emit(CATCHING_UP, partition=_name(partition), committed=committed, start=start)
         self._ledger.assign(partition, start)
         return start
