@@ -54,6 +54,11 @@ FOUND = [
     (HEADED, (None, b"k", with_timestamp(b"9223372036854775808"), PLAIN), "dead letter: undecodable"),
     (HEADERS, with_timestamp(b"-9223372036854775809"), "damaged, damaged, damaged"),
     (WIRE, b"HTTP/1.1 200 OK\x9e\r\n\r\n", "ServiceFault: Jina did not speak HTTP as expected"),
+    (
+        WIRE,
+        b"HTTP/1.1 302 Found\r\nlocation: http:127.0.0.1/elsewhere\r\ncontent-length: 0\r\n\r\n",
+        "ServiceFault: Jina did not speak HTTP as expected",
+    ),
 ]
 
 

@@ -45,7 +45,10 @@ FAULTS: dict[type[BaseException], tuple[type[ServiceFault], str]] = {
     TimeoutError: (ServiceFault, "did not answer in time"),
     OSError: (ServiceFault, "broke the connection"),
     ValueError: (ServiceFault, "did not speak HTTP as expected"),  # a status line or headers that are no text
+    httpx.InvalidURL: (ServiceFault, "did not speak HTTP as expected"),  # a redirect to no address, which httpx reads
 }
+# What reading and writing HTTP raises; TimeoutError is an OSError. A bug of ours is none of these.
+FOREIGN = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError)
 
 
 class Client:
@@ -96,7 +99,7 @@ class Client:
         try:
             async with asyncio.timeout(self._attempt_s):
                 status, headers, answer = await self._post(body, cap_bytes)
-        except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
+        except FOREIGN as error:
             raise fault_of(error) from None  # a foreign error's text may hold the address and its credentials
         if status != 200:
             raise classify(status, headers, answer or b"", self._now())
