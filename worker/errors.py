@@ -97,6 +97,10 @@ class TooLarge(ServiceFault):
     """The request is larger than the neighbour takes at once: halve it and try again at once."""
 
 
+class Exhausted(TooLarge):
+    """Perhaps the request is too large, perhaps the neighbour is busy. What cannot be halved any more must wait."""
+
+
 class AccountFault(StreamdexError):
     """The account or the configuration is refused while running; `mend` says what a person must do."""
 

@@ -177,7 +177,7 @@ OUTAGES = {
     "Qdrant's disk full, 1.18": (qdrant(Kind.DISK_FULL), "qdrant", "such as a full disk"),
     "Qdrant's disk full, later": (qdrant(Kind.INSUFFICIENT_STORAGE), "qdrant", "out of storage"),
     "Qdrant exhausted, with a time": (qdrant(Kind.RATE_LIMITED, retry_after_s=0), "qdrant", "rate limit is reached"),
-    "Qdrant exhausted, without": (qdrant(Kind.RATE_LIMITED), "qdrant", "takes smaller requests only"),
+    "Qdrant exhausted, without": (qdrant(Kind.RATE_LIMITED), "qdrant", "takes smaller or fewer requests only"),
     "Qdrant has not finished": (qdrant(Kind.WAIT_TIMEOUT), "qdrant", "has not finished"),
     "Qdrant refuses everything": (qdrant(Kind.BAD_POINT), "qdrant", "every write is refused"),
 }

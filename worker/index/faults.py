@@ -10,10 +10,19 @@ from typing import Literal, NamedTuple
 import grpc
 from qdrant_client import grpc as q
 
-from worker.errors import AccountFault, Reason, Service, ServiceFault, StreamdexError, SuspectFault, TooLarge
+from worker.errors import (
+    AccountFault,
+    Exhausted,
+    Reason,
+    Service,
+    ServiceFault,
+    StreamdexError,
+    SuspectFault,
+    TooLarge,
+)
 from worker.index.values import name_of
 
-Kind = Literal["service", "account", "suspect", "too_large"]
+Kind = Literal["service", "account", "suspect", "too_large", "exhausted"]
 
 
 class Meaning(NamedTuple):
@@ -37,7 +46,7 @@ _MEANINGS: dict[grpc.StatusCode, Meaning] = {
     grpc.StatusCode.DATA_LOSS: Meaning("service", "reports lost data", unanswered=True),
     grpc.StatusCode.ABORTED: Meaning("service", "aborted the request", unanswered=True),
     grpc.StatusCode.FAILED_PRECONDITION: Meaning("service", "is not in a state to take the request"),
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Meaning("too_large", "takes smaller requests only"),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Meaning("exhausted", "takes smaller or fewer requests only"),
     grpc.StatusCode.OUT_OF_RANGE: Meaning("too_large", "takes smaller messages only"),
     grpc.StatusCode.INVALID_ARGUMENT: Meaning("suspect", "refused the request's content"),
     grpc.StatusCode.ALREADY_EXISTS: Meaning("suspect", "has it already"),
@@ -81,7 +90,7 @@ def fault_of(
         return SuspectFault(Service.QDRANT, Reason.REFUSED_BY_INDEX, message)
     if meaning.kind == "account":
         return AccountFault(Service.QDRANT, message, meaning.mend)
-    kind = TooLarge if meaning.kind == "too_large" else ServiceFault
+    kind = {"too_large": TooLarge, "exhausted": Exhausted}.get(meaning.kind, ServiceFault)
     return kind(Service.QDRANT, message, unanswered=meaning.unanswered)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from worker.errors import Reason, Service, SuspectFault, TooLarge
+from worker.errors import Exhausted, Reason, Service, SuspectFault, TooLarge
 from worker.index.faults import as_account_fault
 from worker.index.jobs import WriteJob
 
@@ -27,6 +27,7 @@ async def name_the_faulty(
     """Send the entries; what is refused is halved until single documents are named in `faulty`.
 
     The rest of a faulty document is left out: its kept chunks must not be changed for an event that will not be.
+    Raises Exhausted for what cannot be halved: the server is busy, and no document is to blame.
     """
     if faulty:
         entries = [entry for entry in entries if entry.job.document_key not in faulty]
@@ -35,6 +36,8 @@ async def name_the_faulty(
     try:
         await send(entries)
     except (SuspectFault, TooLarge) as fault:
+        if len(entries) == 1 and isinstance(fault, Exhausted):
+            raise
         key = entries[0].job.document_key
         alone = all(entry.job.document_key == key for entry in entries)
         if len(entries) == 1 or (alone and isinstance(fault, SuspectFault)):

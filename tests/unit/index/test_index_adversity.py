@@ -9,7 +9,7 @@ from index_tools import assert_holds, job_of, opened, put, settings_for, write_o
 from qdrant_client import AsyncQdrantClient
 
 from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
-from worker.errors import AccountFault, Reason, Service, ServiceFault, SuspectFault, TooLarge
+from worker.errors import AccountFault, Exhausted, Reason, Service, ServiceFault, SuspectFault, TooLarge
 from worker.index import Index, WriteJob, Written
 from worker.index.halving import name_the_faulty, send_all
 from worker.index.horizon import Horizon
@@ -119,19 +119,14 @@ async def test_requests_are_halved_until_the_rate_limiter_takes_them(
             await assert_holds(index, job.document_key, job.write.rank, [chunk.text for chunk in job.write.chunks])
 
 
-async def test_a_single_point_that_is_too_large_is_suspect(qdrant_server: EmbeddedQdrant) -> None:
+async def test_a_single_point_that_a_busy_server_refuses_must_wait(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        qdrant_server.faults.inject(Fault(Kind.RATE_CAPACITY, POINTS, capacity=0))
+        busy = qdrant_server.faults.inject(Fault(Kind.RATE_LIMITED, POINTS, times=1))
+        with pytest.raises(Exhausted):
+            await index.write([job_of(write_of("s:1", 64, ["text"]))])
+        assert busy.fired == 1
         (written,) = await index.write([job_of(write_of("s:1", 64, ["text"]))])
-        assert written.fault is not None
-        assert not await _passes(index)
-
-
-async def _passes(index: Index) -> bool:
-    try:
-        return await index.canary()
-    except ServiceFault:
-        return False
+        assert written.found == Rank(64)
 
 
 async def test_the_canary_tells_a_refusing_collection_from_a_refused_record(
@@ -166,7 +161,11 @@ async def test_a_refusal_of_what_holds_no_content_is_no_records_fault(
         assert refused.fired == 1
 
 
-async def test_halving_names_each_faulty_document_once() -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [SuspectFault(Service.QDRANT, Reason.REFUSED_BY_INDEX, "refused"), TooLarge(Service.QDRANT, "a large message")],
+)
+async def test_halving_names_each_faulty_document_once(fault: Exception) -> None:
     jobs = [job_of(write_of(f"s:{n % 10}", 64, [f"{n}"])) for n in range(40)]
     sent: list[str] = []
 
@@ -177,7 +176,7 @@ async def test_halving_names_each_faulty_document_once() -> None:
     async def send(parts: Any) -> None:
         keys = [part.job.document_key for part in parts]
         if {"s:3", "s:7"}.intersection(keys):
-            raise SuspectFault(Service.QDRANT, Reason.REFUSED_BY_INDEX, "refused")
+            raise fault
         sent.extend(keys)
 
     faulty: dict[str, SuspectFault] = {}

@@ -9,7 +9,16 @@ from prometheus_client import CollectorRegistry
 from qdrant_client import grpc as q
 
 from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
-from worker.errors import AccountFault, Reason, Service, ServiceFault, StreamdexError, SuspectFault, TooLarge
+from worker.errors import (
+    AccountFault,
+    Exhausted,
+    Reason,
+    Service,
+    ServiceFault,
+    StreamdexError,
+    SuspectFault,
+    TooLarge,
+)
 from worker.index.faults import fault_of, refuse_unfinished
 from worker.telemetry import Metrics
 
@@ -27,7 +36,7 @@ Code = grpc.StatusCode
         (Code.DATA_LOSS, ServiceFault, True),
         (Code.ABORTED, ServiceFault, True),
         (Code.FAILED_PRECONDITION, ServiceFault, False),
-        (Code.RESOURCE_EXHAUSTED, TooLarge, False),
+        (Code.RESOURCE_EXHAUSTED, Exhausted, False),
         (Code.OUT_OF_RANGE, TooLarge, False),
         (Code.INVALID_ARGUMENT, SuspectFault, None),
         (Code.ALREADY_EXISTS, SuspectFault, None),
@@ -58,12 +67,12 @@ def test_every_status_has_a_meaning() -> None:
         ([("Retry-After", "0")], None, 0.0, ServiceFault),
         ([], 7.0, 7.0, ServiceFault),
         ([("qdrant-insufficient-storage", "true")], None, None, ServiceFault),
-        ([("retry-after", "soon")], None, None, TooLarge),
-        ([("other", b"bytes")], None, None, TooLarge),
-        ([("retry-after", "-1")], None, None, TooLarge),
-        ([("retry-after", "nan")], None, None, TooLarge),
-        ([("retry-after", "1e400")], None, None, TooLarge),
-        ([], -1.0, None, TooLarge),
+        ([("retry-after", "soon")], None, None, Exhausted),
+        ([("other", b"bytes")], None, None, Exhausted),
+        ([("retry-after", "-1")], None, None, Exhausted),
+        ([("retry-after", "nan")], None, None, Exhausted),
+        ([("retry-after", "1e400")], None, None, Exhausted),
+        ([], -1.0, None, Exhausted),
     ],
 )
 def test_trailers_tell_what_is_exhausted(
