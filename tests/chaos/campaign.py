@@ -17,15 +17,13 @@ from chaos.group_offsets import GroupOffsets
 from chaos.judging import judged
 from chaos.ledger import Ledger
 from chaos.schedule import FEWEST, Action, Schedule
-from chaos.stage import GROUP, REQUEST_HORIZON_S, TOPIC, Stage, ended, open_stage
+from chaos.stage import GROUP, TOPIC, Stage, ended, open_stage
 from rich.console import Console
 
 LOAD_S = (60.0, 75.0)  # of a round
 ROUND_S = 105.0  # about what a round takes in all
 START_LIMIT_S = 60.0
 GIVE_UP_S = 150.0  # past a minute it is a violation; this tells slow from stuck
-# After healing, what was given up just before may still land, and is then swept by those who gave it up.
-STILL_AFTER_S = REQUEST_HORIZON_S + 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class Campaign:
         fired_before = self.ledger.total_fired
         await self._load(actions, seconds)
         drained_s = await self._heal_and_drain()
-        violations = await self._judge(drained_s)
+        violations = await self._judge()
         self.ledger.violations += [f"round {number}: {violation}" for violation in violations]
         self._take_complaints()
         self.ledger.records = Counter(self._stage.traffic.counts)
@@ -137,9 +135,8 @@ class Campaign:
         self.ledger.drains_s.append(drained_s)
         return drained_s
 
-    async def _judge(self, drained_s: float) -> list[str]:
+    async def _judge(self) -> list[str]:
         """The checker's violations that were not there in the round before: it judges all that has happened so far."""
-        await asyncio.sleep(max(0.0, STILL_AFTER_S - drained_s))
         report = await judged(self._stage.run.path)
         new = [str(violation) for violation in report.violations if str(violation) not in self._told]
         self._told.update(new)

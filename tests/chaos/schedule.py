@@ -13,7 +13,7 @@ from typing import Any
 
 from chaos.hooked_worker import MOMENTS, STEPS
 
-MEAN_GAP_S = 1.25
+MEAN_GAP_S = 1.1
 FIRST_AT_S = 2.0
 FEWEST, MOST = 3, 6  # members of the group
 LINKS = ("kafka", "qdrant", "jina")
