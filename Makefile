@@ -111,8 +111,9 @@ simulate: $(DEV_READY)  ## the pacing in virtual time: quota used and 429s, besi
 	@PYTHONPATH=.:tests $(BIN)/python -m simulation
 
 .PHONY: chaos
-chaos: $(DEV_READY)  ## faults by the thousand on real Kafka, and what came of them; MINUTES=10 SEED=7 ARGS='--ledger FILE'
-	@GRPC_VERBOSITY=NONE PYTHONPATH=.:tests $(BIN)/python -m chaos --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED)) $(ARGS)
+chaos: $(DEV_READY)  ## faults by the thousand on real Kafka, and what came of them; MINUTES=10 SEED=7 KEEP=DIR
+	@GRPC_VERBOSITY=NONE PYTHONPATH=.:tests $(BIN)/python -m chaos --minutes $(or $(MINUTES),2) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep $(KEEP)) $(ARGS)
 
 ENDURE = PYTHONPATH=.:tests $(BIN)/python -m endurance
 
