@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import psutil
@@ -86,6 +86,11 @@ class Probe:
             live=live.status_code == 200,
             ready=ready.status_code == 200,
         )
+
+    async def status(self) -> dict[str, Any]:
+        """What `/status` tells."""
+        found: dict[str, Any] = (await self._http.get(f"{self._url}/status")).json()
+        return found
 
     async def until(self, condition: Callable[[Sample], bool], limit_s: float = 60.0) -> Sample:
         """The first sample of which the condition holds. Raises GoneError and TimeoutError."""
