@@ -24,9 +24,7 @@ EVERY_WINDOW = pytest.mark.parametrize("window", WindowKind)
 def test_saturated(window: WindowKind, sizes: str, count: int, least: float) -> None:
     result = scenarios.saturated(window, sizes=SIZES[sizes], count=count, minutes=3)
     assert least <= result.used <= 1
-    # 32 replicas with documents of 8,000 tokens may meet by chance in a bucket that holds eight of them.
-    by_chance = (window, sizes, count) == (WindowKind.BUCKET_2S, "heavy-tailed", 32)
-    assert result.refused <= (5 if by_chance else 0)
+    assert result.refused == 0
 
 
 @EVERY_WINDOW
@@ -39,9 +37,9 @@ def test_requests_bind(window: WindowKind) -> None:
 
 @EVERY_WINDOW
 def test_the_free_limits(window: WindowKind) -> None:
-    """Two at once, and a request is a hundredth of a minute: so much more must be left free."""
-    result = scenarios.saturated(window, key=FREE, minutes=4)
-    assert result.used >= 0.965
+    """Two at once, and a request is a hundredth of a minute."""
+    result = scenarios.saturated(window, key=FREE, minutes=6)
+    assert result.used >= 0.98
     assert result.refused == 0
 
 
@@ -95,12 +93,12 @@ def test_at_little_load_nothing_waits() -> None:
 
 @pytest.mark.parametrize(("load", "fixed"), [(0.2, (2, 3, 4)), (0.5, (5, 6, 7)), (0.8, (9, 10, 11))])
 def test_no_slower_than_the_best_fixed_batch(load: float, fixed: tuple[int, ...]) -> None:
-    """On average and for nine in ten; the median of the best fixed size, known beforehand, is a little lower."""
+    """On average, at the median, and for nine in ten, although the best size is known beforehand."""
     waits = scenarios.at_load(load, minutes=3)
     others = [scenarios.fixed_batches(load, size, minutes=3) for size in fixed]
-    assert waits.done.mean_s <= 1.02 * min(other.mean_s for other in others)
+    assert waits.done.mean_s <= min(other.mean_s for other in others)
+    assert waits.done.p50_s <= min(other.p50_s for other in others)
     assert waits.done.p90_s <= min(other.p90_s for other in others)
-    assert waits.done.p50_s <= 1.1 * min(other.p50_s for other in others)
     assert waits.refused == 0
 
 

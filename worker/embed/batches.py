@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from worker.embed.limiter import MINUTE_S, Limits
 
-FILLED = 1.15  # of tokens over requests per minute: at 1.0, unevenly filled batches leave 9 % of the tokens unused
-FREE_SHARE = 0.0025  # of the tokens per minute: so much in one request costs the pacing next to nothing
-LARGEST_SHARE = 0.012  # … and so much at most; a server's bucket may hold no more than 2 s, 3.3 %
+UNFILLED = 0.75  # of an input: so far below its bound a batch may stay, for want of an input that fits
+FREE_SHARE = 0.0025  # of the tokens per minute: so much in one request costs the pacing of one replica next to nothing
+LARGEST_SHARE = 0.014  # … and so much at most; a server's bucket may hold no more than 2 s, 3.3 %
 CHEAP_INPUTS = 64  # 16 cost 50 µs a document more; 256 gain nothing and hold more memory, so only quota asks for them
 FIXED_PART = 0.1  # of a request's time may be what it takes whatever its size
 SPARE_SLOTS = 1.5  # how much more than just enough the slots should carry
@@ -34,28 +34,39 @@ class Batch:
     tokens: float
 
 
-def planned_tokens(limits: Limits, bounds: Bounds) -> float:
+def planned_tokens(limits: Limits, bounds: Bounds, share: float = 1.0, input_tokens: float = 0.0) -> float:
     """The size of a batch when slots are plenty."""
-    filling = FILLED * limits.tokens_per_minute / limits.requests_per_minute
-    wanted = max(filling, FREE_SHARE * limits.tokens_per_minute)
+    wanted = max(_filling(limits, input_tokens), FREE_SHARE * math.sqrt(share) * limits.tokens_per_minute)
     return min(wanted, LARGEST_SHARE * limits.tokens_per_minute, bounds.tokens)
 
 
 def next_batch(
-    limits: Limits, bounds: Bounds, tokens_per_minute: float, slots: int, line: tuple[float, float], input_tokens: float
+    limits: Limits,
+    bounds: Bounds,
+    share: float,
+    tokens_per_minute: float,
+    slots: int,
+    line: tuple[float, float],
+    input_tokens: float,
 ) -> Batch:
     """The bounds of the next request.
 
-    `tokens_per_minute` may be sent through `slots`; a request takes `line[0]` s + `line[1]` s a token; the texts that
-    wait have `input_tokens` each on average.
+    `tokens_per_minute`, of our `share` of the limits, may be sent through `slots`; a request takes `line[0]` s +
+    `line[1]` s a token; the texts that wait have `input_tokens` each on average.
     """
     fixed_s, token_s = line
-    wanted = max(planned_tokens(limits, bounds), _through(slots, tokens_per_minute / MINUTE_S, fixed_s, token_s))
+    planned = planned_tokens(limits, bounds, share, input_tokens)
+    wanted = max(planned, _through(slots, tokens_per_minute / MINUTE_S, fixed_s, token_s))
     in_time = max(0.0, bounds.seconds - fixed_s) / token_s if token_s else math.inf
     tokens = min(wanted, LARGEST_SHARE * limits.tokens_per_minute, bounds.tokens, in_time)
-    filling = min(tokens, FILLED * limits.tokens_per_minute / limits.requests_per_minute)
+    filling = min(tokens, _filling(limits, input_tokens))
     inputs = max(CHEAP_INPUTS, math.ceil(filling / input_tokens) if input_tokens else 0)
     return Batch(min(inputs, bounds.inputs), tokens)
+
+
+def _filling(limits: Limits, input_tokens: float) -> float:
+    """So that the requests are enough for all the tokens, although no batch is ever quite full."""
+    return limits.tokens_per_minute / limits.requests_per_minute + UNFILLED * input_tokens
 
 
 def _through(slots: int, tokens_per_s: float, fixed_s: float, token_s: float) -> float:

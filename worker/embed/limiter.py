@@ -12,8 +12,9 @@ import math
 from dataclasses import dataclass
 
 MINUTE_S = 60.0
-SLACK = 0.004  # of a minute's share may go early, so that a late timer costs nothing
-JITTER_S = 0.4  # requests of 60 s may reach the server within so much less or more: the network is uneven
+SLACK = 0.002  # of a minute's share, 0.12 s, may go early, so that a late timer costs nothing
+JITTER_S = 0.2  # requests of 60 s may reach the server within so much less: TCP repeats a lost packet after 0.2 s
+BY_CHANCE = 1.25  # of √replicas largest requests may meet: three standard deviations of what all have sent early
 LEAST_USE = 0.5  # where a single request is most of a limit, the formula would leave nothing
 AT_ONCE_S = 1e-6  # shorter waits are none: a timer cannot keep them
 
@@ -30,11 +31,13 @@ class Limits:
 def utilisation(limit_per_minute: float, share: float, largest: float) -> float:
     """Which part of a limit can be used without ever exceeding it, when requests take up to `largest` of it each.
 
-    In the worst minute one request more begins than the rate brings; of several replicas not all do at once (√share).
+    In the worst minute one request more begins than the rate brings: of each replica, if they are few; of many, not all
+    do at once.
     """
     if not share:
         return LEAST_USE
-    use = (1 - largest / (limit_per_minute * math.sqrt(share)) - SLACK) * MINUTE_S / (MINUTE_S + JITTER_S)
+    meeting = min(1 / share, BY_CHANCE / math.sqrt(share))
+    use = (1 - meeting * largest / limit_per_minute - SLACK) * MINUTE_S / (MINUTE_S + JITTER_S)
     return max(LEAST_USE, use)
 
 

@@ -4,6 +4,7 @@ Joins the parts that each decide one thing: limiter (rate), fraction (how much o
 (slots), batches (size), calibration (true tokens), latency, throttle (what a 429 speaks of).
 """
 
+import math
 from dataclasses import dataclass
 
 from worker.embed.batches import Batch, Bounds, next_batch, planned_tokens
@@ -11,11 +12,12 @@ from worker.embed.calibration import Calibration
 from worker.embed.concurrency import Concurrency
 from worker.embed.fraction import BACKLOG_S, Fraction
 from worker.embed.latency import LatencyModel
-from worker.embed.limiter import Limiter, Limits
+from worker.embed.limiter import MINUTE_S, Limiter, Limits
 from worker.embed.throttle import Throttle, throttle_of
 from worker.embed.usage import Usage
 
 ROUNDING = 1e-9  # three times a third is one
+PATIENCE = 2  # requests' time since the last one: then what waits goes, however little it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Pacer:
         self._latency = LatencyModel()
         self._usage = Usage()
         self._idle_at_s: float | None = None  # None before the first request
+        self._sent_at_s = -math.inf
         self._batch_tokens = planned_tokens(limits, bounds)
 
     # --- before a request
@@ -69,12 +72,26 @@ class Pacer:
         self._limiter.set_fraction(self._fraction.at(now_s), now_s)
         return self._limiter.ready_at(now_s)
 
+    def gathers_until(self, waiting_tokens: float, now_s: float) -> float:
+        """Until when to wait for company although a request may go; `now_s` or earlier: not at all.
+
+        Where documents come faster than requests may go, a request that takes the document waiting and leaves the next
+        ones, just about to come, to a later request makes those wait longer than it spared the first. So one goes when
+        as much waits as comes in a request's time. There is no such wait below that load, nor above all limits.
+        """
+        requests_per_minute = self._limiter.requests_per_minute
+        _, tokens = self._usage.last_minute(now_s)
+        if waiting_tokens * self._calibration.kappa * requests_per_minute >= tokens:
+            return now_s
+        return self._sent_at_s + PATIENCE * MINUTE_S / requests_per_minute
+
     def batch(self, input_tokens: float, now_s: float) -> Batch:
         """How much it may carry, in estimated tokens; those that wait have `input_tokens` each on average."""
         kappa = self._calibration.kappa
         batch = next_batch(
             self._limits,
             self._bounds,
+            self._limiter.share,
             self._limiter.tokens_per_minute,
             self.slots(now_s),
             self._latency.line,
@@ -98,6 +115,7 @@ class Pacer:
         if self._idle_at_s is None:
             self._idle_at_s = now_s
         charge = Charge(estimated_tokens, estimated_tokens * self._calibration.kappa, now_s, under_way)
+        self._sent_at_s = now_s
         self._limiter.charge(charge.tokens, now_s)
         self._usage.add(1.0, charge.tokens, now_s)
         return charge
@@ -121,19 +139,20 @@ class Pacer:
 
     def throttle(self, code: str | None, in_flight: int, now_s: float) -> Throttle:
         """Which limit a 429 with this code speaks of; so many requests were under way, with it."""
-        throttle = throttle_of(code, max(self._used(now_s)), in_flight, self.slots(now_s))
+        used = max(self._used(self._usage.last_minute(now_s)))
+        throttle = throttle_of(code, used, in_flight, self.slots(now_s))
         if throttle is Throttle.CONCURRENCY:
             self._concurrency.refused(in_flight, now_s)
         return throttle
 
     def slow_down(self, throttle: Throttle, now_s: float) -> None:
         """A 429 for the rate, the first since everything went well."""
-        requests, tokens = self._used(now_s)
+        busy_s = now_s - self._idle_at_s if self._idle_at_s is not None else 0.0
+        requests, tokens = self._used(self._usage.sustained(now_s, busy_s))
         requests += 1 / self._own(self._limits.requests_per_minute)  # a minute of whole requests is one off at most
         tokens += self._batch_tokens / self._own(self._limits.tokens_per_minute)
         used = {Throttle.REQUESTS: requests, Throttle.TOKENS: tokens}.get(throttle, max(requests, tokens))
-        backlogged = self._idle_at_s is not None and now_s - self._idle_at_s >= BACKLOG_S
-        self._fraction.refused(now_s, used if backlogged else None)
+        self._fraction.refused(now_s, used if busy_s >= BACKLOG_S else None)
         self._limiter.drop_credit(now_s)
 
     # --- settings that change while running
@@ -153,9 +172,9 @@ class Pacer:
     def _own_slots(self, share: float) -> int:
         return max(1, int(self._limits.concurrency * share + ROUNDING))
 
-    def _used(self, now_s: float) -> tuple[float, float]:
-        """Which part of our share went in the last 60 s: of the requests, of the tokens."""
-        requests, tokens = self._usage.last_minute(now_s)
+    def _used(self, usage: tuple[float, float]) -> tuple[float, float]:
+        """Which part of a minute's share it is: of the requests, of the tokens."""
+        requests, tokens = usage
         return requests / self._own(self._limits.requests_per_minute), tokens / self._own(
             self._limits.tokens_per_minute
         )

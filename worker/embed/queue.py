@@ -35,7 +35,7 @@ class Queue:
         taken: list[Piece] = []
         passed_over: list[Piece] = []
         inputs = tokens = 0
-        while self._pieces and inputs < max_inputs and (tokens < FULL * max_tokens or not taken):
+        while self._pieces and inputs < max_inputs:
             piece = self._pieces[0]
             if piece.job.closed:  # another of its pieces was condemned
                 self._take()
@@ -43,9 +43,9 @@ class Queue:
             if taken and piece.job.together:
                 break
             if taken and (tokens + piece.tokens > max_tokens or inputs + piece.inputs > max_inputs):
-                passed_over.append(self._pieces.popleft())
-                if len(passed_over) == PASSED_OVER:
+                if len(passed_over) == PASSED_OVER or tokens >= FULL * max_tokens:
                     break
+                passed_over.append(self._pieces.popleft())
                 continue
             taken.append(self._take())
             inputs += piece.inputs

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.embed.batches import CHEAP_INPUTS, LARGEST_SHARE, Bounds, next_batch, planned_tokens
+from worker.embed.batches import CHEAP_INPUTS, LARGEST_SHARE, Batch, Bounds, next_batch, planned_tokens
 from worker.embed.calibration import LEAST, MOST, Calibration
 from worker.embed.fraction import Fraction
 from worker.embed.latency import LatencyModel
 from worker.embed.limiter import Limits
+from worker.embed.pacer import Pacer
 from worker.embed.throttle import Throttle, throttle_of
 from worker.embed.usage import Usage
 
@@ -166,39 +167,87 @@ def test_a_minute_is_remembered() -> None:
     assert usage.last_minute(1000.0) == (0, 0)
 
 
+def test_what_a_service_bears_is_told_by_two_minutes_where_that_was_more() -> None:
+    usage = Usage()
+    for second in range(30):
+        usage.add(2, 200, float(second))
+    assert usage.sustained(30.0, busy_s=30.0) == (60, 6000)
+    assert usage.sustained(100.0, busy_s=20.0) == (60, 6000)  # of one minute, as we were busy no longer
+    assert usage.sustained(100.0, busy_s=90.0) == (40, 4000)
+    assert usage.sustained(100.0, busy_s=900.0) == (30, 3000)
+
+
 # --- batches
 
 
-def test_scarce_requests_go_full() -> None:
+def test_scarce_requests_go_full_although_no_batch_is_ever_quite_full() -> None:
     assert planned_tokens(PAID, ROOMY) == pytest.approx(5000)
-    assert planned_tokens(FREE, ROOMY) == pytest.approx(1150)
-    assert FREE.requests_per_minute * planned_tokens(FREE, ROOMY) > FREE.tokens_per_minute
+    assert planned_tokens(FREE, ROOMY, 1.0, 400) == pytest.approx(1300)
+    assert planned_tokens(FREE, ROOMY, 1.0, 8000) == pytest.approx(LARGEST_SHARE * 100_000)
     assert planned_tokens(Limits(10, 1_000_000, 5), ROOMY) == pytest.approx(LARGEST_SHARE * 1_000_000)
     assert planned_tokens(PREMIUM, Bounds(512, 32_768, 20.0)) == 32_768
 
 
-def test_inputs_are_as_many_as_are_cheap_unless_the_quota_asks_for_more() -> None:
-    def inputs(limits: Limits, input_tokens: float) -> int:
-        return next_batch(limits, ROOMY, limits.tokens_per_minute, 50, NO_LINE, input_tokens).inputs
+def test_of_many_replicas_each_sends_no_more_at_once_than_the_requests_ask_for() -> None:
+    sizes = [planned_tokens(PAID, ROOMY, 1 / count, 400) for count in (1, 2, 4, 32)]
+    assert sizes == pytest.approx([5000, 4300, 4300, 4300])
 
-    assert inputs(PREMIUM, 400) == CHEAP_INPUTS
-    assert inputs(PAID, 400) == CHEAP_INPUTS
-    assert inputs(PAID, 20) == 230
-    assert inputs(PAID, 2) == 512
-    assert inputs(PAID, 0) == CHEAP_INPUTS
+
+def batch(
+    limits: Limits = PAID,
+    bounds: Bounds = ROOMY,
+    slots: int = 50,
+    line: tuple[float, float] = NO_LINE,
+    input_tokens: float = 400,
+) -> Batch:
+    return next_batch(limits, bounds, 1.0, limits.tokens_per_minute, slots, line, input_tokens)
+
+
+def test_inputs_are_as_many_as_are_cheap_unless_the_quota_asks_for_more() -> None:
+    assert batch(PREMIUM).inputs == CHEAP_INPUTS
+    assert batch(PAID).inputs == CHEAP_INPUTS
+    assert batch(PAID, input_tokens=20).inputs == 201
+    assert batch(PAID, input_tokens=2).inputs == 512
+    assert batch(PAID, input_tokens=0).inputs == CHEAP_INPUTS
 
 
 def test_few_slots_and_slow_answers_make_larger_batches() -> None:
-    quick = next_batch(PAID, ROOMY, 2e6, 50, (0.2, 2e-5), 400)
-    slow = next_batch(PAID, ROOMY, 2e6, 8, (4.0, 2e-5), 400)
-    assert quick.tokens == pytest.approx(5000)
-    assert slow.tokens == LARGEST_SHARE * 2_000_000
+    assert batch(slots=50, line=(0.2, 2e-5)).tokens == pytest.approx(5000)
+    assert batch(slots=7, line=(4.0, 2e-5)).tokens == LARGEST_SHARE * 2_000_000
 
 
 def test_a_batch_never_takes_longer_than_it_may() -> None:
-    assert next_batch(PAID, Bounds(512, math.inf, 5.0), 2e6, 8, (1.0, 1e-3), 400).tokens == pytest.approx(4000)
-    assert next_batch(PAID, Bounds(512, math.inf, 5.0), 2e6, 8, (9.0, 1e-3), 400).tokens == 0  # then one text alone
+    short = Bounds(512, math.inf, 5.0)
+    assert batch(bounds=short, slots=8, line=(1.0, 1e-3)).tokens == pytest.approx(4000)
+    assert batch(bounds=short, slots=8, line=(9.0, 1e-3)).tokens == 0  # then one text alone
 
 
 def test_where_tokens_take_the_time_larger_batches_gain_nothing() -> None:
-    assert next_batch(PAID, ROOMY, 2e6, 8, (0.2, 1e-3), 400).tokens == pytest.approx(5000)
+    assert batch(slots=8, line=(0.2, 1e-3)).tokens == pytest.approx(5000)
+
+
+# --- when a request goes
+
+
+def used_for_a_minute(requests: int, tokens_each: int) -> Pacer:
+    pacer = Pacer(PAID, ROOMY)
+    for number in range(requests):
+        pacer.charge(tokens_each, 1, number * 60 / requests)
+    return pacer
+
+
+def test_at_little_load_nothing_waits_for_company() -> None:
+    pacer = used_for_a_minute(200, 400)
+    assert pacer.gathers_until(400, 60.0) <= 60.0
+
+
+def test_where_requests_are_scarce_one_waits_for_what_comes_in_its_time() -> None:
+    pacer = used_for_a_minute(400, 1000)  # 800 tokens and a bit for each request that may go
+    sent_at_s = 60 * 399 / 400
+    assert sent_at_s < pacer.gathers_until(400, sent_at_s + 0.13) <= sent_at_s + 0.25
+    assert pacer.gathers_until(900, sent_at_s + 0.13) == sent_at_s + 0.13
+
+
+def test_nobody_waits_for_ever_for_company_that_does_not_come() -> None:
+    pacer = used_for_a_minute(400, 1000)
+    assert pacer.gathers_until(1, 61.0) <= 61.0
