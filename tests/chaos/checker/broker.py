@@ -1,7 +1,7 @@
 """What Kafka has: topics whole, log ends, commits. Every call makes its own client and closes it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -11,6 +11,7 @@ from chaos.checker.events import LogRecord
 
 READ_LIMIT_S = 300.0
 PATIENCE_S = 30.0
+CLOSE_LIMIT_S = 5.0
 
 
 async def read_topic(bootstrap: str, topic: str) -> list[LogRecord]:
@@ -54,7 +55,7 @@ async def opened_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.start()
         yield admin
     finally:
-        await admin.close()
+        await _closed(admin.close())
 
 
 class Tail:
@@ -103,11 +104,22 @@ async def opened_tail(bootstrap: str, topic: str, starts: Mapping[int, int] | No
         enable_auto_commit=False,
         fetch_max_wait_ms=20,
     )
-    async with consumer:
+    try:
+        await consumer.start()
         consumer.assign(partitions)
         for each in partitions:
             consumer.seek(each, (starts or {}).get(each.partition, 0))
         yield Tail(consumer, partitions)
+    finally:
+        await _closed(consumer.stop())
+
+
+async def _closed(closing: Awaitable[None]) -> None:
+    """With the broker away, aiokafka's clients may not come to an end, or raise a CancelledError of their own."""
+    task = asyncio.ensure_future(closing)
+    await asyncio.wait({task}, timeout=CLOSE_LIMIT_S)
+    task.cancel()
+    await asyncio.wait({task}, timeout=CLOSE_LIMIT_S)
 
 
 def _as_log_record(fetched: "ConsumerRecord[bytes, bytes]") -> LogRecord:

@@ -37,6 +37,7 @@ EVERY_S = 0.1
 AT_MOST = 512  # records of one advance; of more, so many at random
 QDRANT_LIMIT_S = 5
 KAFKA_LIMIT_S = 5.0
+LOOK_LIMIT_S = 20.0  # for all of a look, and for opening the clients: each of their calls may hang
 TROUBLES = (KafkaError, grpc.RpcError, ApiException, QdrantException, OSError)  # a TimeoutError is an OSError
 
 
@@ -46,8 +47,9 @@ async def watch_commits(run_dir: Path) -> None:
     watch = CommitWatch(run, run_dir / "watch.jsonl")
     while True:
         try:
-            async with _opened(run, watch.seen) as clients:
+            async with asyncio.timeout(LOOK_LIMIT_S) as limit, _opened(run, watch.seen) as clients:
                 while True:
+                    limit.reschedule(asyncio.get_running_loop().time() + LOOK_LIMIT_S)
                     await watch.look(clients)
                     await asyncio.sleep(EVERY_S)
         except TROUBLES as trouble:
