@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 
 from fuzz.mutation import DICE, NUMBERS, damaged, mutated
 from fuzz.target import CANARY, Target, plain, told
@@ -124,9 +125,9 @@ def _read_headers(headers: Headers) -> str:
     return ", ".join(outcomes)
 
 
-def _outcome(read: object) -> str:
+def _outcome(read: Callable[[], object]) -> str:
     try:
-        return "nothing" if read() is None else "read"  # type: ignore[operator]  # it is called at once
+        return "nothing" if read() is None else "read"
     except ValueError:
         return "damaged"
 
