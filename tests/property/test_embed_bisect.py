@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.embed.backlog import Backlog
-from worker.embed.blame import Blame
+from worker.embed.blame import ENOUGH, WITNESSES, Blame
 from worker.embed.jobs import EmbedJob, Parcel
 from worker.errors import Reason, Service, SuspectFault
 
+LOG_SIZE = 9  # of the largest parcel, 512 inputs
 REFUSED = SuspectFault(Service.JINA, Reason.REFUSED_BY_EMBEDDER, "Jina answered 400")
 WRONG = SuspectFault(Service.JINA, Reason.WRONG_ANSWER, "the answer is wrong")
 
@@ -68,9 +69,9 @@ def _check(size: int, bad: set[int], at_once: int = 8) -> Trial:
     assert set(trial.condemned) == trial.bad
     assert set(trial.done) == set(trial.jobs) - trial.bad
     assert all(job.fault is not None for job in trial.condemned)
-    bound = 2 * len(bad) * math.ceil(math.log2(max(size, 2))) + len(bad)
-    assert trial.requests - 1 <= max(bound, 0)  # besides the one that had to be sent anyway
-    assert trial.canaries <= 32 if bad else trial.canaries == 0
+    bound = 2 * len(bad) * LOG_SIZE + len(bad)
+    assert trial.requests - 1 <= bound  # besides the one that had to be sent anyway; the last tries alone included
+    assert trial.canaries <= 2 * WITNESSES if bad else trial.canaries == 0
     return trial
 
 
@@ -88,7 +89,13 @@ def test_whatever_goes_at_once(bad: set[int], at_once: int) -> None:
 
 @pytest.mark.parametrize("place", range(0, 512, 37))
 def test_one_in_512(place: int) -> None:
-    assert _check(512, {place}).requests <= 1 + 2 * 9 + 1
+    """The bisect's own refusals are nearly all the proof; one more try alone."""
+    assert _check(512, {place}).requests == 1 + 2 * LOG_SIZE + 1
+
+
+def test_one_alone() -> None:
+    """Without a bisect the proof is as many tries alone."""
+    assert _check(1, {0}).requests == ENOUGH + 1
 
 
 def test_all_512() -> None:

@@ -6,27 +6,32 @@ verdict. Then:
 
 - a parcel of several pieces is halved: at once when it was refused or answered wrongly, since that names the input in
   at most 2·log₂ n requests; for other faults when it has failed twice with a pass between.
-- a piece alone is condemned when it has failed twice by refusal or five times otherwise, with a pass after each
-  failure, and fewer than 10 % of at least 20 other attempts failed between its first failure and its last. That keeps
-  a brown-out, in which half of everything fails, from being taken for poison: there the witnesses fail too, and its
-  count begins anew. A service that took a refusal back is believed no sooner than a broken one.
+- a piece alone is condemned when chance is out of the question: were the service failing at random, at whatever rate,
+  its failures and what others met meanwhile would come together once in 10¹² cases (once in 10⁹ parcels of 512, whose
+  halving picks the unluckiest). Failures count with a pass after each, and so do those of parcels it was in whose other
+  half passed: a bisect has most of them already. Eleven in all are needed where 45 witnesses passed, and more in a
+  brown-out, where witnesses fail too; twice alone by refusal, five times otherwise.
 
-Witnesses are canaries, or requests that carry inputs for the first time; one clean panel is enough. Canaries alone
-would cost requests where traffic gives the same answer free; traffic alone would acquit nobody while poison is common.
+Witnesses are canaries, or requests that carry inputs for the first time; whatever was refused and then passed, whole or
+in two halves, is a witness that failed. Canaries alone would cost requests where
+traffic gives the same answer free; traffic alone would acquit nobody while poison is common.
+Rejected: a fixed number of refusals with most witnesses passing, which random refusals of one request in ten reach.
 """
 
+import math
 from collections.abc import Iterable
 from enum import Enum, auto
 
 from worker.embed.jobs import Charge, Parcel
 from worker.errors import Reason, RecordFault, ServiceFault, Stage, SuspectFault
 
-MAX_ATTEMPTS = 5
-REFUSALS = 2  # a refusal is the service's considered answer: once more is enough to see that it stands by it …
-FICKLE_ATTEMPTS = 10_000  # … unless it took one back within so many attempts
-WITNESSES = 20
-FAILING_BOUND = 0.1
+LOG_CHANCE = math.log(1e-12)
+ENOUGH = 10  # failures: with one more, and WITNESSES that all pass, it is not chance
+WITNESSES = 45
+REFUSED_ALONE, FAILED_ALONE = 2, 5  # a refusal is the service's considered answer
+FAILING_BOUND = 0.1  # of witnesses from the traffic: then canaries are asked
 FAILURES_TO_HALVE = 2
+BOTH = 2  # halves
 
 
 class Step(Enum):
@@ -50,11 +55,9 @@ class _Panel:
     def failed(self) -> None:
         self.count = (self.count[0], self.count[1] + 1)
 
-    def since(self, then: tuple[int, int]) -> tuple[int, bool]:
-        """(how many since then, whether few enough of them failed)."""
-        failed = self.count[1] - then[1]
-        heard = self.count[0] - then[0] + failed
-        return heard, failed < FAILING_BOUND * max(heard, WITNESSES)
+    def since(self, then: tuple[int, int]) -> tuple[int, int]:
+        """(passed, failed) since then."""
+        return self.count[0] - then[0], self.count[1] - then[1]
 
 
 class Blame:
@@ -63,7 +66,6 @@ class Blame:
     def __init__(self) -> None:
         self._tick = 0
         self._passed_sent_at = 0
-        self._taken_back_at = -FICKLE_ATTEMPTS
         self._canaries = _Panel()
         self._others = _Panel()
 
@@ -73,12 +75,15 @@ class Blame:
         return self._tick
 
     def passed(self, parcel: Parcel, sent_at: int) -> None:
-        """The attempt was answered well."""
+        """The attempt was answered well. If it had failed, the service failed at random."""
         self._witness(sent_at)
         if parcel.fresh:
             self._others.passed()
-        if parcel.alone and parcel.charge and _is_refusal(parcel.charge):
-            self._taken_back_at = self._tick
+        if parcel.half_of:
+            parcel.half_of.passed += 1
+        if (parcel.alone and parcel.charge) or (parcel.half_of and parcel.half_of.passed == BOTH):
+            self._canaries.failed()
+            self._others.failed()
 
     def canary_passed(self, sent_at: int) -> None:
         """The one word was answered well."""
@@ -97,7 +102,7 @@ class Blame:
             parcel.fresh = False
         charge = parcel.charge
         if charge is None:
-            parcel.charge = charge = Charge(fault, self._tick, canaries=self._canaries.count, others=self._others.count)
+            parcel.charge = charge = self._first_charge(parcel, fault)
         else:
             charge.failures += self._contrasted(charge)
             charge.attempts += 1
@@ -106,31 +111,27 @@ class Blame:
         return self.step(parcel)
 
     def step(self, parcel: Parcel) -> Step:
-        """What to do now with a parcel that has failed; the answer changes as others pass and fail.
-
-        Witnesses that fail themselves make its count begin anew.
-        """
+        """What to do now with a parcel that has failed; the answer changes as others pass and fail."""
         charge = _charge(parcel)
         if not parcel.alone and (_halves_at_once(charge) or charge.failures >= FAILURES_TO_HALVE):
             return Step.HALVE
         if not self._contrasted(charge):
             return Step.WAIT
-        if not parcel.alone or charge.failures < self._needed(charge) - 1:
+        if not parcel.alone:
             return Step.RETRY
-        heard_out, clean = self._heard(charge)
-        if not heard_out:
-            return Step.WAIT
-        if not clean:
-            charge.failures, charge.canaries, charge.others = 0, self._canaries.count, self._others.count
-            return Step.RETRY
-        return Step.CONDEMN if charge.failures >= self._needed(charge) else Step.RETRY
+        failures = _failures(parcel)
+        needed = REFUSED_ALONE if _is_refusal(charge) else FAILED_ALONE
+        if charge.failures >= needed and self._is_no_chance(charge, failures):
+            return Step.CONDEMN
+        tried_enough = charge.failures >= needed - 1 and failures >= ENOUGH
+        return Step.WAIT if tried_enough and not self._heard_out(charge) else Step.RETRY
 
     def wants_canary(self, waiting: Iterable[Parcel], *, traffic: bool) -> bool:
         """Whether a verdict on one of these, whose step is WAIT, needs a canary.
 
         `traffic`: other inputs are on their way. They do as well, unless they fail too.
         """
-        return any(not traffic or not self._others.since(_charge(parcel).others)[1] for parcel in waiting)
+        return any(not traffic or not self._traffic_is_fine(_charge(parcel)) for parcel in waiting)
 
     def _witness(self, sent_at: int) -> None:
         self._passed_sent_at = max(self._passed_sent_at, sent_at)
@@ -139,17 +140,44 @@ class Blame:
         """Whether anything passed that was sent after the failure."""
         return self._passed_sent_at > charge.failed_at
 
-    def _needed(self, charge: Charge) -> int:
-        """How often it must fail alone. A wrong answer may be a proxy's mishap, and is no refusal."""
-        fickle = self._tick - self._taken_back_at < FICKLE_ATTEMPTS
-        return REFUSALS if _is_refusal(charge) and not fickle else MAX_ATTEMPTS
+    def _first_charge(self, parcel: Parcel, fault: Exception) -> Charge:
+        """Witnesses are heard from when it, or the parcel that it is a part of, failed for the first time."""
+        before = parcel.half_of.charge if parcel.half_of else None
+        canaries, others = (before.canaries, before.others) if before else (self._canaries.count, self._others.count)
+        return Charge(fault, self._tick, canaries=canaries, others=others)
 
-    def _heard(self, charge: Charge) -> tuple[bool, bool]:
-        """(whether the witnesses suffice for a decision, whether they speak for the service)."""
-        canaries, canaries_clean = self._canaries.since(charge.canaries)
-        others, others_clean = self._others.since(charge.others)
-        clean = (others >= WITNESSES and others_clean) or (canaries >= WITNESSES and canaries_clean)
-        return clean or canaries >= WITNESSES, clean
+    def _heard_out(self, charge: Charge) -> bool:
+        """Whether there are witnesses enough to decide on, if they all passed."""
+        canaries, others = self._canaries.since(charge.canaries), self._others.since(charge.others)
+        return sum(canaries) >= WITNESSES or (sum(others) >= WITNESSES and self._traffic_is_fine(charge))
+
+    def _traffic_is_fine(self, charge: Charge) -> bool:
+        passed, failed = self._others.since(charge.others)
+        return failed < FAILING_BOUND * max(passed + failed, WITNESSES)
+
+    def _is_no_chance(self, charge: Charge, failures: int) -> bool:
+        panels = self._canaries.since(charge.canaries), self._others.since(charge.others)
+        return any(_log_chance(failures, *panel) < LOG_CHANCE for panel in panels)
+
+
+def _failures(parcel: Parcel) -> int:
+    """Of the piece, and of those parcels with it in which only it can be at fault."""
+    failures, whole = _charge(parcel).failures, parcel.half_of
+    while whole is not None and whole.passed:
+        failures += whole.charge.failures
+        whole = whole.before
+    return failures
+
+
+def _log_chance(failures: int, passed: int, failed: int) -> float:
+    """Logarithm of how likely a service that fails at random does this, at the rate that makes it likeliest.
+
+    `failures` in a row of the one, and of the others so many `passed` and `failed`, in any order.
+    """
+    all_failed, total = failures + failed, failures + failed + passed
+    orders = math.lgamma(passed + failed + 1) - math.lgamma(passed + 1) - math.lgamma(failed + 1)
+    passing = passed * math.log(passed / total) if passed else 0.0
+    return orders + all_failed * math.log(all_failed / total) + passing
 
 
 def verdict(parcel: Parcel) -> RecordFault:

@@ -77,7 +77,7 @@ class Charge:
     """What stands against a parcel since it last failed; kept by `blame`, in its own ticks.
 
     `failures` are counted only with something else passing in between, `attempts` are all. The tallies are how
-    others stood when the parcel first failed alone: (passed, failed).
+    others stood when the parcel, or the first that was halved for it, first failed: (passed, failed).
     """
 
     fault: StreamdexError | Exception
@@ -88,13 +88,26 @@ class Charge:
     others: tuple[int, int] = (0, 0)
 
 
+@dataclass(slots=True, eq=False)
+class Halving:
+    """What stood against a parcel that was halved, and against those it was a half of; kept by `blame`.
+
+    All that stands against one half of it when the other half has passed.
+    """
+
+    charge: Charge
+    before: "Halving | None"
+    passed: int = 0  # of the halves
+
+
 class Parcel:
     """What one request carries. `fresh` until it has failed once, `sent` from its first time; a half is not fresh."""
 
-    __slots__ = ("charge", "fresh", "not_before_s", "pieces", "sent", "tokens")
+    __slots__ = ("charge", "fresh", "half_of", "not_before_s", "pieces", "sent", "tokens")
 
-    def __init__(self, pieces: Sequence[Piece], *, fresh: bool = True) -> None:
+    def __init__(self, pieces: Sequence[Piece], *, fresh: bool = True, half_of: Halving | None = None) -> None:
         self.pieces = pieces
+        self.half_of = half_of
         self.fresh = fresh
         self.sent = not fresh
         self.charge: Charge | None = None
@@ -115,7 +128,7 @@ class Parcel:
         if len(left) < len(self.pieces):
             self.pieces = left
             self.tokens = sum(piece.tokens for piece in left)
-            self.charge = None
+            self.charge = self.half_of = None
         return bool(left)
 
     def texts(self) -> list[str]:
@@ -125,7 +138,9 @@ class Parcel:
     def halves(self) -> "tuple[Parcel, Parcel]":
         """Two parcels of half the pieces each."""
         middle = len(self.pieces) // 2
-        return Parcel(self.pieces[:middle], fresh=False), Parcel(self.pieces[middle:], fresh=False)
+        whole = Halving(self.charge, self.half_of) if self.charge else None
+        first, second = self.pieces[:middle], self.pieces[middle:]
+        return Parcel(first, fresh=False, half_of=whole), Parcel(second, fresh=False, half_of=whole)
 
     def deliver(self, vectors: Sequence[Vector]) -> list[EmbedJob]:
         """Hand the vectors, in the order of `texts()`, to the jobs. Returns the jobs that are done by that."""
