@@ -11,7 +11,7 @@ from kafka_tools import Kafka, Message
 from worker.config import KafkaSettings
 from worker.intake import Consumer, Gate
 from worker.model import Outcome, Partition, Record
-from worker.settle import Committer, Ledger, Ticket
+from worker.settle import Committer, Ledger, Ticket, start_offset
 from worker.telemetry import Health, Metrics
 
 DEADLINE_S = 40.0
@@ -56,7 +56,7 @@ class Worker:
     async def assigned(self, committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
         await self.hold_assignment.wait()
         ranges = await self.consumer.log_ranges(committed)
-        starts = {p: max(ranges[p][0], committed[p] or 0) for p in committed}
+        starts = {p: start_offset(committed[p], committed[p], ranges[p], latest=False) for p in committed}
         for partition, start in starts.items():
             self.ledger.assign(partition, start)
         self.assignments += 1

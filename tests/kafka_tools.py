@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import confluent_kafka.admin
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, OffsetAndMetadata, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, for_code
 
 from worker.model import Partition, Record
@@ -61,6 +61,17 @@ class Kafka:
         """Delete a topic. Raises a KafkaError."""
         async with self._admin() as admin:
             _raise_first((await admin.delete_topics([name])).topic_error_codes)
+
+    async def delete_records(self, at: Partition, before: int) -> None:
+        """Delete what stands below an offset, as retention does. Raises a KafkaError."""
+        async with self._admin() as admin:
+            await admin.delete_records({TopicPartition(*at): RecordsToDelete(before)})
+
+    async def move_group(self, group: str, offsets: Mapping[Partition, int]) -> None:
+        """Set a group's offsets, as kafka-consumer-groups --reset-offsets does. It must have no members."""
+        async with AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers, group_id=group) as consumer:
+            consumer.assign([TopicPartition(*at) for at in offsets])
+            await consumer.commit({TopicPartition(*at): offset for at, offset in offsets.items()})
 
     async def produce(self, topic: str, messages: Iterable[Message], codec: str | None = None) -> list[Partition]:
         """Write messages in order and wait for all their acknowledgements; returns the partition of each."""
