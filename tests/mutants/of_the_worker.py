@@ -1,7 +1,7 @@
 """Bugs in the worker around the write protocol: settlement, commits, back-pressure, drains, shares, verdicts."""
 
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -151,6 +151,17 @@ def skip_the_drain(plant: Planting) -> None:
     plant.setattr(Flow, "let_go", let_go)
 
 
+def go_on_after_a_cut_drain(plant: Planting) -> None:
+    """What a drain has not finished is sent again and again."""
+    shipped = Flow._take_back
+
+    def take_back(self: Flow, leaving: Collection[Partition], *, paid_for: bool) -> None:
+        if not paid_for:
+            shipped(self, leaving, paid_for=False)
+
+    plant.setattr(Flow, "_take_back", take_back)
+
+
 def keep_the_share(plant: Planting) -> None:
     """The share of the key's limits is not lowered when the partitions leave."""
     plant.setattr(Share, "revoked", lambda *_: None)
@@ -252,6 +263,7 @@ MUTANTS = [
     _mutant(
         "the drain is skipped", skip_the_drain, scenarios.a_partition_that_leaves_while_it_is_paid_for, Wrong.PAID_TWICE
     ),
+    _mutant("a drain that was cut goes on", go_on_after_a_cut_drain, scenarios.a_drain_that_is_cut, Wrong.PAID_TWICE),
     _mutant("the share is not lowered on revoke", keep_the_share, scenarios.a_member_that_becomes_idle, Wrong.SHARES),
     _mutant(
         "a refused dead letter settles", settle_unsent_letters, scenarios.letters_that_are_refused, Wrong.UNSETTLED

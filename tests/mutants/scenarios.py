@@ -175,6 +175,23 @@ async def a_partition_that_leaves_while_it_is_paid_for(stage: Stage) -> None:
         raise Violation(Wrong.PAID_TWICE)
 
 
+async def a_drain_that_is_cut(stage: Stage) -> None:
+    """A request is under way when the partition leaves, and fails afterwards: that worker is not to try again."""
+    stage.jina.inject(FaultKind.STATUS, "503", times=1)
+    stage.jina_open.clear()
+    first = await stage.start("a", P, drain_timeout_s=0.05)
+    produce(stage, P, "x")
+    await stage.until(lambda: stage.jina.in_flight == 1)
+    await stage.start("b")
+    await stage.group.deal({"a": [Q], "b": [P]})
+    stage.jina_open.set()
+    produce(stage, Q, "elsewhere")  # when that has passed, what failed before is tried again
+    await stage.until_settled()
+    await stage.until(lambda: not first.requests_to_come)
+    if stage.jina.stats.times_embedded(text_of("x")) != 1:
+        raise Violation(Wrong.PAID_TWICE)
+
+
 async def a_rebalance_while_nothing_moves(stage: Stage) -> None:
     """The embedding service hangs, the partition is full, and a rebalance gives it back to the same worker."""
     stage.jina_open.clear()

@@ -71,6 +71,14 @@ class Worker:
         return self.pipeline.metrics.registry.get_sample_value("streamdex_limit_share") or 0.0
 
     @property
+    def requests_to_come(self) -> int:
+        """What is under way to the embedding service, or will be sent again."""
+        if self.pipeline._running is None:
+            return 0
+        statistics = self.pipeline._running.embedder.statistics
+        return statistics.waiting_parcels + statistics.in_flight_requests
+
+    @property
     def hindrances(self) -> dict[str, str]:
         """What readiness says."""
         return hindrances(self.pipeline.status.vitals())
