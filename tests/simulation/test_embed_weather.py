@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -286,5 +287,44 @@ def test_limits_are_kept() -> None:
             at.submit(*(f"text {number}" for number in range(2000)))
             await asyncio.sleep(60.0)
             assert 900 <= len(at.done) <= 1010  # ten tokens each, and one parcel of 0.9 % more at once
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "mend"),
+    [
+        (401, "AUTH_INVALID_API_KEY", "Put a valid key"),
+        (402, None, "Top up"),
+        (403, "AUTHZ_INSUFFICIENT_BALANCE", "Top up"),
+    ],
+)
+def test_a_key_that_is_refused_pauses_all_until_its_file_holds_another(
+    tmp_path: Path, status: int, code: str | None, mend: str
+) -> None:
+    """Nobody tells the worker of the new key: it reads the file before each probe."""
+    key_file = tmp_path / "key"
+    key_file.write_text("good")
+    refusal: Reply = (status, {"detail": "the account", "code": code})
+
+    async def main() -> None:
+        emptied_s, minutes = 0.5, 10
+
+        def weather(_texts: list[str], now_s: float) -> Reply | None:
+            return refusal if now_s > emptied_s and at.service.keys[-1] == "Bearer good" else None
+
+        async with world(weather, api_key=None, api_key_file=key_file) as at:
+            for number in range(5_000):
+                at.submit(f"text {number}")
+            await asyncio.sleep(60.0 * minutes)
+            assert 60 * minutes / 18 <= at.service.spoiled <= 60 * minutes / 12 + 8  # a probe each 15 s ± 20 %
+            assert mend in at.health.reasons["jina"]
+            assert str(status) in at.health.reasons["jina"]
+            assert 0 < len(at.done) < 5_000
+            key_file.write_text("topped-up")
+            await asyncio.sleep(20.0)
+            assert not at.health.reasons
+            await at.until_done(5_000)
+            assert not at.condemned
 
     run_virtually(main())
