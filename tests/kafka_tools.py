@@ -102,6 +102,11 @@ class Kafka:
             found = await _with_coordinator(admin, group)
         return {Partition(each.topic, each.partition): at.offset for each, at in found.items() if at.offset >= 0}
 
+    async def coordinator(self, group: str) -> int:
+        """The id of the broker that coordinates a group."""
+        async with self._admin() as admin:
+            return int(await admin.find_coordinator(group))
+
     async def group_state(self, group: str) -> str:
         """How the group stands, in Kafka's words: Stable, PreparingRebalance, Empty, Dead …"""
         async with self._admin() as admin:
