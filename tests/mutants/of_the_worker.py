@@ -25,7 +25,7 @@ from worker.intake.membership import Membership
 from worker.intake.share import Share
 from worker.items import Item, Letter
 from worker.model import Outcome, Partition, Record
-from worker.settle import Ledger, Tracker
+from worker.settle import Ledger, Mark, Tracker
 from worker.verdicts import Verdicts
 
 
@@ -119,8 +119,24 @@ def keep_dead_trackers(plant: Planting) -> None:
 
 
 def commit_for_dead_trackers(plant: Planting) -> None:
-    """The same, and the consumer lets the commit of a foreign partition through."""
-    keep_dead_trackers(plant)
+    """What a partition had settled when it left is committed again and again, and nobody asks whose it is."""
+    shipped_revoke, shipped_marks = Ledger.revoke, Ledger.marks
+    dead: dict[Ledger, dict[Partition, Tracker]] = {}
+
+    def revoke(self: Ledger, partitions: Collection[Partition]) -> None:
+        kept = {partition: tracker for partition in partitions if (tracker := self.tracker(partition)) is not None}
+        dead.setdefault(self, {}).update(kept)
+        shipped_revoke(self, partitions)
+
+    def marks(self: Ledger) -> dict[Partition, Mark]:
+        left = {
+            partition: Mark(tracker, tracker.committable, None) for partition, tracker in dead.get(self, {}).items()
+        }
+        return left | shipped_marks(self)
+
+    plant.setattr(Ledger, "revoke", revoke)
+    plant.setattr(Ledger, "marks", marks)
+    plant.setattr(Ledger, "living", lambda _, marks: {mark.tracker.partition: mark for mark in marks})
     plant.setattr(Membership, "may_commit", lambda *_: True)
 
 
