@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from typing import TypeVar
 
 from worker.admin import Phase
-from worker.config import Settings
+from worker.config import JinaSettings, Settings
 from worker.deadletter import DeadLetters
 from worker.embed import Embedder, Profile, resolve
 from worker.errors import ConfigurationError
@@ -64,6 +64,7 @@ class Pipeline:
         self._profile, self._chunker = examine(settings)
         self._decoder = Decoder(settings.mapping, settings.caps)
         self._running: Parts | None = None
+        self._reloaded: JinaSettings | None = None
         self._stopping = asyncio.Event()
         self._end_s: float | None = None  # by the monotonic clock, once a stop was asked for
 
@@ -81,11 +82,20 @@ class Pipeline:
             self._running.flow.hurry()
 
     def reload(self, settings: Settings) -> None:
-        """Take up other limits of the key, and the key anew from its file. Other settings need a restart."""
-        emit(RELOADED)
+        """Take up other limits of the key, and the key itself. Other settings need a restart.
+
+        Raises ConfigurationError for a key that cannot be used; everything stays as it was then.
+        """
+        settings.jina.read_api_key()
+        self._reloaded = settings.jina
         if self._running is not None:
-            self._running.embedder.set_limits(*settings.jina.effective_limits)
-            self._running.embedder.reread_key()
+            self._take_up(settings.jina, self._running.embedder)
+        emit(RELOADED)
+
+    @staticmethod
+    def _take_up(jina: JinaSettings, embedder: Embedder) -> None:
+        embedder.set_limits(*jina.effective_limits)
+        embedder.reread_key(jina)
 
     async def run(self) -> int:
         """Work until stopped. Returns how many records were taken in but left for the next owner to do again."""
@@ -131,6 +141,8 @@ class Pipeline:
         return parts
 
     async def _work(self, running: Parts) -> None:
+        if self._reloaded is not None:  # it came while neighbours were waited for
+            self._take_up(self._reloaded, running.embedder)
         emit(STARTED, topics=self._settings.kafka.topics, group=self._settings.kafka.group_id)
         if self._stopping.is_set():
             running.consumer.stop_fetching()

@@ -25,7 +25,8 @@ def run(config_file: ConfigOption = None, overrides: SetOption = None) -> None:
 
     Health, status and metrics are at http://127.0.0.1:8080/readyz, /livez, /status and /metrics (admin.port).
 
-    SIGHUP reads the key and its limits (jina.api_key_file, jina.limits, …) anew, without a restart.
+    SIGHUP reads the key and its limits (jina.api_key, jina.api_key_file, jina.limits, …) anew, without a restart;
+    settings that are wrong change nothing, and the log says so.
 
     Exit codes: 0 stopped cleanly, 1 crashed, 2 configuration, 3 drain incomplete (nothing lost, some work is redone).
 

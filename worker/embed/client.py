@@ -123,8 +123,12 @@ class Client:
         response.stream = httpx.ByteStream(b"")
         return response.status_code, response.headers, b"".join(parts)
 
-    def reread_key(self) -> bool:
-        """Read the key anew from where the settings say; True when it has changed. Keeps the old one if it cannot."""
+    def reread_key(self, settings: JinaSettings | None = None) -> bool:
+        """Read the key anew; True when it has changed. Keeps the old one if it cannot.
+
+        `settings` say where it is from now on; of these nothing else counts.
+        """
+        self._settings = settings or self._settings
         try:
             key = self._settings.read_api_key()
         except ConfigurationError:

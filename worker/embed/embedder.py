@@ -1,7 +1,7 @@
 """The room's shell: sends what is queued as soon as a slot is free, and does what valve, pacer and blame decide.
 
 There is no linger: a parcel is cut from the queue at the moment it goes, so under load parcels grow by themselves, and
-when idle a text waits for nothing.
+when idle a text waits for nothing. Only where texts come faster than requests may go does one wait for its company.
 """
 
 import asyncio
@@ -24,29 +24,21 @@ from worker.embed.limiter import Limits
 from worker.embed.models import Profile
 from worker.embed.pacer import Pacer
 from worker.embed.refusals import Busy, Throttled, kind_of
+from worker.embed.said import JINA, Said
 from worker.embed.statistics import Statistics, Tally, export
 from worker.embed.throttle import Throttle
 from worker.embed.valve import Opening, Valve
-from worker.errors import AccountFault, Service, ServiceFault, Stage, SuspectFault
-from worker.retry import LONGEST_RETRY_AFTER_S, obeyed_s
+from worker.errors import AccountFault
 from worker.telemetry import (
-    ACCOUNT_REFUSED,
     BUDGET_SPENT,
-    INTERNAL,
     NO_SHARE,
-    RETRY_AFTER_CAPPED,
-    SERVICE_DOWN,
     Health,
     Metrics,
-    emit,
-    trace_hash,
 )
 
-JINA = Service.JINA.value
 SHARE = "share"
 BUDGET = "budget"
 LETTERS_PER_TOKEN = 4  # a first guess for what passes the queue
-USUAL_PROBES = 7  # refused with 429, half a second to 16 s apart: a minute is over by then
 TIME_PART = 1 / 3  # of the time limit, at most, is what a request may be expected to take
 
 
@@ -91,6 +83,7 @@ class Embedder:
         self._in_flight: set[Attempt] = set()
         self._request_seconds = metrics.request_seconds.labels(JINA, "embed")
         self._tally = Tally(metrics)
+        self._said = Said(health, metrics)
         self._wake = asyncio.Event()
         export(metrics, lambda: self.statistics)
 
@@ -161,9 +154,9 @@ class Embedder:
         self._pacer.set_limits(Limits(requests_per_minute, tokens_per_minute, concurrency), self._clock())
         self._wake.set()
 
-    def reread_key(self) -> None:
-        """Read the key anew; a hold ends if it has changed."""
-        if self._client.reread_key():
+    def reread_key(self, settings: JinaSettings | None = None) -> None:
+        """Read the key anew, from where these settings say or those before; a hold ends if it has changed."""
+        if self._client.reread_key(settings):
             self._valve.hurry(self._clock())
             self._wake.set()
 
@@ -294,7 +287,7 @@ class Embedder:
         parcel, now_s = attempt.parcel, self._clock()
         self._metrics.requests_failed.labels(JINA, kind_of(fault)).inc()
         if self._is_news(attempt, fault, now_s):
-            self._tell(attempt, fault)
+            self._said.failed(attempt, fault, self._valve.failed_probes)
         if isinstance(fault, AccountFault) and self._client.reread_key():
             self._valve.hurry(now_s)
         if isinstance(fault, Busy):
@@ -326,29 +319,6 @@ class Embedder:
             self._pacer.slow_down(throttle, now_s)
         return news
 
-    def _tell(self, attempt: Attempt, fault: Exception) -> None:
-        """Say so when a failed probe proves that it is not one parcel's trouble, or when a person must act."""
-        if isinstance(fault, ServiceFault) and (fault.retry_after_s or 0.0) > LONGEST_RETRY_AFTER_S:
-            emit(RETRY_AFTER_CAPPED, asked_s=fault.retry_after_s, capped_s=obeyed_s(fault.retry_after_s))
-        if isinstance(fault, AccountFault):
-            self._health.hold(JINA, str(fault), ACCOUNT_REFUSED)
-        elif isinstance(fault, ServiceFault):
-            # A limit per minute is often waited out by two or three probes: that is pacing, not an outage.
-            usual = isinstance(fault, Throttled) and self._valve.failed_probes < USUAL_PROBES
-            if attempt.probe and not usual:
-                self._health.hold(JINA, fault.message, SERVICE_DOWN)
-        elif isinstance(fault, SuspectFault):
-            if attempt.probe and attempt.canary:
-                mend = "Check jina.model, task, dimensions and base_url"
-                self._health.hold(JINA, f"not even one word passes: {fault.message}. {mend}", ACCOUNT_REFUSED)
-        else:
-            self._report(fault)
-
-    def _report(self, bug: Exception) -> None:
-        """Count a bug of ours; its text may quote the user's, so only its kind and place are told."""
-        self._metrics.internal_faults.inc()
-        emit(INTERNAL, stage=Stage.EMBED.value, kind=type(bug).__name__, trace=trace_hash(bug))
-
     # --- jobs
 
     def _end(self, job: EmbedJob) -> None:
@@ -356,4 +326,4 @@ class Embedder:
         try:
             self._on_done(job)
         except Exception as bug:  # noqa: BLE001 - the other jobs of the parcel must hear of their end all the same
-            self._report(bug)
+            self._said.bug(bug)
