@@ -71,6 +71,7 @@ async def done_again(deployment: Deployment, name: str) -> None:
     assert await deployment.kafka.read_all(f"{deployment.topic}.dlq") == []
 
 
+@pytest.mark.timeout(240)  # three stops in a row without Kafka's help, each with a worker of its own
 async def test_no_neighbour_holds_a_stop(kafka: Kafka, kafka_node: KafkaBroker, deploy: Deploy) -> None:
     node = Kafka(kafka_node.bootstrap_servers)
     async with EmbeddedQdrant() as silent, asyncio.TaskGroup() as group:
