@@ -1,10 +1,11 @@
 """What the checker says: violations, and figures."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 Figures = dict[str, Any]
-MOST_TOLD = 50  # violations of one invariant that are told one by one; all are counted
+MOST_TOLD = 20  # violations in the same words that are told one by one; all are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,13 @@ class Report:
         self.violations.append(Violation(invariant, what, details))
 
     def take(self, invariant: str, part: "Report") -> None:
-        """Add what one invariant has found. Beyond MOST_TOLD its violations are told as a number."""
-        told, untold = part.violations[:MOST_TOLD], part.violations[MOST_TOLD:]
-        self.violations.extend(told)
-        if untold:
-            self.violate(invariant, "and more of them", count=len(untold))
+        """Add what one invariant has found. Of what is found often, MOST_TOLD are told, and how many more there are."""
+        found: Counter[str] = Counter()
+        for violation in part.violations:
+            found[violation.what] += 1
+            if found[violation.what] <= MOST_TOLD:
+                self.violations.append(violation)
+        for what, count in found.items():
+            if count > MOST_TOLD:
+                self.violate(invariant, f"{what}: more of the same", count=count - MOST_TOLD)
         self.figures[invariant] = {"violations": len(part.violations), **part.figures}

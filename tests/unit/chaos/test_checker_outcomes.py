@@ -288,10 +288,14 @@ def test_a_report_tells_the_first_violations_and_counts_all() -> None:
     part, whole = Report(), Report()
     for number in range(MOST_TOLD + 5):
         part.violate("I1", "planted", number=number)
+    part.violate("I1", "something else")
     whole.take("I1", part)
-    assert len(whole.violations) == MOST_TOLD + 1
-    assert whole.figures["I1"]["violations"] == MOST_TOLD + 5
-    assert str(whole.violations[-1]) == "I1: and more of them (count 5)"
+    assert len(whole.violations) == MOST_TOLD + 2
+    assert whole.figures["I1"]["violations"] == MOST_TOLD + 6
+    assert [str(violation) for violation in whole.violations[-2:]] == [
+        "I1: something else",
+        "I1: planted: more of the same (count 5)",
+    ]
 
 
 def test_letters_know_the_places_of_their_records(world: World) -> None:
