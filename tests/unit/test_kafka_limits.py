@@ -264,7 +264,7 @@ TABLE = (
     Row("kafka_client.py create_conn", probing, None),
     Row("kafka_client.py connection.send", probing, None),
     Row("intake/instance.py admin.describe_consumer_groups", lambda _: member_ids(SETTINGS)),
-    Row("intake/reader.py admin.list_consumer_group_offsets", reading),
+    Row("kafka_client.py admin.list_consumer_group_offsets", reading),
     Row("intake/reader.py self._consumer.start", reading),
     Row("intake/reader.py self._consumer.beginning_offsets", reading),
     Row("intake/reader.py self._consumer.end_offsets", reading),

@@ -14,9 +14,9 @@ from worker.errors import ConfigurationError, Service, ServiceFault
 from worker.kafka_client import (
     CLOSE_LIMIT_S,
     TOO_SLOW,
-    administered,
     at_start,
     client_options,
+    committed_offsets,
     connection_fault,
     finished_in_time,
     survey,
@@ -86,11 +86,7 @@ class TopicReader:
 
     async def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """What the group has committed, where it has."""
-        async with administered(self._settings) as admin:
-            found = await admin.list_consumer_group_offsets(self._settings.group_id)
-        wanted = frozenset(partitions)
-        offsets = {Partition(at.topic, at.partition): known.offset for at, known in found.items()}
-        return {partition: offset for partition, offset in offsets.items() if partition in wanted and offset >= 0}
+        return await committed_offsets(self._settings, partitions)
 
     async def records(self, ranges: Ranges) -> AsyncIterator[Record]:
         """Every record within the ranges, in the order of each partition."""
