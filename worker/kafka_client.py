@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiokafka import errors
+from aiokafka import TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.helpers import create_ssl_context
@@ -243,10 +243,17 @@ async def survey(settings: KafkaSettings, topics: Iterable[str]) -> ClusterFacts
     return ClusterFacts(cluster["cluster_id"] or "", facts)
 
 
-async def committed_offsets(settings: KafkaSettings) -> dict[Partition, int]:
-    """What the group has committed, asked with a client of its own. Raises ConfigurationError or ServiceFault."""
+async def committed_offsets(settings: KafkaSettings, partitions: Iterable[Partition]) -> dict[Partition, int]:
+    """What the group has committed of these, where it has, asked with a client of its own.
+
+    Raises ConfigurationError or ServiceFault.
+    """
+    # By name: asked for all that the group has, the embedded broker answers with nothing that can be read.
+    wanted = [TopicPartition(*partition) for partition in partitions]
+    if not wanted:
+        return {}
     async with administered(settings) as admin:
-        found = await admin.list_consumer_group_offsets(settings.group_id)
+        found = await admin.list_consumer_group_offsets(settings.group_id, partitions=wanted)
     return {Partition(*each): at.offset for each, at in found.items() if at.offset >= 0}
 
 

@@ -92,7 +92,7 @@ class Ownership:
         if not doubtful:
             return committed
         await asyncio.sleep(ASK_AGAIN_S)
-        found = await self._consumer.committed()
+        found = await self._consumer.committed(doubtful)
         return {**committed, **{partition: found.get(partition) for partition in doubtful}}
 
     def _start(

@@ -110,10 +110,10 @@ class Consumer:
         """
         return await self._connected().log_ranges(partitions)
 
-    async def committed(self) -> Mapping[Partition, int]:
-        """What the group has committed, asked anew. Raises ServiceFault or AccountFault."""
+    async def committed(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
+        """What the group has committed of these, asked anew. Raises ServiceFault or AccountFault."""
         try:
-            return await committed_offsets(self._settings)
+            return await committed_offsets(self._settings, partitions)
         except ConfigurationError as error:
             raise AccountFault(Service.KAFKA, error.what, error.mend) from None
 
