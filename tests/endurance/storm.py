@@ -107,6 +107,8 @@ class Storm:
         found.tell("members killed", self._ended["SIGKILL"])
         found.tell("records", course["records"])
         found.at_most("lag 0 after", drained_s, LAG_LIMIT_S, "s")
+        found.tell("dead letters", letters["letters"])
+        found.tell("dead letters sent once more, by whoever read their record again", letters["duplicates"])
         found.exactly("dead letters beyond the poisoned records, or missing", letters["violations"], 0)
         found.exactly("records without an outcome (lost)", report.figures["I1"]["violations"], 0)
         found.exactly("differences of the collection from the fold", report.figures["I2"]["violations"], 0)
