@@ -218,6 +218,8 @@ class Flow:
     async def _written(self, item: Item, written: Written) -> None:
         if written.fault is not None:
             await self._verdicts.judge(item, written.fault, self._write_again(item))
+        elif written.missing and not item.ticket.alive:
+            self._give_up(item)  # the next owner, who deleted them, knows better; they would be paid for in vain
         elif written.missing:
             vanished = frozenset(written.missing)
             self._embed(item, tuple(chunk for chunk in item.planned.chunks if chunk.id in vanished))
