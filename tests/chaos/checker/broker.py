@@ -11,7 +11,7 @@ from chaos.checker.events import LogRecord
 
 READ_LIMIT_S = 300.0
 PATIENCE_S = 30.0
-CLOSE_LIMIT_S = 5.0
+CLOSE_LIMIT_S = 2.0
 
 
 async def read_topic(bootstrap: str, topic: str) -> list[LogRecord]:

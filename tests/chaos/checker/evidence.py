@@ -92,11 +92,16 @@ def read_evidence(path: Path) -> Evidence:
     evidence.samples = list(_lines(path / "samples.jsonl"))
     evidence.payments = [payment for line in _lines(path / "billing.jsonl") for payment in _payments(line)]
     evidence.answers = list(_lines(path / "answers.jsonl"))
-    evidence.watched = list(_lines(path / "watch.jsonl"))
+    evidence.watched = read_watched(path)
     for log in sorted((path / "workers").glob("*.log")):
         evidence.log.extend(read_log(log.stem, log.read_text(errors="replace")))
     evidence.log.sort(key=lambda line: line.at)
     return evidence
+
+
+def read_watched(path: Path) -> list[Line]:
+    """What the watch has written so far."""
+    return list(_lines(path / "watch.jsonl"))
 
 
 def read_log(worker: str, text: str) -> Iterator[LogLine]:

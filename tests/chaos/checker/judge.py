@@ -12,11 +12,11 @@ from chaos.checker.broker import committed, log_ends, read_topic
 from chaos.checker.contents import Contents, Stale, check_contents
 from chaos.checker.course import check_bounds, check_campaign, check_lag
 from chaos.checker.events import LogRecord, Place, Ranked, Ranking, decodable, histories
-from chaos.checker.evidence import Evidence, read_evidence
+from chaos.checker.evidence import Evidence, read_evidence, read_watched
 from chaos.checker.letters import Letter, check_letters, places_of, read_letters
 from chaos.checker.report import Report
 from chaos.checker.secrets import check_secrets
-from chaos.checker.settled import Passed, check_commits, check_outcomes
+from chaos.checker.settled import Passed, check_commits, check_outcomes, seen_by_watch
 from chaos.checker.store import Held, opened_store, read_store
 from chaos.checker.tenure import Tenures
 from chaos.checker.vectors import check_vectors
@@ -25,6 +25,7 @@ from qdrant_client import AsyncQdrantClient
 
 SWEEPS_S = 25.0  # beyond the request horizon: a sweep that met a fault comes again within the longest backoff
 LOOK_AGAIN_S = 2.0
+WATCH_LIMIT_S = 60.0
 
 
 async def judge(run_dir: Path) -> Report:
@@ -35,6 +36,7 @@ async def judge(run_dir: Path) -> Report:
     evidence = await asyncio.to_thread(read_evidence, run_dir)
     run = evidence.run
     topic = await _read_topic(run)
+    await _until_watched(evidence, topic.settled)
     async with opened_store(run["qdrant"]["grpc_port"]) as client:
         return await _Judgement(evidence, topic, client).all()
 
@@ -48,6 +50,11 @@ class Topic:
     ends: Mapping[int, int]
     committed: Mapping[int, int]
 
+    @property
+    def settled(self) -> int:
+        """How many records the commits have passed."""
+        return sum(record.offset < self.committed.get(record.partition, 0) for record in self.records)
+
 
 async def _read_topic(run: Mapping[str, Any]) -> Topic:
     bootstrap, name = run["kafka"], run["topic"]
@@ -55,6 +62,14 @@ async def _read_topic(run: Mapping[str, Any]) -> Topic:
     records = await read_topic(bootstrap, name)
     letters = read_letters(await read_topic(bootstrap, run["dead_letter_topic"]), name)
     return Topic(records, letters, await log_ends(bootstrap, name), at)
+
+
+async def _until_watched(evidence: Evidence, settled: int) -> None:
+    """The watch may have met trouble at last, and comes a little later: how much later stands in the figures."""
+    deadline = time.monotonic() + WATCH_LIMIT_S
+    while seen_by_watch(evidence.watched) < settled and time.monotonic() < deadline:
+        await asyncio.sleep(LOOK_AGAIN_S)
+        evidence.watched = read_watched(evidence.path)
 
 
 def poisoned_places(
@@ -116,8 +131,7 @@ class _Judgement:
         report.take("I1", check_outcomes(topic.records, topic.committed, self._lettered, held, self._ranking))
         overtaken = [place for place in poisoned if place in ranked and self._overtaken(ranked[place], held)]
         report.take("I3", check_letters(topic.letters, topic.records, poisoned, topic.committed, overtaken))
-        settled = sum(record.offset < topic.committed.get(record.partition, 0) for record in topic.records)
-        report.take("I4", check_commits(evidence.commits, topic.ends, topic.letters, evidence.watched, settled))
+        report.take("I4", check_commits(evidence.commits, topic.ends, topic.letters, evidence.watched, topic.settled))
         report.take("I5", check_lag(evidence.events, topic.committed, topic.ends))
         report.take("I6", check_bounds(evidence.samples))
         condemned = [each for place, each in ranked.items() if place in self._lettered or place in poisoned]

@@ -83,6 +83,11 @@ class Passed:
         return times[number] if number < len(times) else None
 
 
+def seen_by_watch(watched: Iterable[Line]) -> int:
+    """How many records the watch has dealt with."""
+    return sum(line["checked"] + line["passed_over"] for line in watched if "trouble" not in line)
+
+
 def check_commits(
     commits: Sequence[Commit], ends: Mapping[int, int], letters: Iterable[Letter], watched: Iterable[Line], settled: int
 ) -> Report:
