@@ -7,6 +7,7 @@ import random
 import shutil
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 from chaos.campaign import Options, opened
@@ -41,7 +42,11 @@ def main() -> None:
 
 async def _campaign(options: Options, console: Console) -> Ledger:
     async with opened(options, console) as campaign:
-        await campaign.run()
+        try:
+            await campaign.run()
+        except Exception as error:  # noqa: BLE001 - what was found up to here must not be lost with it
+            traceback.print_exc()
+            campaign.ledger.violations.append(f"the campaign itself broke off: {type(error).__name__}")
     return campaign.ledger
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 
 LOAD_S = (60.0, 75.0)  # of a round
 ROUND_S = 105.0  # about what a round takes in all
-START_LIMIT_S = 60.0
+START_LIMIT_S = 120.0
 WATCH_LIMIT_S = 30.0
 GIVE_UP_S = 150.0  # past a minute it is a violation; this tells slow from stuck
 
