@@ -1,9 +1,10 @@
 """What a backlog will cost: tokens, requests, time at the key's limits and money, from a sample of the topic."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from worker.config import Settings
+from worker.embed import Limits, Profile, bounds_of, requests_for
 from worker.errors import RecordFault
 from worker.intake import Decoder, TopicReader
 from worker.model import Partition, Record
@@ -23,6 +24,11 @@ class Sample:
     undecodable: int = 0
     chunks: int = 0
     tokens: int = 0
+
+    @property
+    def documents(self) -> int:
+        """Records with a text to embed."""
+        return self.records - self.deletes - self.undecodable
 
     def plus(self, other: "Sample") -> "Sample":
         """Both together."""
@@ -64,15 +70,16 @@ def slices(ranges: Ranges, most_records: int) -> Iterator[Ranges]:
         yield chosen
 
 
-def estimate(settings: Settings, sample: Sample, backlog: int) -> Estimate:
+def estimate(settings: Settings, profile: Profile, sample: Sample, backlog: int) -> Estimate:
     """Extrapolate a sample to a backlog of so many records, at the limits in force."""
     factor = backlog / sample.records if sample.records else 0.0
     tokens, chunks = round(sample.tokens * factor), round(sample.chunks * factor)
-    requests_per_minute, tokens_per_minute, _ = settings.jina.effective_limits
-    # Requests are filled until the tokens bind; a request takes at most 512 inputs.
-    fullest = max(1.0, min(512 * tokens / chunks if chunks else 1.0, tokens_per_minute / requests_per_minute))
-    requests = -(-tokens // round(fullest))
-    by_tokens, by_requests = tokens / tokens_per_minute, requests / requests_per_minute
+    limits = Limits(*settings.jina.effective_limits)
+    if profile.late_chunking:
+        requests = round(sample.documents * factor)  # each goes by itself
+    else:
+        requests = requests_for(limits, bounds_of(settings.jina, profile), chunks, tokens)
+    by_tokens, by_requests = tokens / limits.tokens_per_minute, requests / limits.requests_per_minute
     price = settings.jina.price_per_million_tokens
     return Estimate(
         records=backlog,
@@ -106,18 +113,17 @@ class Sampler:
         return Sample(records=1, chunks=len(chunks), tokens=sum(chunk.tokens for chunk in chunks))
 
 
-def total(samples: Iterable[Sample]) -> Sample:
-    """All samples together."""
-    whole = Sample()
-    for sample in samples:
-        whole = whole.plus(sample)
-    return whole
+async def sample_topics(
+    settings: Settings, reader: TopicReader, ranges: Ranges, most_records: int, on_record: Callable[[], None]
+) -> Sample:
+    """Read and weigh a sample of what lies in the ranges. Raises ConfigurationError or ServiceFault.
 
-
-async def sample_topics(settings: Settings, reader: TopicReader, ranges: Ranges, most_records: int) -> Sample:
-    """Read and weigh a sample of what lies in the ranges. Raises ConfigurationError or ServiceFault."""
+    `on_record` is called for each record.
+    """
     sampler = Sampler(settings)
     whole = Sample()
     for part in slices(ranges, most_records):
-        whole = whole.plus(total([sampler.weigh(record) async for record in reader.records(part)]))
+        async for record in reader.records(part):
+            whole = whole.plus(sampler.weigh(record))
+            on_record()
     return whole

@@ -23,6 +23,13 @@ from worker.model import Partition
 
 PROBE_TIMEOUT_MS = 5_000
 PROBE_LIMIT_S = 15.0
+# A new cluster makes the topic of the groups' offsets at the first question for them, or the coordinator moves.
+COORDINATOR_COMES = (
+    errors.GroupCoordinatorNotAvailableError,
+    errors.GroupLoadInProgressError,
+    errors.NotCoordinatorForGroupError,
+)
+ASK_AGAIN_S = 0.2
 ADMIN_TIMEOUT_MS = 15_000
 ADMIN_LIMIT_S = 30.0  # the requests' own limits add up over brokers, handshakes and retries
 CLOSE_LIMIT_S = 3.0
@@ -253,7 +260,12 @@ async def committed_offsets(settings: KafkaSettings, partitions: Iterable[Partit
     if not wanted:
         return {}
     async with administered(settings) as admin:
-        found = await admin.list_consumer_group_offsets(settings.group_id, partitions=wanted)
+        found = None
+        while found is None:
+            try:
+                found = await admin.list_consumer_group_offsets(settings.group_id, partitions=wanted)
+            except COORDINATOR_COMES:
+                await asyncio.sleep(ASK_AGAIN_S)
     return {Partition(*each): at.offset for each, at in found.items() if at.offset >= 0}
 
 

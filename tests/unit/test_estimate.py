@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.config import JinaSettings, Settings
-from worker.estimate import SLICES, Sample, Sampler, estimate, slices, total
+from worker.embed import resolve
+from worker.estimate import SLICES, Estimate, Sample, Sampler, slices
+from worker.estimate import estimate as extrapolated
 from worker.model import Partition, Record
 
 ranges_of_logs = st.dictionaries(
@@ -37,10 +39,16 @@ def record(value: bytes | None) -> Record:
 def test_records_are_weighed_as_they_would_be_embedded() -> None:
     sampler = Sampler(Settings())
     text = json.dumps({"text": "word " * 1000}).encode()
-    found = total(map(sampler.weigh, (record(text), record(None), record(b"{"))))
-    assert (found.records, found.deletes, found.undecodable) == (3, 1, 1)
+    found = Sample()
+    for value in (text, None, b"{"):
+        found = found.plus(sampler.weigh(record(value)))
+    assert (found.records, found.documents, found.deletes, found.undecodable) == (3, 1, 1, 1)
     assert found.chunks == 3
     assert 1300 < found.tokens < 1500
+
+
+def estimate(settings: Settings, sample: Sample, backlog: int) -> Estimate:
+    return extrapolated(settings, resolve(settings.jina), sample, backlog)
 
 
 def test_the_limit_that_binds_decides_the_time() -> None:
@@ -55,3 +63,12 @@ def test_the_limit_that_binds_decides_the_time() -> None:
 
 def test_an_empty_topic_costs_nothing() -> None:
     assert estimate(Settings(), Sample(), backlog=0).tokens == 0
+
+
+def test_requests_are_those_that_the_pacing_makes() -> None:
+    paid = estimate(Settings(), Sample(records=10, chunks=10, tokens=4_000), backlog=100_000)
+    assert paid.requests == 40_000_000 / 5_000
+    small = estimate(Settings(), Sample(records=10, chunks=10, tokens=100), backlog=100_000)
+    assert small.requests == -(-100_000 // 401)  # inputs enough for 4,000 tokens
+    late = Settings(jina=JinaSettings(late_chunking=True))
+    assert estimate(late, Sample(records=12, deletes=2, chunks=40, tokens=4_000), backlog=1_200).requests == 1_000

@@ -6,9 +6,22 @@ embedding service.
 """
 
 from worker.embed.answers import Vector
+from worker.embed.batches import bounds_of, requests_for
 from worker.embed.embedder import Embedder
 from worker.embed.jobs import EmbedJob
+from worker.embed.limiter import Limits
 from worker.embed.models import MODELS, Profile, resolve
 from worker.embed.statistics import Statistics
 
-__all__ = ["MODELS", "EmbedJob", "Embedder", "Profile", "Statistics", "Vector", "resolve"]
+__all__ = [
+    "MODELS",
+    "EmbedJob",
+    "Embedder",
+    "Limits",
+    "Profile",
+    "Statistics",
+    "Vector",
+    "bounds_of",
+    "requests_for",
+    "resolve",
+]

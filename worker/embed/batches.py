@@ -7,13 +7,16 @@ scarcest of them asks, and no larger than the limits, the service and the time l
 import math
 from dataclasses import dataclass
 
+from worker.config import JinaSettings
 from worker.embed.limiter import MINUTE_S, Limits
+from worker.embed.models import Profile
 
 UNFILLED = 0.75  # of an input: so far below its bound a batch may stay, for want of an input that fits
 FREE_SHARE = 0.0025  # of the tokens per minute: so much in one request costs the pacing of one replica next to nothing
 LARGEST_SHARE = 0.014  # … and so much at most; a server's bucket may hold no more than 2 s, 3.3 %
 CHEAP_INPUTS = 64  # 16 cost 50 µs a document more; 256 gain nothing and hold more memory, so only quota asks for them
 FIXED_PART = 0.1  # of a request's time may be what it takes whatever its size
+TIME_PART = 1 / 3  # of the time limit, at most, is what a request may be expected to take
 SPARE_SLOTS = 1.5  # how much more than just enough the slots should carry
 
 
@@ -32,6 +35,11 @@ class Batch:
 
     inputs: int
     tokens: float
+
+
+def bounds_of(settings: JinaSettings, profile: Profile) -> Bounds:
+    """What model and settings allow."""
+    return Bounds(profile.max_inputs, profile.max_request_tokens or math.inf, TIME_PART * settings.read_timeout_s)
 
 
 def planned_tokens(limits: Limits, bounds: Bounds, share: float = 1.0, input_tokens: float = 0.0) -> float:
@@ -62,6 +70,15 @@ def next_batch(
     filling = min(tokens, _filling(limits, input_tokens))
     inputs = max(CHEAP_INPUTS, math.ceil(filling / input_tokens) if input_tokens else 0)
     return Batch(min(inputs, bounds.inputs), tokens)
+
+
+def requests_for(limits: Limits, bounds: Bounds, inputs: int, tokens: float) -> int:
+    """How many requests so many inputs take, if there is always enough to fill one."""
+    if not inputs:
+        return 0
+    each, rate, slots = tokens / inputs, limits.tokens_per_minute, limits.concurrency
+    batch = next_batch(limits, bounds, 1.0, rate, slots, (0.0, 0.0), each)
+    return math.ceil(max(tokens / max(batch.tokens, each), inputs / batch.inputs))
 
 
 def _filling(limits: Limits, input_tokens: float) -> float:

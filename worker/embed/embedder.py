@@ -15,7 +15,7 @@ import httpx
 from worker.config import JinaSettings
 from worker.embed.answers import Answer, Vector
 from worker.embed.backlog import Backlog
-from worker.embed.batches import Bounds
+from worker.embed.batches import bounds_of
 from worker.embed.blame import Blame
 from worker.embed.budget import Budget
 from worker.embed.client import Client
@@ -39,7 +39,6 @@ from worker.telemetry import (
 SHARE = "share"
 BUDGET = "budget"
 LETTERS_PER_TOKEN = 4  # a first guess for what passes the queue
-TIME_PART = 1 / 3  # of the time limit, at most, is what a request may be expected to take
 
 
 class Embedder:
@@ -74,8 +73,7 @@ class Embedder:
         self._wall = wall
         self._dice = dice
         self._client = Client(settings, profile, transport=transport)
-        bounds = Bounds(profile.max_inputs, profile.max_request_tokens or math.inf, TIME_PART * settings.read_timeout_s)
-        self._pacer = Pacer(Limits(*settings.effective_limits), bounds)
+        self._pacer = Pacer(Limits(*settings.effective_limits), bounds_of(settings, profile))
         self._budget = Budget(settings.tokens_per_day, settings.tokens_per_run)
         self._valve = Valve(dice)
         self._blame = Blame()
