@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.checker import watch_commits, watched_offsets
+from chaos.checker import watch_commits
 from chaos.faults import conduct, make_fault
 from chaos.fleet import Sampler
 from chaos.group_offsets import GroupOffsets
@@ -23,7 +23,6 @@ from rich.console import Console
 LOAD_S = (60.0, 75.0)  # of a round
 ROUND_S = 105.0  # about what a round takes in all
 START_LIMIT_S = 120.0
-WATCH_LIMIT_S = 30.0
 GIVE_UP_S = 150.0  # past a minute it is a violation; this tells slow from stuck
 
 
@@ -138,22 +137,12 @@ class Campaign:
 
     async def _judge(self) -> list[str]:
         """The checker's violations that were not there in the round before: it judges all that has happened so far."""
-        await self._until_watched()
         report = await judged(self._stage.run.path)
         new = [str(violation) for violation in report.violations if str(violation) not in self._told]
         self._told.update(new)
         self._stage.run.event("judged", violations=new)
         self.ledger.figures = report.figures
         return new
-
-    async def _until_watched(self) -> None:
-        """Until the watch has looked at the last commits. It does so at once, but not before they are made."""
-        deadline_s = time.monotonic() + WATCH_LIMIT_S  # past it the judge says what nobody has watched
-        while time.monotonic() < deadline_s:
-            seen = watched_offsets(self._stage.run.path)
-            if all(seen.get(number, 0) >= offset for number, offset in self._offsets.latest.items()):
-                return
-            await asyncio.sleep(0.2)
 
     def _take_complaints(self) -> None:
         self.ledger.violations += self._stage.fleet.complaints

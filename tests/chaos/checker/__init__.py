@@ -20,6 +20,6 @@ their own. What an event is, how events rank and what is stored it knows from th
 
 from chaos.checker.judge import judge
 from chaos.checker.report import Report, Violation
-from chaos.checker.watch import watch_commits, watched_offsets
+from chaos.checker.watch import watch_commits
 
-__all__ = ["Report", "Violation", "judge", "watch_commits", "watched_offsets"]
+__all__ = ["Report", "Violation", "judge", "watch_commits"]

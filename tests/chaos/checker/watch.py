@@ -57,15 +57,6 @@ async def watch_commits(run_dir: Path) -> None:
             await asyncio.sleep(EVERY_S)  # with new clients, and from where it was
 
 
-def watched_offsets(run_dir: Path) -> dict[int, int]:
-    """How far the watch has looked, by partition."""
-    path = run_dir / "watch.jsonl"
-    seen: dict[int, int] = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        seen |= {int(number): offset for number, offset in json.loads(line).get("offsets", {}).items()}
-    return seen
-
-
 class Clients(NamedTuple):
     """What is asked."""
 
