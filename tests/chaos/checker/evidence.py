@@ -6,6 +6,7 @@ services: `broker.py`, `store.py`.
 
 import base64
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +29,7 @@ class Commit(NamedTuple):
 class Payment(NamedTuple):
     """One text of one billed request.
 
+    `began`, `at`: when the request had come, and when it had been answered; between the two it was in flight.
     `answered`: the answer was handed over whole. `fault`: the kind of the fault that the stand-in was told to have with
     this request, None without one.
     """
@@ -38,6 +40,12 @@ class Payment(NamedTuple):
     text: str  # digest
     tokens: int
     fault: str | None = None
+    began: float = math.inf
+
+    @property
+    def sent(self) -> float:
+        """When the worker had sent the request at the latest."""
+        return min(self.began, self.at)
 
 
 class LogLine(NamedTuple):
@@ -142,7 +150,7 @@ def _produced(line: Line) -> Produced:
 
 def _payments(line: Line) -> Iterator[Payment]:
     for text, tokens in line["inputs"]:
-        yield Payment(line["at"], line["worker"], line["answered"], text, tokens, line.get("fault"))
+        yield Payment(line["at"], line["worker"], line["answered"], text, tokens, line.get("fault"), line["began"])
 
 
 def _bytes(value: str | None) -> bytes | None:

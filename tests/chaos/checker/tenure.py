@@ -86,7 +86,8 @@ class Tenures:
 
     def _take(self, line: LogLine) -> None:
         if line.event == "drain.incomplete":
-            self._cut.add(line.worker)
+            if line.fields["unfinished"]:  # else all was written, and only the commit is missing
+                self._cut.add(line.worker)
         elif line.event == "partitions.assigned":
             for name in line.fields["starts"]:
                 self._end(line.worker, _number(name), line.at, End.LET_GO)  # none is open, as a rule

@@ -27,7 +27,7 @@ def revoked(at: float, worker: str = A, *partitions: int) -> LogLine:
 
 
 def cut(at: float, worker: str = A) -> LogLine:
-    return LogLine(at, worker, "drain.incomplete", {"records": 3})
+    return LogLine(at, worker, "drain.incomplete", {"unfinished": 3, "uncommitted": 0})
 
 
 def started(worker: str, slot: int = 0) -> dict[str, Any]:
@@ -143,6 +143,17 @@ class TestBill:
         assert Case(*two, log=[assigned(0.0), cut(2.0), revoked(2.1), assigned(3.0, B)]).causes == {"drain cut": 10}
         assert Case(*two, events=[exited(2.0, code=3)]).causes == {"drain cut": 10}
         assert not Case(*two, events=[exited(2.0, code=0)]).judged().ok
+
+    @pytest.mark.parametrize(("began", "accepted"), [(2.0, True), (2.2, False)])
+    def test_a_request_in_flight_at_the_cut_was_paid_for_in_vain(self, began: float, accepted: bool) -> None:
+        late = paid("one", 2.5)._replace(began=began)
+        log = [assigned(0.0), cut(2.1), revoked(2.1), assigned(3.0, B)]
+        assert Case(late, paid("one", 5.0, B), log=log).judged().ok is accepted
+
+    def test_a_drain_without_its_commit_alone_has_left_nothing_unpaid(self) -> None:
+        through = LogLine(2.0, A, "drain.incomplete", {"unfinished": 0, "uncommitted": 3})
+        log = [assigned(0.0), through, revoked(2.1), assigned(3.0, B)]
+        assert not Case(paid("one", 1.0), paid("one", 5.0, B), log=log).judged().ok
 
     def test_a_lost_tenure_is_a_cause_for_both_sides_of_it(self) -> None:
         log = [assigned(0.0), assigned(4.0, B), revoked(9.0)]

@@ -114,7 +114,7 @@ class TestEvidence:
             '"headers":[["h",null]],"kind":"new","poison":false,"aborted":true}\n'
         )
         (tmp_path / "billing.jsonl").write_text(
-            '{"at":1.5,"worker":"w","answered":true,"tokens":3,"inputs":[["aa",1],["bb",2]]}\n'
+            '{"began":1.25,"at":1.5,"worker":"w","answered":true,"tokens":3,"inputs":[["aa",1],["bb",2]]}\n'
         )
         evidence = read_evidence(tmp_path)
         produced = evidence.produced[1, 2]

@@ -332,6 +332,7 @@ async def test_what_is_billed_is_written_down_and_so_is_whether_it_was_answered(
     whole, broken = (json.loads(line) for line in bill.read_text().splitlines())
     assert (whole["worker"], whole["answered"], whole["fault"]) == ("replica-1", True, None)
     assert whole["inputs"] == [[digest("a text"), 2], [digest("another"), 2]]
+    assert 0 < whole["began"] <= whole["at"]
     assert (broken["answered"], broken["fault"]) == (False, "cut")
     assert "text" not in bill.read_text()
 

@@ -88,6 +88,7 @@ class Embeddings:
             self._service.leave()
 
     async def _carry_out(self, admitted: Admitted, scope: Scope, receive: Receive, send: Send) -> None:
+        began = self._bills.now() if self._bills is not None else 0.0
         if admitted.delay_s > 0:
             await self._sleep(admitted.delay_s)
         reply = self._service.finish(admitted)
@@ -96,7 +97,8 @@ class Embeddings:
         finally:
             if reply.billed and self._bills is not None:
                 fault = admitted.fault.kind.value if admitted.fault else None
-                self._bills.note(scope, admitted.request, whole=reply.manner is not Manner.CUT, fault=fault)
+                whole = reply.manner is not Manner.CUT
+                self._bills.note(scope, admitted.request, began, whole=whole, fault=fault)
 
     async def _send(self, reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
         match reply.manner:

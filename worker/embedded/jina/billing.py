@@ -1,6 +1,7 @@
 """What was billed, request by request, as lines of JSON: for proving that nothing was paid for twice.
 
-Holds digests of texts, never texts. A line: `at` (epoch seconds), `worker` (the request's User-Agent, by which a
+Holds digests of texts, never texts. A line: `began` and `at` (epoch seconds: when the request
+was there, and when it had been answered), `worker` (the request's User-Agent, by which a
 deployment may tell its replicas apart), `answered` (the answer was handed over whole to a connection that stood),
 `fault` (the kind of the fault that the request met, or null), `tokens` (of the request), `inputs` ([digest, tokens] of
 each text).
@@ -27,9 +28,14 @@ class BillingLog:
         self._wall_s = wall_s
         self._connected = connected
 
-    def note(self, scope: Scope, request: EmbeddingRequest, *, whole: bool, fault: str | None) -> None:
+    def now(self) -> float:
+        """The time, as it stands in the lines."""
+        return self._wall_s()
+
+    def note(self, scope: Scope, request: EmbeddingRequest, began: float, *, whole: bool, fault: str | None) -> None:
         """One request was billed. `whole`: the answer was not cut short on purpose."""
         line: dict[str, Any] = {
+            "began": began,
             "at": self._wall_s(),
             "worker": Request(scope).headers.get("user-agent", ""),
             "answered": whole and self._connected(scope),
