@@ -188,12 +188,13 @@ class _Judgement:
         """The remainder goes by `verify --repair`. What is broken is not repaired: it is evidence."""
         repair = bool(stale) and report.ok
         code, told = await run_verify(self._evidence.run["environment"], repair=repair)
-        report.figures["verify"] = {"code": code, "differences": told["differences"]}
+        differences = {kind: found["count"] for kind, found in told["differences"].items()}
+        report.figures["verify"] = {"code": code, "differences": differences}
         if report.ok and code:
             report.violate("I2", "verify sees what the checker does not", code=code)
         if repair:
             after = self._check(await self._read())
             report.violations += after.report.violations
-            report.figures["repaired"] = told["repair"]
+            report.figures["repaired"] = {name: done for name, done in told["repair"].items() if name != "before"}
             if after.stale:
                 report.violate("I2", "verify --repair leaves old points behind", points=len(after.stale))
