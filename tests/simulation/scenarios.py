@@ -6,16 +6,17 @@ Shared by the tests, which hold the figures to bands, and by `make simulate`, wh
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, median, quantiles
 
 from simulation.rejected_clients import REJECTED
 from simulation.simulated_load import Sizes, replicas, uniform
-from simulation.simulated_service import USUAL, Latency, SimulatedService, limits
+from simulation.simulated_service import USUAL, Latency, Sent, SimulatedService, limits
 from virtual_time import run_virtually
 
 from worker.embed.batches import LARGEST_SHARE
 from worker.embed.limiter import Limiter, Limits
+from worker.embedded.jina.limits import Limiter as ServerLimiter
 from worker.embedded.jina.windows import WindowKind
 
 Key = tuple[int, int, int]  # requests a minute, tokens a minute, at once
@@ -33,6 +34,7 @@ class Result:
     in_flight: float
     requests: int
     refused: int
+    sent: Sequence[Sent] = field(repr=False)
 
     @property
     def used(self) -> float:
@@ -57,7 +59,17 @@ def measure(service: SimulatedService, key: Key, begin_s: float, end_s: float, r
         in_flight=in_work_s / (end_s - begin_s),
         requests=len(sent),
         refused=sum(one.refused is not None for one in sent),
+        sent=sent,
     )
+
+
+def refused_by(sent: Sequence[Sent], key: Key, window: WindowKind, phase_s: float) -> int:
+    """How many of these requests a server would have refused that counts in this window, its minutes beginning then.
+
+    Where none was refused, nothing that was sent depends on the window: so one run is put to all of them.
+    """
+    limiter = ServerLimiter(limits(window, phase_s, (key[0], key[1], len(sent))))  # requests at once are the run's own
+    return sum(limiter.admit(one.at_s, one.tokens) is not None for one in sent)
 
 
 def new_service(seed: int, window: WindowKind, key: Key, latency: Latency = USUAL) -> SimulatedService:
