@@ -197,10 +197,18 @@ class JinaSettings(_Section):
     dimensions: int | None = Field(None, ge=1, description="length of a vector; the model's own when not set")
     late_chunking: bool = Field(False, description="embed the chunks of a document in each other's context")
     truncate: bool = Field(False, description="let the service cut over-long inputs instead of refusing them")
-    limits: LimitsPreset = Field(LimitsPreset.PAID, description="the limits of the key, as a named preset")
-    requests_per_minute: int | None = Field(None, ge=1, description="over the preset")
-    tokens_per_minute: int | None = Field(None, ge=1, description="over the preset")
-    concurrency: int | None = Field(None, ge=1, description="concurrent requests, over the preset")
+    limits: LimitsPreset = Field(
+        LimitsPreset.PAID, description="the plan of the key; requests are paced so that its limits are used, not exceeded"
+    )
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="for a key with another limit than its plan's; less, where others use the key too"
+    )
+    tokens_per_minute: int | None = Field(
+        None, ge=1, description="for a key with another limit than its plan's; less, where others use the key too"
+    )
+    concurrency: int | None = Field(
+        None, ge=1, description="concurrent requests, for a key with another limit than its plan's"
+    )
     tokens_per_day: int | None = Field(
         None, ge=1, description="budget of this replica per day of UTC; past it embedding pauses, and nothing is lost"
     )
@@ -210,8 +218,10 @@ class JinaSettings(_Section):
     price_per_million_tokens: float | None = Field(
         None, ge=0, description="what a million tokens cost, in your currency; for streamdex plan"
     )
-    connect_timeout_s: float = Field(5.0, gt=0, description="limit for making a connection")
-    read_timeout_s: float = Field(60.0, gt=0, description="limit for waiting on an answer")
+    connect_timeout_s: float = Field(5.0, gt=0, description="limit for making a connection; longer on slow routes")
+    read_timeout_s: float = Field(
+        60.0, gt=0, description="limit for waiting on an answer; batches are kept small enough to take a third of it"
+    )
     ca_file: Path | None = Field(None, description="PEM file of an own authority, for a proxy or a self-hosted server")
 
     @model_validator(mode="after")
