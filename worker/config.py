@@ -198,7 +198,7 @@ class JinaSettings(_Section):
     late_chunking: bool = Field(False, description="embed the chunks of a document in each other's context")
     truncate: bool = Field(False, description="let the service cut over-long inputs instead of refusing them")
     limits: LimitsPreset = Field(
-        LimitsPreset.PAID, description="the plan of the key; requests are paced so that its limits are used, not exceeded"
+        LimitsPreset.PAID, description="the plan of the key: requests are paced to use its limits and not exceed them"
     )
     requests_per_minute: int | None = Field(
         None, ge=1, description="for a key with another limit than its plan's; less, where others use the key too"

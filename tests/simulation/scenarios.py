@@ -27,7 +27,10 @@ WARM_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`used`: of what could be used, from the warm-up to the end. `refused`: 429s of all attempts in that time."""
+    """`used`: of what could be used, from the warm-up to the end; `in_flight` on average then.
+
+    `refused`: 429s of all attempts in that time.
+    """
 
     requests_used: float
     tokens_used: float
@@ -52,11 +55,10 @@ def measure(service: SimulatedService, key: Key, begin_s: float, end_s: float, r
     passed = [one for one in service.log if begin_s <= one.at_s < end_s and one.refused is None]
     sent = [one for one in service.log if refused_from_s <= one.at_s < end_s]
     minutes = (end_s - begin_s) / 60
-    in_work_s = sum(service.latency(one.tokens, one.at_s, 0) for one in passed)
     return Result(
         requests_used=len(passed) / minutes / key[0],
         tokens_used=sum(one.tokens for one in passed) / minutes / key[1],
-        in_flight=in_work_s / (end_s - begin_s),
+        in_flight=sum(one.took_s for one in passed) / (end_s - begin_s),
         requests=len(sent),
         refused=sum(one.refused is not None for one in sent),
         sent=sent,

@@ -51,12 +51,13 @@ def tokens_of(one: str) -> int:
 
 @dataclass
 class Sent:
-    """One request as it met the service."""
+    """One request as it met the service. `took_s`: from when it was sent until its answer was there."""
 
     at_s: float
     tokens: int
     inputs: int
     refused: LimitKind | None
+    took_s: float = 0.0
 
 
 @dataclass
@@ -95,14 +96,17 @@ class SimulatedService(httpx.AsyncBaseTransport):
     async def serve(self, tokens: int, inputs: int) -> LimitKind | None:
         """One request from the client's door and back; the limit that refused it, if any."""
         now = asyncio.get_running_loop().time
+        began_s = now()
         await asyncio.sleep(NETWORK_S * (1 + self.dice.random()))
         refusal = self.limiter.admit(now(), tokens)
         kind = refusal.kind if refusal else None
-        self.log.append(Sent(now(), tokens, inputs, kind))
+        sent = Sent(now(), tokens, inputs, kind)
+        self.log.append(sent)
         if refusal is None:
             await asyncio.sleep(self.latency(tokens, now(), self.limiter.in_flight))
             self.limiter.leave()
         await asyncio.sleep(NETWORK_S * (1 + self.dice.random()))
+        sent.took_s = now() - began_s
         return kind
 
     def _body(self, inputs: int, tokens: int) -> bytes:
