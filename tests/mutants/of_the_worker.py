@@ -249,7 +249,7 @@ MUTANTS = [
     _mutant(
         "an outage that ends is dead-lettered",
         believe_one_refusal,
-        scenarios.a_store_that_refuses_everything,
+        scenarios.a_store_whose_refusals_end,
         Wrong.INNOCENT,
     ),
     _mutant(

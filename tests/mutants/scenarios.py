@@ -95,6 +95,15 @@ async def a_store_that_refuses_everything(stage: Stage) -> None:
     await stage.until_settled()
 
 
+async def a_store_whose_refusals_end(stage: Stage) -> None:
+    """Qdrant refuses one write, of one document alone, and takes the next one, which is the canary's."""
+    worker = await stage.start("a", P)
+    fault = worker.service.faults.inject(Fault(Kind.BAD_POINT, POINTS, times=1))
+    produce(stage, P, "x")
+    await stage.until(lambda: fault.fired == 1)
+    await stage.until_settled()
+
+
 async def an_embedder_that_is_away(stage: Stage) -> None:
     """Every request to the embedding service fails for a while."""
     fault = stage.jina.inject(FaultKind.STATUS, "503", times=12)

@@ -1,6 +1,6 @@
 """Where partitions start: what the group has committed, what the collection knows, and when the group is asked anew."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -37,7 +37,7 @@ class Cluster:
     async def timestamps(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, int]:
         return dict.fromkeys(offsets, 1_000)
 
-    async def committed(self) -> Mapping[Partition, int]:
+    async def committed(self, _: Collection[Partition]) -> Mapping[Partition, int]:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
