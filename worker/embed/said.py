@@ -3,7 +3,7 @@
 from worker.embed.jobs import Attempt
 from worker.embed.refusals import Throttled
 from worker.errors import AccountFault, Service, ServiceFault, Stage, SuspectFault
-from worker.retry import LONGEST_RETRY_AFTER_S
+from worker.retry import LONGEST_RETRY_AFTER_S, obeyed_s
 from worker.telemetry import (
     ACCOUNT_REFUSED,
     INTERNAL,
@@ -31,8 +31,9 @@ class Said:
 
         `failed_probes`: in a row, with this one.
         """
-        if isinstance(fault, ServiceFault) and (fault.retry_after_s or 0.0) > LONGEST_RETRY_AFTER_S:
-            emit(RETRY_AFTER_CAPPED, asked_s=fault.retry_after_s, capped_s=LONGEST_RETRY_AFTER_S)
+        asked_s = fault.retry_after_s if isinstance(fault, ServiceFault) else None
+        if asked_s is not None and asked_s > LONGEST_RETRY_AFTER_S:
+            emit(RETRY_AFTER_CAPPED, asked_s=asked_s, capped_s=obeyed_s(asked_s))
         if isinstance(fault, AccountFault):
             self._health.hold(JINA, str(fault), ACCOUNT_REFUSED)
         elif isinstance(fault, ServiceFault):

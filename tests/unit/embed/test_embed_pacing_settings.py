@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import orjson
+from structlog.testing import capture_logs
 from virtual_time import run_virtually
 
 from worker.config import JinaSettings
@@ -186,6 +187,20 @@ def test_a_rate_refused_holds_slows_down_and_is_no_outage() -> None:
             assert len(at.done) == 64 * 40
             assert at.value("embedding_holds_total") == 1
             assert at.value("limit_fraction") < 1.0
+
+    run_virtually(main())
+
+
+def test_an_absurd_retry_after_is_logged_and_not_obeyed() -> None:
+    async def main() -> None:
+        async with room() as at:
+            at.server.throttles = [{"code": "RATE_TOKEN_LIMIT_EXCEEDED", "retry-after": "86400"}]
+            at.submit(1)
+            with capture_logs() as lines:
+                await asyncio.sleep(30.0)
+            (line,) = [line for line in lines if line["event"] == "jina.retry_after_capped"]
+            assert (line["asked_s"], line["capped_s"]) == (86400.0, 16.0)
+            assert len(at.done) == 1
 
     run_virtually(main())
 
