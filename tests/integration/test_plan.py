@@ -16,7 +16,7 @@ from worker.embedded.documents import sample_documents
 from worker.embedded.jina import JinaServer, Limits, Options, WindowKind
 
 DOCUMENTS = 400
-REQUESTS, TOKENS, CONCURRENCY = 240, 400_000, 8
+REQUESTS, TOKENS, CONCURRENCY = 480, 800_000, 8
 PRICE = 0.05
 TOLERANCE = 0.15  # as its help says
 
