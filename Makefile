@@ -56,9 +56,10 @@ types: $(DEV_READY)  ## mypy, strict
 contracts: $(DEV_READY)  ## import-linter: the walls between the rooms
 	$(BIN)/lint-imports
 
-# Tests that need no service run on all cores at once; those with real processes one after the other, since they measure
-# what the worker does when it has a machine to itself. The latter are all that are not listed here.
+# Tests that need no service take all cores; those with real processes mostly wait, two files at a time do that as well.
+# What measures time or load is marked `alone`, and runs alone at the end.
 NO_SERVICE := tests/unit tests/property tests/simulation tests/mutants tests/fuzz
+WITH_SERVICES := $(addprefix --ignore=,$(NO_SERVICE))
 ALL_CORES := -n logical --maxprocesses 8
 
 .PHONY: tests
@@ -67,7 +68,8 @@ ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
 	$(BIN)/pytest $(ALL_CORES) $(NO_SERVICE)
-	$(BIN)/pytest $(addprefix --ignore=,$(NO_SERVICE))
+	$(BIN)/pytest -n 2 --dist loadfile -m "not alone" $(WITH_SERVICES)
+	$(BIN)/pytest -m alone $(WITH_SERVICES)
 endif
 
 .PHONY: quick

@@ -19,6 +19,8 @@ def required(service: str) -> bool:
 def teller(config: pytest.Config) -> Callable[[str], object]:
     """A function that prints a line at once, past the capture of the test at hand: for steps that take seconds."""
     terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None:  # one of several processes, none of which has the terminal
+        return lambda _: None
     capture: Any = config.pluginmanager.get_plugin("capturemanager")
 
     def say(line: str) -> None:
@@ -51,3 +53,16 @@ def write_summary(terminal: pytest.TerminalReporter, config: pytest.Config) -> N
         terminal.write_line(f"{service}: {backend}")
     for service, why in config.stash.get(MISSING, {}).items():
         terminal.write_line(f"NOT TESTED against real {service}: {why}", red=True, bold=True)
+
+
+def hand_over(config: pytest.Config) -> None:
+    """In one of several processes: let the one that has the terminal know."""
+    output = getattr(config, "workeroutput", None)
+    if output is not None:
+        output["services"] = [config.stash.get(USED, {}), config.stash.get(MISSING, {})]
+
+
+def take_over(config: pytest.Config, output: dict[str, Any]) -> None:
+    """In the process that has the terminal: what one of the others has noted."""
+    for key, found in zip((USED, MISSING), output.get("services", ()), strict=False):
+        config.stash.setdefault(key, {}).update(found)

@@ -24,6 +24,7 @@ def _own_kafka(request: pytest.FixtureRequest) -> None:
         raise real_services.refusal(request.config, "Kafka", str(error)) from None
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(LIMIT_S + 60)
 @pytest.mark.parametrize("seed", [FIXED_SEED, None], ids=["fixed seed", "random seed"])
 def test_a_campaign_of_two_minutes_violates_nothing(seed: int | None, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def backlog(documents: int) -> list[Message]:
     ]
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 async def test_two_workers_use_the_key_up_and_are_never_refused(
     kafka: Kafka, start_jina: StartJina, qdrant: QdrantSpace, tmp_path: Path
