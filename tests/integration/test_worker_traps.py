@@ -33,6 +33,7 @@ async def until_state(kafka: Kafka, group: str, state: str) -> None:
 async def test_a_worker_that_slept_past_its_session_commits_nothing_when_it_wakes(deployment: Deployment) -> None:
     """Its group is empty by then, and a broker takes a commit without a generation from anyone."""
     kafka, at = deployment.kafka, Partition(deployment.topic, 0)
+    moved = {f"{deployment.topic}-0": 5}
     await deployment.produce([message(f"doc-{number}", f"text {number}") for number in range(20)])
     async with deployment.worker(STREAMDEX_KAFKA__SESSION_TIMEOUT_S="2") as worker:
         await deployment.settled()
@@ -42,8 +43,9 @@ async def test_a_worker_that_slept_past_its_session_commits_nothing_when_it_wake
             await kafka.move_group(deployment.group, {at: 5})  # as an operator does, who wants the rest done again
         finally:
             os.kill(worker.pid, signal.SIGCONT)
-        await until(lambda: len(worker.events("partitions.assigned")) == 2)
-        assert worker.events("partitions.assigned")[1]["starts"] == {f"{deployment.topic}-0": 5}
+        # Had it committed 20 once more, nothing would ever start at 5. A busy machine may cost it its membership before
+        # the sleep, too, so the assignments are not counted.
+        await until(lambda: any(told["starts"] == moved for told in worker.events("partitions.assigned")))
         await deployment.settled()
         assert await worker.stop() == 0
     assert await deployment.equals_the_fold()
