@@ -22,7 +22,7 @@ def event(offset: int, ids: tuple[str, ...] = ("x", "y"), *, key: str = "s:1", a
     texts = tuple(f"text of {one}" for one in ids)
     spot = Spot("t", 0, offset if at is None else at)
     content = f"content{offset}" if ids else ""
-    return Expectation(key, rank(offset), position(offset), spot, not ids, ids, texts, content, "m")
+    return Expectation(key, rank(offset), position(offset), spot, not ids, ids, texts, content, ("m",))
 
 
 def condemned(offset: int, key: str = "s:1") -> Condemned:
@@ -37,7 +37,7 @@ def manifest(offset: int, ids: tuple[str, ...] = ("x", "y"), key: str = "s:1") -
 
 def point(offset: int, chunk_id: str, place: int, chunks: int = 2, key: str = "s:1") -> FoundPoint:
     return FoundPoint(
-        chunk_id, key, rank(offset), place, chunks, f"text of {chunk_id}", True, "m", position(offset), True
+        chunk_id, key, rank(offset), place, chunks, f"text of {chunk_id}", True, ("m",), position(offset), True
     )
 
 

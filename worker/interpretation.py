@@ -66,7 +66,7 @@ class Interpreter:
             chunk_ids=tuple(chunk.id for chunk in write.chunks),
             texts=tuple(text_hash(chunk.text).hex() for chunk in write.chunks),
             content_hash=write.content_hash,
-            metadata=digest_of(event.metadata),
+            metadata=digests_of(event.metadata),
         )
 
     def fault(self, record: Record) -> RecordFault:
@@ -115,7 +115,7 @@ class Interpreter:
             chunks=found.count,
             text=hashed.hex(),
             text_fits=self._late or _is_id_of(found, hashed),
-            metadata=digest_of(found.metadata),
+            metadata=digests_of(found.metadata),
             position=self._origin(found),
             has_vector=has_vector,
         )
@@ -140,15 +140,18 @@ def _is_id_of(found: StoredPoint, hashed: bytes) -> bool:
     return False
 
 
-def _rounded(value: Any) -> Any:
-    """Floats to 12 digits: the engine may give back a neighbour of the number it was given."""
+def _rounded(value: Any, digits: int) -> Any:
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: _rounded(item, digits) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return float(f"{value:.12g}") if isinstance(value, float) else value
+        return [_rounded(item, digits) for item in value]
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
-def digest_of(metadata: JsonObject) -> str:
-    """32 hexadecimal digits that stand for metadata, stored or not."""
-    return digest(_rounded(metadata))
+def digests_of(metadata: JsonObject) -> tuple[str, ...]:
+    """Stands for metadata, stored or not: the same metadata have at least one of these in common.
+
+    The engine gives back a float of 16 or 17 digits up to two units in the last place away (measured on 60,000), which
+    rounding hides unless the two lie on both sides of where it turns. No number lies there for 11 and 12 digits alike.
+    """
+    return tuple(digest(_rounded(metadata, digits)) for digits in (12, 11))

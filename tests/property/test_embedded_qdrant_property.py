@@ -1,7 +1,6 @@
 """What is stored comes back, and guarded writes leave the newest, whatever the values and the order."""
 
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from qdrant_client import grpc as pb
 
 from worker.embedded.qdrant import Engine
 from worker.embedded.qdrant.payloads import decode_payload, encode_payload
+from worker.interpretation import digests_of
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | texts
@@ -69,11 +69,13 @@ def test_payload_and_vector_come_back_as_they_were(
 
 @fast
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_payload_float_may_come_back_one_unit_in_the_last_place_off(engine: Engine, value: float) -> None:
+def test_a_float_of_the_payload_may_come_back_as_a_neighbour_that_a_verification_takes_for_it(
+    engine: Engine, value: float
+) -> None:
     engine.clear("c")
     upsert(engine, 1, {"value": value}, [1.0, 0.0, 0.0])
-    found = decode_payload(read(engine, 1).payload)["value"]
-    assert abs(found - value) <= math.ulp(value)
+    found = decode_payload(read(engine, 1).payload)
+    assert not set(digests_of(found)).isdisjoint(digests_of({"value": value}))
 
 
 @fast

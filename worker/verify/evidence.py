@@ -19,7 +19,10 @@ class Spot(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """What one event asks for; a delete has no chunks. `texts` and `metadata` are digests, `texts` one per chunk."""
+    """What one event asks for; a delete has no chunks. `texts` and `metadata` are digests, `texts` one per chunk.
+
+    The metadata of an event and of a point are the same when they have a digest in common.
+    """
 
     document_key: str
     rank: Rank
@@ -29,7 +32,7 @@ class Expectation(NamedTuple):
     chunk_ids: tuple[str, ...]
     texts: tuple[str, ...]
     content_hash: str
-    metadata: str
+    metadata: tuple[str, ...]
 
 
 class Condemned(NamedTuple):
@@ -61,7 +64,7 @@ class FoundPoint(NamedTuple):
     chunks: int
     text: str
     text_fits: bool
-    metadata: str
+    metadata: tuple[str, ...]
     position: Position | None
     has_vector: bool = True
 

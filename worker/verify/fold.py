@@ -251,7 +251,7 @@ def _evidence(key: str, rows: Iterable[tuple[str, str, str]]) -> Evidence:
 def _expectation(body: str) -> Expectation:
     key, rank, position, spot, deleted, ids, texts, content, metadata = json.loads(body)
     places = (Rank(*rank), Position(*position), Spot(*spot))
-    return Expectation(key, *places, deleted, tuple(ids), tuple(texts), content, metadata)
+    return Expectation(key, *places, deleted, tuple(ids), tuple(texts), content, tuple(metadata))
 
 
 def _manifest(key: str, body: str) -> Manifest:
@@ -262,4 +262,4 @@ def _manifest(key: str, body: str) -> Manifest:
 def _point(body: str) -> FoundPoint:
     point = FoundPoint(*json.loads(body))
     position = None if point.position is None else Position(*point.position)
-    return point._replace(rank=Rank(*point.rank), position=position)
+    return point._replace(rank=Rank(*point.rank), metadata=tuple(point.metadata), position=position)

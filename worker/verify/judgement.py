@@ -138,7 +138,7 @@ def _judge_points(evidence: Evidence, manifest: Manifest, horizon: Horizon) -> l
         else:
             fits = (
                 (point.place, point.chunks) == (places[point.id], len(places))
-                and (asked is None or point.metadata == asked.metadata)
+                and (asked is None or not set(asked.metadata).isdisjoint(point.metadata))
                 and text_fits(point, texts.get(point.id))
             )
             kinds += [] if fits else [Kind.WRONG_PAYLOAD]

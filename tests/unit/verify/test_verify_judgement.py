@@ -125,7 +125,7 @@ def test_a_missing_vector() -> None:
     assert kinds(with_point(whole(), 1, has_vector=False)) == [Kind.MISSING_VECTOR]
 
 
-@pytest.mark.parametrize("change", [{"text": "of another"}, {"metadata": "n"}, {"place": 1}, {"chunks": 3}])
+@pytest.mark.parametrize("change", [{"text": "of another"}, {"metadata": ("n",)}, {"place": 1}, {"chunks": 3}])
 def test_a_wrong_payload(change: dict[str, object]) -> None:
     assert kinds(with_point(whole(), 0, **change)) == [Kind.WRONG_PAYLOAD]
 

@@ -56,7 +56,7 @@ def test_a_point_without_vector_or_with_another_text_is_made_anew() -> None:
 
 
 def test_a_point_with_another_place_metadata_or_older_rank_keeps_its_vector() -> None:
-    for change in ({"place": 1}, {"metadata": "n"}, {"rank": rank(3)}):
+    for change in ({"place": 1}, {"metadata": ("n",)}, {"rank": rank(3)}):
         assert mend(with_point(whole(), 0, **change)).write == Write(SPOT, rank(5), ("x", "y"))
 
 
