@@ -14,6 +14,7 @@ from chaos.campaign import Options, opened
 from chaos.ledger import Ledger
 from rich.console import Console
 
+ORDERS = ("offset", "version")
 WIDTH = 130  # of the tables, where there is no terminal to tell
 
 
@@ -22,8 +23,10 @@ def main() -> None:
     arguments = _arguments()
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     directory = arguments.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
-    options = Options(arguments.seed, arguments.minutes, directory)
-    console.print(f"chaos: seed {options.seed}, {options.minutes:g} minutes, in {directory}", highlight=False)
+    order = arguments.order or random.Random(f"order {arguments.seed}").choice(ORDERS)
+    options = Options(arguments.seed, arguments.minutes, directory, order)
+    about = f"seed {options.seed}, order {options.order}, {options.minutes:g} minutes"
+    console.print(f"chaos: {about}, in {directory}", highlight=False)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that the broker is away is meant so
     ledger = asyncio.run(_campaign(options, console))
     silent = ledger.silent()
@@ -58,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--minutes", type=float, default=2.0, help="at least one round of about two minutes is run")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="decides all that is decided here")
+    parser.add_argument("--order", choices=ORDERS, help="what orders a document's events; else the seed decides it")
     parser.add_argument("--keep", type=Path, help="keep what happened in this directory, also when all is well")
     parser.add_argument("--ledger", type=Path, help="add the figures to those in this file")
     return parser.parse_args()

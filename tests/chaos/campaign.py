@@ -33,6 +33,7 @@ class Options:
     seed: int
     minutes: float
     directory: Path
+    order: str
 
 
 class Campaign:
@@ -152,7 +153,7 @@ class Campaign:
 @asynccontextmanager
 async def opened(options: Options, console: Console) -> AsyncIterator[Campaign]:
     """A campaign on a stage of its own; all of it is ended afterwards."""
-    async with open_stage(options.directory, options.seed) as stage:
+    async with open_stage(options.directory, options.seed, options.order) as stage:
         offsets = GroupOffsets(stage.run, stage.broker.bootstrap_servers, GROUP, TOPIC)
         await stage.kafka.committed(GROUP)  # makes Kafka's topic of offsets
         background = [

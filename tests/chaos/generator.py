@@ -2,6 +2,9 @@
 
 Every text, metadata and key carries a canary word, so that a leak of any of them is found. Paragraphs are just long
 enough that each becomes a chunk of its own.
+
+In the order `version` every event has one of its own, and some come too late, twice with one version, without any, or
+through another partition than the document's other events.
 """
 
 import json
@@ -38,6 +41,9 @@ WEIGHTS = {
     "refused": 2,
     "aborted": 1,
 }
+VERSIONED_WEIGHTS = {**WEIGHTS, "late": 5, "equal": 4, "stray": 8, "no version": 1}
+VERSION_STEP = 10  # leaves room for events that come late
+VERSION_HEADER = "streamdex.version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +73,11 @@ class _Document:
 class Generator:
     """Gives one `Draft` after the other."""
 
-    def __init__(self, seed: int, partitions: int) -> None:
+    def __init__(self, seed: int, partitions: int, order: str = "offset") -> None:
         self._dice = random.Random(seed)
         self._partitions = partitions
+        self._versioned = order == "version"
+        self._weights = VERSIONED_WEIGHTS if self._versioned else WEIGHTS
         self._documents: list[_Document] = []
         self._serial = 0
         self._makers = {
@@ -88,11 +96,15 @@ class Generator:
             "too deep": self._too_deep,
             "refused": self._refused,
             "aborted": self._aborted,
+            "late": self._late,
+            "equal": self._equal,
+            "stray": self._stray,
+            "no version": self._no_version,
         }
 
     def next(self) -> Draft:
         """The next event."""
-        (kind,) = self._dice.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        (kind,) = self._dice.choices(list(self._weights), list(self._weights.values()))
         if len(self._documents) < 10 or (kind == "new" and len(self._documents) >= DOCUMENTS):
             kind = "new" if len(self._documents) < 10 else "change"
         return self._makers[kind]()
@@ -147,7 +159,7 @@ class Generator:
         document = self._pick()
         document.there = False
         if self._dice.random() < 0.5:
-            return self._remembered(document, Draft("delete", document.name.encode(), None))
+            return self._remembered(document, self._null(document))
         return self._remembered(document, self._enveloped(document, "delete", {"op": "delete"}))
 
     def _again(self) -> Draft:
@@ -165,6 +177,42 @@ class Generator:
         document = self._pick()
         body = {"text": self._paragraph(), "metadata": {}}
         return replace(self._enveloped(document, "aborted", body), aborted=True)
+
+    def _null(self, document: _Document) -> Draft:
+        """A delete without a body, which has its version in a header."""
+        if not self._versioned:
+            return Draft("delete", document.name.encode(), None)
+        document.version += VERSION_STEP
+        return Draft("delete", document.name.encode(), None, ((VERSION_HEADER, str(document.version).encode()),))
+
+    # --- events whose versions say another order than the log's -----------------------------------------------------
+
+    def _late(self) -> Draft:
+        document = self._pick()
+        version = max(0, document.version - self._dice.randint(1, 3 * VERSION_STEP))
+        return self._passing(document, "late", version)
+
+    def _equal(self) -> Draft:
+        """Of two events with one version the later stands, so that the document is what this one says."""
+        document = self._pick()
+        document.paragraphs = self._paragraphs(self._dice.randint(1, 5))
+        document.version -= VERSION_STEP
+        return self._upsert(document, "equal")
+
+    def _stray(self) -> Draft:
+        """What follows builds on what went before this one: else two partitions might pay for one text at a time."""
+        document = self._pick()
+        document.version += VERSION_STEP
+        return replace(
+            self._passing(document, "stray", document.version), partition=self._dice.randrange(self._partitions)
+        )
+
+    def _passing(self, document: _Document, kind: str, version: int) -> Draft:
+        """An event with texts of its own, on which no later one builds."""
+        body = {"text": "\n\n".join(self._paragraphs(self._dice.randint(1, 3))), "metadata": self._some_metadata()}
+        if self._dice.random() < 0.2:
+            body = {"op": "delete"}
+        return Draft(kind, document.name.encode(), json.dumps({**body, "version": version}).encode())
 
     # --- what nobody can index ----------------------------------------------------------------------------------
 
@@ -187,6 +235,10 @@ class Generator:
         text = f"{self._paragraph()} {REFUSED_MARKER}"
         return replace(self._enveloped(self._pick(), "refused", {"text": text}), poison=True)
 
+    def _no_version(self) -> Draft:
+        value = json.dumps({"text": self._paragraph()}).encode()
+        return Draft("no version", self._pick().name.encode(), value, poison=True)
+
     # --- parts ----------------------------------------------------------------------------------------------------
 
     def _pick(self) -> _Document:
@@ -201,10 +253,10 @@ class Generator:
         return self._remembered(document, self._enveloped(document, kind, body))
 
     def _enveloped(self, document: _Document, kind: str, body: dict[str, Any]) -> Draft:
-        document.version += 1
+        document.version += VERSION_STEP
         if self._dice.random() < 0.5:
             body = {"id": document.name, **body}  # else the record's key is its id
-        if self._dice.random() < 0.3:
+        if self._versioned or self._dice.random() < 0.3:
             body = {**body, "version": document.version}
         headers = (("traceparent", b"00-chaos"),) if self._dice.random() < 0.1 else ()
         return Draft(kind, document.name.encode(), json.dumps(body).encode(), headers)

@@ -49,7 +49,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(directory: Path, seed: int) -> AsyncIterator[Stage]:
+async def open_stage(directory: Path, seed: int, order: str) -> AsyncIterator[Stage]:
     """Everything but workers, started; everything ended afterwards."""
     run = RunDirectory(directory)
     broker_port, controller_port, jina_port, qdrant_port, control_port, *inner_ports = free_ports(5 + MOST)
@@ -67,13 +67,13 @@ async def open_stage(directory: Path, seed: int) -> AsyncIterator[Stage]:
         await jina.inject({"kind": "refuse", "argument": REFUSED_MARKER})
         kafka = Kafka(broker.bootstrap_servers)
         await kafka.create_topic(TOPIC, PARTITIONS, {"message.timestamp.after.max.ms": "86400000"})
-        traffic = Traffic(run, broker.bootstrap_servers, TOPIC, Generator(seed, PARTITIONS))
+        traffic = Traffic(run, broker.bootstrap_servers, TOPIC, Generator(seed, PARTITIONS, order))
         await traffic.start()
         opened.push_async_callback(traffic.close)
-        fleet = Fleet(run, [_environment(slot, links) for slot in range(MOST)])
+        fleet = Fleet(run, [_environment(slot, links, order) for slot in range(MOST)])
         opened.push_async_callback(fleet.kill_all)
         stage = Stage(run, broker, kafka, jina, qdrant, qdrant_port, links, fleet, traffic)
-        run.describe(_described(stage, seed, jina_port))
+        run.describe(_described(stage, seed, order, jina_port))
         yield stage
 
 
@@ -107,7 +107,7 @@ def _broker(
     return KafkaBroker(directory, 1, broker_port, {1: controller_port}, extra)
 
 
-def _environment(slot: int, links: Mapping[tuple[int, str], Link]) -> dict[str, str]:
+def _environment(slot: int, links: Mapping[tuple[int, str], Link], order: str) -> dict[str, str]:
     """The settings of a slot's workers, as users give them."""
     return {
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{links[slot, 'kafka'].port}",
@@ -128,16 +128,17 @@ def _environment(slot: int, links: Mapping[tuple[int, str], Link]) -> dict[str, 
         "STREAMDEX_QDRANT__TIMEOUT_S": "4",
         "STREAMDEX_CHUNK__MAX_TOKENS": "32",
         "STREAMDEX_ADMIN__PORT": "0",
+        "STREAMDEX_WORKER__ORDER": order,
         "STREAMDEX_WORKER__DRAIN_TIMEOUT_S": "4",
         "STREAMDEX_WORKER__REQUEST_HORIZON_S": str(REQUEST_HORIZON_S),
         "STREAMDEX_WORKER__LOG_FORMAT": "json",
     }
 
 
-def _described(stage: Stage, seed: int, jina_port: int) -> dict[str, object]:
+def _described(stage: Stage, seed: int, order: str, jina_port: int) -> dict[str, object]:
     return {
         "seed": seed,
-        "order": "offset",
+        "order": order,
         "topic": TOPIC,
         "dead_letter_topic": stage.dead_letter_topic,
         "group": GROUP,
@@ -148,7 +149,7 @@ def _described(stage: Stage, seed: int, jina_port: int) -> dict[str, object]:
         "refused_marker": REFUSED_MARKER,
         "request_horizon_s": REQUEST_HORIZON_S,
         "environment": {
-            **_environment(0, stage.links),
+            **_environment(0, stage.links, order),
             "KAFKA_BOOTSTRAP_SERVERS": stage.broker.bootstrap_servers,
             "STREAMDEX_JINA__BASE_URL": f"http://127.0.0.1:{jina_port}/v1",
             "STREAMDEX_QDRANT__GRPC_PORT": str(stage.qdrant_port),

@@ -26,10 +26,13 @@ def _own_kafka(request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.alone
 @pytest.mark.timeout(LIMIT_S + 60)
-@pytest.mark.parametrize("seed", [FIXED_SEED, None], ids=["fixed seed", "random seed"])
-def test_a_campaign_of_two_minutes_violates_nothing(seed: int | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("seed", "order"), [(FIXED_SEED, "offset"), (None, "version")], ids=["fixed seed", "random seed"]
+)
+def test_a_campaign_of_two_minutes_violates_nothing(seed: int | None, order: str, tmp_path: Path) -> None:
     seed = random.randrange(10**6) if seed is None else seed
-    command = [sys.executable, "-m", "chaos", "--minutes", "2", "--seed", str(seed), "--keep", str(tmp_path / "run")]
+    options = ["--minutes", "2", "--seed", str(seed), "--order", order, "--keep", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "chaos", *options]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     ended = subprocess.run(  # noqa: S603 - our own words
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 GENERATIONS = 64
 DEEPEST_METADATA = 31  # levels, the object itself included: a payload has 32, and is level 1
 OWN_HEADERS = "__streamdex."
+VERSION_HEADER = "streamdex.version"  # of a null value
 NEVER_TAKEN_UP = 2**60  # a partition without a base: nothing in the store can speak of its records
 
 Place = tuple[int, int]  # partition and offset
@@ -60,7 +61,7 @@ class Event:
 def decode(record: LogRecord) -> Event:
     """The event of a record. Raises NoEvent."""
     if record.value is None:
-        return Event(_key(None, record.key), None, {}, None)
+        return Event(_key(None, record.key), None, {}, _version_of_null(record))
     try:
         body = json.loads(record.value)
     except ValueError:  # UnicodeDecodeError is one
@@ -77,6 +78,11 @@ def decode(record: LogRecord) -> Event:
     if levels(metadata) > DEEPEST_METADATA:
         raise NoEvent("too deep")
     return Event(key, text, metadata, version)
+
+
+def _version_of_null(record: LogRecord) -> int | None:
+    value = dict(record.headers).get(VERSION_HEADER)
+    return None if value is None else int(value)
 
 
 def _key(document_id: object, record_key: bytes | None) -> str:

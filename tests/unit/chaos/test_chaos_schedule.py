@@ -3,8 +3,19 @@
 from collections import Counter
 
 import pytest
+from chaos.checker.events import LogRecord, Ranking, decodable
 from chaos.faults import make_fault
-from chaos.generator import CANARIES, DOCUMENTS, KEY_CANARY, REFUSED_MARKER, TEXT_CANARY, WEIGHTS, Draft, Generator
+from chaos.generator import (
+    CANARIES,
+    DOCUMENTS,
+    KEY_CANARY,
+    REFUSED_MARKER,
+    TEXT_CANARY,
+    VERSIONED_WEIGHTS,
+    WEIGHTS,
+    Draft,
+    Generator,
+)
 from chaos.hooked_worker import MOMENTS, STEPS
 from chaos.schedule import FEWEST, KINDS, MEMBERS, MOST, Action, Schedule
 
@@ -64,8 +75,8 @@ def test_a_fault_can_be_made_of_each_kind(kind: str) -> None:
     assert callable(make_fault(action, Nothing()).start)  # type: ignore[arg-type]  # no stage is touched
 
 
-def drafts(seed: int, count: int) -> list[Draft]:
-    generator = Generator(seed, 6)
+def drafts(seed: int, count: int, order: str = "offset") -> list[Draft]:
+    generator = Generator(seed, 6, order)
     return [generator.next() for _ in range(count)]
 
 
@@ -76,18 +87,37 @@ def test_a_seed_gives_the_same_records_each_time() -> None:
 
 def test_every_kind_of_record_comes_up() -> None:
     assert {draft.kind for draft in drafts(1, 3_000)} == WEIGHTS.keys()
+    assert {draft.kind for draft in drafts(1, 3_000, "version")} == VERSIONED_WEIGHTS.keys()
+
+
+def test_where_versions_order_the_events_the_log_says_otherwise() -> None:
+    records = [
+        LogRecord(draft.partition or 0, offset, 0, draft.key, draft.value, draft.headers)
+        for offset, draft in enumerate(drafts(1, 3_000, "version"))
+        if not draft.poison and not draft.aborted
+    ]
+    events = list(decodable(records, Ranking("version", dict.fromkeys(range(6), 0))))
+    assert len(events) == len(records), "each has a version, null values too"
+    newest: Counter[str] = Counter()
+    late = equal = elsewhere = 0
+    for (version, _), record, event in events:
+        late += version < newest[event.document_key]
+        equal += version == newest[event.document_key]
+        elsewhere += record.partition != 0
+        newest[event.document_key] = max(version, newest[event.document_key])
+    assert min(late, equal, elsewhere) > 50
 
 
 def test_poison_is_marked_and_so_is_what_is_aborted() -> None:
-    for draft in drafts(1, 3_000):
-        assert draft.poison == (draft.kind in ("undecodable", "no id", "too deep", "refused"))
+    for draft in drafts(1, 3_000) + drafts(1, 3_000, "version"):
+        assert draft.poison == (draft.kind in ("undecodable", "no id", "too deep", "refused", "no version"))
         assert draft.aborted == (draft.kind == "aborted")
         assert (REFUSED_MARKER.encode() in (draft.value or b"")) == (draft.kind == "refused")
 
 
 def test_canaries_are_in_every_key_and_text() -> None:
     assert {TEXT_CANARY, KEY_CANARY} < set(CANARIES)
-    for draft in drafts(1, 3_000):
+    for draft in drafts(1, 3_000) + drafts(1, 3_000, "version"):
         assert draft.key is None or KEY_CANARY.encode() in draft.key
         assert draft.value is None or b'"op": "delete"' in draft.value or TEXT_CANARY.encode() in draft.value
 

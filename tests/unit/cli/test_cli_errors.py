@@ -140,7 +140,7 @@ def test_a_port_in_use_is_told(cli: Cli) -> None:
         port = taken.getsockname()[1]
         told = call(cli, "serve-embeddings", "--port", str(port)).splitlines()
     assert told == [
-        "Error: cannot listen: Address already in use",
+        f"Error: cannot listen on 127.0.0.1, port {port}: Address already in use",
         f"  where: 127.0.0.1:{port}",
         "  mend:  Choose another port, or 0 for a free one.",
     ]

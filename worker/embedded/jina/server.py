@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import random
 import socket
 import struct
@@ -11,8 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from worker.embedded.jina.app import Sleep, create_app
 from worker.embedded.jina.billing import BillingLog
@@ -20,7 +18,7 @@ from worker.embedded.jina.faults import Fault, FaultKind, Faults
 from worker.embedded.jina.options import Options
 from worker.embedded.jina.service import Service
 from worker.embedded.jina.stats import Stats
-from worker.errors import ConfigurationError
+from worker.web_server import WebServer, listen
 
 _KEEP_ALIVE_S = 300  # longer than any client keeps an idle connection: only the client ends them
 _LINGER_NOT = struct.pack("ii", 1, 0)  # SO_LINGER with 0 s: the close is a reset
@@ -48,18 +46,7 @@ class JinaServer:
             BillingLog(self.options.billing_log, wall_s, self._connected) if self.options.billing_log else None
         )
         app = create_app(self._service, clock_s, sleep, self._cut, self._bills)
-        config = uvicorn.Config(
-            _uncancelled(app),
-            http="h11",  # there is no other without further packages, and its class is the same everywhere
-            ws="none",
-            lifespan="off",
-            log_config=None,  # the process's own logging stays as it is
-            access_log=False,
-            proxy_headers=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-        )
-        # Not `Server.serve`: that takes over the process's signals, and ticks ten times a second.
-        self._uvicorn = uvicorn.Server(config)
+        self._server = WebServer(app, timeout_keep_alive=_KEEP_ALIVE_S)
         self._port: int | None = None
 
     @property
@@ -101,34 +88,13 @@ class JinaServer:
 
     async def start(self) -> None:
         """Listen. Raises ConfigurationError when the port is taken or the address is not this machine's."""
-        listener = _listen(self.options.host, self.options.port)
+        listener = listen(self.options.host, self.options.port, f"{self.options.host}:{self.options.port}")
         self._port = listener.getsockname()[1]
-        config = self._uvicorn.config
-        config.load()
-        self._uvicorn.lifespan = config.lifespan_class(config)
-        await self._uvicorn.startup(sockets=[listener])
+        await self._server.start(listener)
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """Stop listening, give requests under way `grace_s` to end, then cut what is left. Safe twice."""
-        if not self._uvicorn.started:
-            return
-        self._uvicorn.started = False
-        for server in self._uvicorn.servers:
-            server.close()
-        state = self._uvicorn.server_state
-        for connection in list(state.connections):
-            connection.shutdown()  # idle ones end now, busy ones after their answer
-        if state.tasks and grace_s > 0:
-            await asyncio.wait(set(state.tasks), timeout=grace_s)
-        for connection in list(state.connections):
-            connection.transport.abort()
-        under_way = list(state.tasks)
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
-        await asyncio.sleep(0)  # the transports' own callbacks close the sockets
-        for server in self._uvicorn.servers:
-            await server.wait_closed()
+        await self._server.stop(grace_s)
         if self._bills is not None:
             self._bills.close()
 
@@ -145,7 +111,7 @@ class JinaServer:
     def _connections_of(self, scope: Scope) -> list[Any]:
         # Not every protocol class of uvicorn's has `client`; the one chosen above does.
         client = tuple(scope["client"])
-        return [one for one in self._uvicorn.server_state.connections if getattr(one, "client", None) == client]
+        return [one for one in self._server.connections if getattr(one, "client", None) == client]
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -155,24 +121,3 @@ class JinaServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise ConfigurationError(
-            f"cannot listen: {reason}", f"{host}:{port}", "Choose another port, or 0 for a free one."
-        ) from None
-
-
-def _uncancelled(app: ASGIApp) -> ASGIApp:
-    """A request that `stop` cancels ends quietly; uvicorn would log it as a crash of the application."""
-
-    async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await app(scope, receive, send)
-
-    return run
