@@ -49,56 +49,55 @@ class Injected:
                 await asyncio.sleep(self.LOOK_EVERY_S)
 
 
-class QdrantFrozen:
+class _QdrantProcess:
+    """A fault of the whole process: one at a time. Subclasses say how it strikes, and how it heals."""
+
+    def __init__(self, qdrant: QdrantStandIn) -> None:
+        self._qdrant = qdrant
+        self._ours = False
+        self._hits = 0
+
+    async def start(self) -> bool:
+        """Strike; False when another fault has the process."""
+        if self._qdrant.busy:
+            return False
+        self._qdrant.busy = self._ours = True
+        self._hits = int(await self._strike())
+        return True
+
+    async def hits(self) -> int:
+        """Whether it struck."""
+        return self._hits
+
+    async def end(self) -> None:
+        """Heal."""
+        if self._ours:
+            await self._heal()
+            self._qdrant.busy = self._ours = False
+
+    async def _strike(self) -> bool:
+        raise NotImplementedError
+
+    async def _heal(self) -> None:
+        raise NotImplementedError
+
+
+class QdrantFrozen(_QdrantProcess):
     """SIGSTOP to the process, and SIGCONT at the end."""
 
-    def __init__(self, qdrant: QdrantStandIn) -> None:
-        self._qdrant = qdrant
-        self._ours = False
-        self._hits = 0
-
-    async def start(self) -> bool:
-        """Freeze it."""
-        if self._qdrant.busy:
-            return False
-        self._qdrant.busy = self._ours = True
+    async def _strike(self) -> bool:
         os.kill(self._qdrant.pid, signal.SIGSTOP)
-        self._hits = int(await until_frozen(self._qdrant.pid))
-        return True
+        return await until_frozen(self._qdrant.pid)
 
-    async def hits(self) -> int:
-        """Whether it stood still."""
-        return self._hits
-
-    async def end(self) -> None:
-        """Let it go on."""
-        if self._ours:
-            os.kill(self._qdrant.pid, signal.SIGCONT)
-            self._qdrant.busy = self._ours = False
+    async def _heal(self) -> None:
+        os.kill(self._qdrant.pid, signal.SIGCONT)
 
 
-class QdrantKilled:
+class QdrantKilled(_QdrantProcess):
     """SIGKILL to the process, and a new one on its directory at the end."""
 
-    def __init__(self, qdrant: QdrantStandIn) -> None:
-        self._qdrant = qdrant
-        self._ours = False
-        self._hits = 0
+    async def _strike(self) -> bool:
+        return await self._qdrant.kill() == -signal.SIGKILL
 
-    async def start(self) -> bool:
-        """Kill it."""
-        if self._qdrant.busy:
-            return False
-        self._qdrant.busy = self._ours = True
-        self._hits = int(await self._qdrant.kill() == -signal.SIGKILL)
-        return True
-
-    async def hits(self) -> int:
-        """Whether it was killed."""
-        return self._hits
-
-    async def end(self) -> None:
-        """Start it again."""
-        if self._ours:
-            await self._qdrant.start()
-            self._qdrant.busy = self._ours = False
+    async def _heal(self) -> None:
+        await self._qdrant.start()

@@ -1,10 +1,9 @@
 """What was billed, request by request, as lines of JSON: for proving that nothing was paid for twice.
 
-Holds digests of texts, never texts. A line: `began` and `at` (epoch seconds: when the request
-was there, and when it had been answered), `worker` (the request's User-Agent, by which a
-deployment may tell its replicas apart), `answered` (the answer was handed over whole to a connection that stood),
-`fault` (the kind of the fault that the request met, or null), `tokens` (of the request), `inputs` ([digest, tokens] of
-each text).
+Holds digests of texts, never texts. A line: `began` and `at` (epoch seconds: when the request was there and when it was
+answered), `worker` (the request's User-Agent, by which a deployment may tell its replicas apart), `answered` (the
+answer was handed over whole to a connection that stood), `fault` (the kind of the fault that the request met, or null),
+`tokens` (of the request), `inputs` ([digest, tokens] of each text).
 """
 
 from collections.abc import Callable

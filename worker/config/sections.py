@@ -1,17 +1,8 @@
-"""Settings: a TOML file, then `STREAMDEX_…` variables, then flags, in rising precedence.
+"""The settings by section, with their defaults, bounds and reasons."""
 
-The usual variables (`JINA_API_KEY`, `KAFKA_BOOTSTRAP_SERVERS`, `QDRANT_URL`, `QDRANT_API_KEY`) stand between file and
-`STREAMDEX_…`. Any secret may come from a file instead: the same name with `_FILE`. The variable of a setting is
-`STREAMDEX_` + section + `__` + name, in capitals.
-"""
-
-import difflib
-import os
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,37 +10,22 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
-from worker.errors import ConfigurationError
+from worker.config.secrets import read_secret, refuse_both, refuse_credentials, usable_key
 from worker.model import Order
 
 MIB = 1024 * 1024
 PREFIX = "STREAMDEX_"
-CONFIG_VARIABLE = "STREAMDEX_CONFIG"
-LONGEST_KEY = 4096  # bytes of a header
 MEMORY_URL = ":memory:"
-
-# Variables that other tools set already, and the setting each one stands for.
-USUAL_VARIABLES = {
-    "JINA_API_KEY": ("jina", "api_key"),
-    "JINA_API_KEY_FILE": ("jina", "api_key_file"),
-    "KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"),
-    "QDRANT_URL": ("qdrant", "url"),
-    "QDRANT_API_KEY": ("qdrant", "api_key"),
-    "QDRANT_API_KEY_FILE": ("qdrant", "api_key_file"),
-}
 
 
 class _Section(BaseModel):
@@ -62,48 +38,7 @@ def _split_commas(value: object) -> object:
     return value
 
 
-def _refuse_credentials(url: str) -> str:
-    """An address is shown in messages and by `streamdex config`; a secret has a setting of its own."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # its text quotes the address
-        raise ValueError("not a URL") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("an address must hold no user or password; api_key and api_key_file are for secrets")
-    return url
-
-
-Address = Annotated[str, AfterValidator(_refuse_credentials)]
-
-
-def _refuse_both(direct: SecretStr | None, file: Path | None, name: str) -> None:
-    if direct is not None and file is not None:
-        raise ValueError(f"give {name} or {name}_file, not both")
-
-
-def _read_secret(direct: SecretStr | None, file: Path | None, where: str) -> str | None:
-    """The secret, read anew from its file where it has one, so that a rotated key takes effect."""
-    if file is None:
-        return direct.get_secret_value() if direct else None
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the secret's file cannot be read: {error.strerror}", where, "Make the file readable for this user."
-        ) from None
-    except UnicodeDecodeError:
-        raise ConfigurationError("the secret's file is not text", where, "Put the key alone in it, as text.") from None
-
-
-def _usable_key(key: str | None, where: str) -> str | None:
-    """A key as a header can carry it, None for an empty one. Anything else would fail later, with words of others."""
-    if not key:
-        return None
-    if len(key) > LONGEST_KEY or not all("!" <= letter <= "~" for letter in key):
-        raise ConfigurationError(
-            "the key has characters that no key has", where, "Give the key alone, without blanks or quotes."
-        )
-    return key
+Address = Annotated[str, AfterValidator(refuse_credentials)]
 
 
 class KafkaSettings(_Section):
@@ -153,12 +88,12 @@ class KafkaSettings(_Section):
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:
-        _refuse_both(self.sasl_password, self.sasl_password_file, "sasl_password")
+        refuse_both(self.sasl_password, self.sasl_password_file, "sasl_password")
         return self
 
     def read_password(self) -> str | None:
         """The SASL password, read anew. Raises ConfigurationError when its file cannot be read."""
-        return _read_secret(self.sasl_password, self.sasl_password_file, "kafka.sasl_password_file")
+        return read_secret(self.sasl_password, self.sasl_password_file, "kafka.sasl_password_file")
 
     def dead_letter_topic_of(self, topic: str) -> str:
         """The dead-letter topic that belongs to a source topic."""
@@ -226,13 +161,13 @@ class JinaSettings(_Section):
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
-        _refuse_both(self.api_key, self.api_key_file, "api_key")
+        refuse_both(self.api_key, self.api_key_file, "api_key")
         return self
 
     def read_api_key(self) -> str | None:
         """The key, read anew. Raises ConfigurationError when its file cannot be read, or does not hold a key."""
-        key = _read_secret(self.api_key, self.api_key_file, "jina.api_key_file")
-        return _usable_key(key, "jina.api_key")
+        key = read_secret(self.api_key, self.api_key_file, "jina.api_key_file")
+        return usable_key(key, "jina.api_key")
 
     @property
     def effective_limits(self) -> tuple[int, int, int]:
@@ -271,12 +206,12 @@ class QdrantSettings(_Section):
 
     def read_api_key(self) -> str | None:
         """The key, read anew. Raises ConfigurationError when its file cannot be read, or does not hold a key."""
-        key = _read_secret(self.api_key, self.api_key_file, "qdrant.api_key_file")
-        return _usable_key(key, "qdrant.api_key")
+        key = read_secret(self.api_key, self.api_key_file, "qdrant.api_key_file")
+        return usable_key(key, "qdrant.api_key")
 
     @model_validator(mode="after")
     def _keys_do_not_collide(self) -> Self:
-        _refuse_both(self.api_key, self.api_key_file, "api_key")
+        refuse_both(self.api_key, self.api_key_file, "api_key")
         reserved = {"document_key", "version", "sequence", "chunk", "chunks", "source", "indexed_at"}
         if self.text_key == self.metadata_key:
             raise ValueError("text_key and metadata_key must differ")
@@ -378,94 +313,3 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags first; `load_settings` adds the rest, since only it knows the file."""
         return (init_settings,)
-
-
-def load_settings(config_file: Path | None = None, flags: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings.
-
-    `flags` maps `section.name` to its value. Raises ConfigurationError naming the setting, never its value.
-    """
-    if config_file is None and os.environ.get(CONFIG_VARIABLE):
-        config_file = Path(os.environ[CONFIG_VARIABLE])
-    _refuse_unknown_variables(os.environ)
-    layers = (
-        _from_file(config_file),
-        _from_usual_variables(os.environ),
-        EnvSettingsSource(Settings, env_ignore_empty=True)(),
-        _from_flags(flags or {}),
-    )
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for section, values in layer.items():
-            merged[section] = {**merged.get(section, {}), **values}
-    try:
-        return Settings(**merged)
-    except ValidationError as error:
-        raise _as_configuration_error(error) from None
-
-
-def _from_file(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    if not path.is_file():
-        raise ConfigurationError("there is no such settings file", str(path), "Give the path of a TOML file.")
-    try:
-        content = TomlConfigSettingsSource(Settings, path)()
-    except (ValueError, OSError) as error:  # tomllib's error is a ValueError that quotes only the place
-        raise ConfigurationError(f"not a TOML file: {error}", str(path), "Mend the line it names.") from None
-    for section, values in content.items():
-        if not isinstance(values, dict):
-            raise ConfigurationError(f"{section} stands outside a section", str(path), _SECTIONS)
-    return content
-
-
-def _from_usual_variables(environment: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for variable, (section, name) in USUAL_VARIABLES.items():
-        if environment.get(variable):
-            found.setdefault(section, {})[name] = environment[variable]
-    return found
-
-
-def _from_flags(flags: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for flag, value in flags.items():
-        section, _, name = flag.partition(".")
-        if not name or section not in Settings.model_fields:
-            raise ConfigurationError(f"there is no setting {flag}", "--set", f"Write section.name. {_SECTIONS}")
-        found.setdefault(section, {})[name] = value
-    return found
-
-
-_SECTIONS = f"The sections are {', '.join(Settings.model_fields)}."
-
-
-def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """A misspelt section would otherwise be ignored in silence; a misspelt name is refused by its section."""
-    for variable in environment:
-        section, delimiter, _ = variable.removeprefix(PREFIX).partition("__")
-        if variable.startswith(PREFIX) and delimiter and section.lower() not in Settings.model_fields:
-            raise ConfigurationError(f"there is no section {section.lower()}", variable, _SECTIONS)
-
-
-def _as_configuration_error(error: ValidationError) -> ConfigurationError:
-    """Name the first setting that is wrong. pydantic's own text would quote the value, which may be a secret."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    section, *rest = (str(part) for part in first["loc"])
-    name = ".".join(rest)
-    where = f"{section}.{name}" if name else section
-    if first["type"] == "extra_forbidden":
-        known = _names_of(section)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {section}.{near[0]}?" if near else f"Known in {section}: {', '.join(known)}."
-        return ConfigurationError(f"there is no setting {where}", where, hint)
-    what = first["msg"].removeprefix("Value error, ")
-    if not name:
-        return ConfigurationError(what, where, "Mend it in the TOML file, in the environment or with --set.")
-    variable = PREFIX + where.replace(".", "__").upper()
-    return ConfigurationError(what, where, f"Set it in the TOML file, as {variable} or with --set {where}=….")
-
-
-def _names_of(section: str) -> list[str]:
-    annotation = Settings.model_fields[section].annotation if section in Settings.model_fields else None
-    return list(annotation.model_fields) if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
