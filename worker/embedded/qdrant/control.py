@@ -21,61 +21,66 @@ _FIELDS = {"times", "probability", "delay_s", "retry_after_s", "capacity", "mark
 
 def control_app(server: EmbeddedQdrant) -> Starlette:
     """The control interface of a server, as an ASGI application."""
+    control = _Control(server)
+    return Starlette(
+        routes=[
+            Route("/stats", control.stats),
+            Route("/faults", control.faults),
+            Route("/faults", control.inject, methods=["POST"]),
+            Route("/faults", control.heal, methods=["DELETE"]),
+            Route("/faults/{number:int}", control.one_fault, methods=["GET", "DELETE"]),
+            Route("/release", control.release, methods=["POST"]),
+            Route("/reset", control.reset, methods=["POST"]),
+        ]
+    )
 
-    injected: list[Fault] = []  # a fault's number is its place
 
-    async def stats(_: Request) -> JSONResponse:
+class _Control:
+    def __init__(self, server: EmbeddedQdrant) -> None:
+        self._server = server
+        self._injected: list[Fault] = []  # a fault's number is its place
+
+    async def stats(self, _: Request) -> JSONResponse:
+        stats = self._server.stats
         return JSONResponse(
             {
-                "requests": server.stats.requests,
-                "refused": server.stats.refused,
-                "points_upserted": server.stats.points_upserted,
-                "operations": server.stats.operations,
-                "held": server.service.held,
+                "requests": stats.requests,
+                "refused": stats.refused,
+                "points_upserted": stats.points_upserted,
+                "operations": stats.operations,
+                "held": self._server.service.held,
             }
         )
 
-    async def faults(_: Request) -> JSONResponse:
-        return JSONResponse([_described(fault) for fault in server.faults.active])
+    async def faults(self, _: Request) -> JSONResponse:
+        return JSONResponse([_described(fault) for fault in self._server.faults.active])
 
-    async def inject(request: Request) -> JSONResponse:
+    async def inject(self, request: Request) -> JSONResponse:
         try:
             fault = _parsed(json.loads(await request.body()))
         except (ValueError, TypeError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
-        injected.append(server.faults.inject(fault))
-        return JSONResponse({"number": len(injected) - 1, **_described(fault)}, status_code=201)
+        self._injected.append(self._server.faults.inject(fault))
+        return JSONResponse({"number": len(self._injected) - 1, **_described(fault)}, status_code=201)
 
-    async def one_fault(request: Request) -> JSONResponse:
+    async def one_fault(self, request: Request) -> JSONResponse:
         number = request.path_params["number"]
-        if number >= len(injected):
+        if number >= len(self._injected):
             return JSONResponse({"error": "there is no such fault"}, status_code=404)
         if request.method == "DELETE":
-            server.faults.heal(injected[number])
-        return JSONResponse({"number": number, **_described(injected[number])})
+            self._server.faults.heal(self._injected[number])
+        return JSONResponse({"number": number, **_described(self._injected[number])})
 
-    async def heal(_: Request) -> JSONResponse:
-        server.faults.heal()
+    async def heal(self, _: Request) -> JSONResponse:
+        self._server.faults.heal()
         return JSONResponse({})
 
-    async def release(_: Request) -> JSONResponse:
-        return JSONResponse({"released": await server.release()})
+    async def release(self, _: Request) -> JSONResponse:
+        return JSONResponse({"released": await self._server.release()})
 
-    async def reset(_: Request) -> JSONResponse:
-        await server.reset_connections()
+    async def reset(self, _: Request) -> JSONResponse:
+        await self._server.reset_connections()
         return JSONResponse({})
-
-    return Starlette(
-        routes=[
-            Route("/stats", stats),
-            Route("/faults", faults),
-            Route("/faults", inject, methods=["POST"]),
-            Route("/faults", heal, methods=["DELETE"]),
-            Route("/faults/{number:int}", one_fault, methods=["GET", "DELETE"]),
-            Route("/release", release, methods=["POST"]),
-            Route("/reset", reset, methods=["POST"]),
-        ]
-    )
 
 
 def _parsed(fields: dict[str, Any]) -> Fault:
