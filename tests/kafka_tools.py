@@ -69,7 +69,11 @@ class Kafka:
 
     async def move_group(self, group: str, offsets: Mapping[Partition, int]) -> None:
         """Set a group's offsets, as kafka-consumer-groups --reset-offsets does. It must have no members."""
-        async with AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers, group_id=group) as consumer:
+        async with AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers,
+            group_id=group,
+            enable_auto_commit=False,  # it would commit its own position when it closes
+        ) as consumer:
             consumer.assign([TopicPartition(*at) for at in offsets])
             await consumer.commit({TopicPartition(*at): offset for at, offset in offsets.items()})
 

@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import TopicAlreadyExistsError
 from kafka_broker import KafkaBroker, KafkaCluster, KafkaStartError
 from kafka_tools import Kafka, Message
@@ -44,9 +43,7 @@ async def test_committed_offsets_are_seen_and_can_be_forgotten(kafka: Kafka) -> 
     topic, group = await kafka.create_topic(), kafka.unique_group()
     await kafka.produce(topic, [Message(b"a", b"one"), Message(b"a", b"two")])
     assert await kafka.committed(group) == {}
-    async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, group_id=group) as consumer:
-        consumer.assign([TopicPartition(topic, 0)])
-        await consumer.commit({TopicPartition(topic, 0): 2})
+    await kafka.move_group(group, {Partition(topic, 0): 2})
     assert await kafka.committed(group) == {Partition(topic, 0): 2}
     await kafka.forget_group(group)
     assert await kafka.committed(group) == {}
@@ -62,9 +59,7 @@ async def test_a_killed_broker_comes_back_with_its_data_and_offsets(kafka_node: 
     kafka = Kafka(kafka_node.bootstrap_servers)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     await kafka.produce(topic, [Message(b"a", b"one")])
-    async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, group_id=group) as consumer:
-        consumer.assign([TopicPartition(topic, 0)])
-        await consumer.commit({TopicPartition(topic, 0): 1})
+    await kafka.move_group(group, {Partition(topic, 0): 1})
     first = kafka_node.pid
     kafka_node.kill9()
     assert not kafka_node.running

@@ -43,8 +43,8 @@ async def test_a_worker_that_slept_past_its_session_commits_nothing_when_it_wake
             await kafka.move_group(deployment.group, {at: 5})  # as an operator does, who wants the rest done again
         finally:
             os.kill(worker.pid, signal.SIGCONT)
-        # Had it committed 20 once more, nothing would ever start at 5. A busy machine may cost it its membership before
-        # the sleep, too, so the assignments are not counted.
+        # Not counted: a busy machine may cost it its membership before the sleep, too. Had it committed 20 once more,
+        # nothing would ever start at 5.
         await until(lambda: any(told["starts"] == moved for told in worker.events("partitions.assigned")))
         await deployment.settled()
         assert await worker.stop() == 0
