@@ -62,6 +62,7 @@ class Campaign:
             self.ledger.rounds += 1
             self.ledger.seconds = time.monotonic() - began_s
         await self._stage.fleet.stop_all()
+        self.ledger.violations += [f"after the last stop: {violation}" for violation in await self._judge()]
         self._take_complaints()
 
     async def _first_records(self) -> None:
