@@ -52,7 +52,8 @@ class _Wire:
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
-        settings = JinaSettings(base_url=f"http://127.0.0.1:{port}/v1", api_key=SecretStr("key"))
+        # By its name: cookies of bare addresses are not even looked at.
+        settings = JinaSettings(base_url=f"http://localhost:{port}/v1", api_key=SecretStr("key"))
         self._client = Client(settings, replace(resolve(settings), dimension=DIMENSION))
         return self
 

@@ -59,6 +59,11 @@ FOUND = [
         b"HTTP/1.1 302 Found\r\nlocation: http:127.0.0.1/elsewhere\r\ncontent-length: 0\r\n\r\n",
         "ServiceFault: Jina did not speak HTTP as expected",
     ),
+    (
+        WIRE,
+        b"HTTP/1.1 503 Busy\r\nset-cookie: a=b; Max-Age=" + b"9" * 400 + b"\r\ncontent-length: 0\r\n\r\n",
+        "ServiceFault: Jina answered 503",
+    ),
 ]
 
 

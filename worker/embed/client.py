@@ -9,6 +9,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 import httpx
@@ -82,6 +83,8 @@ class Client:
                 max_keepalive_connections=None,
                 keepalive_expiry=KEEP_ALIVE_S,
             ),
+            # None are kept: the key alone says who asks. Python's jar takes a malformed one for a bug of its own.
+            cookies=CookieJar(DefaultCookiePolicy(netscape=False, rfc2965=False)),
             # Vectors hardly compress; unpacking them would cost more than everything else here.
             headers={"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"},
         )
