@@ -73,6 +73,21 @@ async def test_stopping_twice_or_before_the_start_is_safe() -> None:
     await server.stop()
 
 
+@pytest.mark.parametrize("turns", range(0, 24, 2))
+async def test_it_stops_also_while_it_cuts_its_connections(turns: int) -> None:
+    server = await EmbeddedQdrant().start()
+    server.engine.create_collection(CREATE)
+    async with client_of(server) as client:
+        await client.grpc_points.Upsert(upsert(1))
+        cutting = asyncio.create_task(server.reset_connections())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.stop()
+        await cutting
+    with pytest.raises(OSError, match="Connect call failed"):
+        await asyncio.open_connection(server.host, server.port)
+
+
 async def test_before_steers_the_order_in_which_requests_are_applied(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:

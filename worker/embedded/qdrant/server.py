@@ -85,12 +85,11 @@ class EmbeddedQdrant:
 
     async def stop(self) -> None:
         """Closes connections, held requests and the engine; safe twice and before the start."""
-        for task in tuple(self._restarts):
-            task.cancel()
+        async with self._restart:  # one under way ends first: gRPC's server cannot be stopped once a stop was cancelled
+            if self._server is not None:
+                await self._server.stop(0)
+                self._server = None
         await asyncio.gather(*self._restarts, return_exceptions=True)
-        if self._server is not None:
-            await self._server.stop(0)
-            self._server = None
         await self.service.close()
         self.engine.close()
 
