@@ -260,11 +260,11 @@ async def committed_offsets(settings: KafkaSettings, partitions: Iterable[Partit
     if not wanted:
         return {}
     async with administered(settings) as admin:
-        found = None
-        while found is None:
-            try:
+        found: Mapping[TopicPartition, Any] = {}
+        while not found:  # an answer that was refused as a whole tells of none, as while a coordinator loads its groups
+            with contextlib.suppress(*COORDINATOR_COMES):
                 found = await admin.list_consumer_group_offsets(settings.group_id, partitions=wanted)
-            except COORDINATOR_COMES:
+            if not found:
                 await asyncio.sleep(ASK_AGAIN_S)
     return {Partition(*each): at.offset for each, at in found.items() if at.offset >= 0}
 

@@ -24,7 +24,6 @@ from worker.telemetry import (
 )
 
 SHARE_EVERY_S = 0.25
-ASK_AGAIN_S = 1.0
 LAST_COMMIT_LIMIT_S = 4.0  # store and Kafka together, of the time that a stop and a rebalance leave after the drain
 MADE_ANEW = (
     "the topic was deleted and made anew; raise kafka.epoch by one, and its events count as newer than all before"
@@ -69,7 +68,6 @@ class Ownership:
         self._standing.bases.update(await patiently(lambda: index.bases(cluster, epoch, ends), health, metrics))
         progress = await patiently(lambda: index.progress(cluster, epoch, list(committed)), health, metrics)
         made_anew = await self._made_anew(progress, ranges)
-        committed = await self._doubted(committed, progress)
         starts = {
             partition: self._start(partition, offset, progress.get(partition), ranges[partition])
             for partition, offset in committed.items()
@@ -79,21 +77,6 @@ class Ownership:
         metrics.rebalances.inc()
         emit(ASSIGNED, starts={_name(partition): start for partition, start in starts.items()})
         return starts
-
-    async def _doubted(
-        self, committed: Mapping[Partition, int | None], progress: Mapping[Partition, Progress]
-    ) -> Mapping[Partition, int | None]:
-        """The offsets, asked for once more where there are none and the collection says that there must have been.
-
-        A broker that was killed answers for a moment, once it is back, that a group has committed nothing (seen with
-        Kafka 4.1). To believe it would cost a reading of the whole log.
-        """
-        doubtful = [partition for partition, offset in committed.items() if offset is None and partition in progress]
-        if not doubtful:
-            return committed
-        await asyncio.sleep(ASK_AGAIN_S)
-        found = await self._consumer.committed(doubtful)
-        return {**committed, **{partition: found.get(partition) for partition in doubtful}}
 
     def _start(
         self, partition: Partition, committed: int | None, progress: Progress | None, log_range: tuple[int, int]

@@ -18,6 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.structs import OffsetAndMetadata
 
 import worker
 from worker.config import KafkaSettings
@@ -138,7 +139,7 @@ class Client(Part):
             "position": 0,
             "getmany": {},
             "partitions_for": {0},
-            "list_consumer_group_offsets": {},
+            "list_consumer_group_offsets": {AT_A: OffsetAndMetadata(0, "")},
             **answers,
         }
         for receiver, attribute in PARTS.items():
@@ -198,6 +199,14 @@ async def committing_fenced(client: Client) -> None:
     kafka = object.__new__(FencedConsumer)
     kafka._closed, kafka._coordinator = True, client._coordinator
     await committing(kafka)
+
+
+async def committed_fenced(client: Client) -> None:
+    """The shipped question, on a coordinator that hangs."""
+    kafka = object.__new__(FencedConsumer)
+    kafka._closed, kafka._coordinator = True, client._coordinator
+    instance = Instance(SETTINGS, Health(), str, lambda: None)
+    await Membership(kafka, Owner(), instance, Health(), Metrics(), lambda _: None)._committed([A])
 
 
 async def committed(client: Client) -> None:
@@ -286,6 +295,8 @@ TABLE = (
     Row("intake/client.py kafka._client.close", ending, None, APART),
     Row("intake/client.py coordinator.ensure_coordinator_known", committing_fenced),
     Row("intake/client.py coordinator._do_commit_offsets", committing_fenced),
+    Row("intake/client.py coordinator.ensure_coordinator_known", committed_fenced),
+    Row("intake/client.py coordinator._send_req", committed_fenced),
     Row("deadletter/topics.py admin.describe_configs", lambda _: prepare_topics(SETTINGS, create=True)),
     Row("deadletter/topics.py admin.describe_cluster", lambda _: prepare_topics(SETTINGS, create=True)),
     Row("deadletter/topics.py admin.describe_topics", lambda _: prepare_topics(SETTINGS, create=True)),

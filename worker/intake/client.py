@@ -5,10 +5,12 @@ Everything that depends on aiokafka's inside stands here, so that a new version 
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.errors import CommitFailedError, KafkaError, NotCoordinatorForGroupError, for_code
+from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from worker.config import MIB, KafkaSettings
@@ -24,16 +26,20 @@ METADATA_MAX_AGE_S = 60.0  # how late a new partition is noticed
 FETCH_WAIT_S = 0.2
 STOP_LIMIT_S = 2.0
 LEAVE_LIMIT_S = 1.0
-COMMIT_AGAIN_S = 0.1
+ASK_AGAIN_S = 0.1
 SMALLEST_FETCH = 64 * 1024
 LARGEST_FETCH = MIB
 
 
 class FencedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no types
-    """aiokafka's consumer, with commits that go out in the generation in which they were asked for, or not at all.
+    """aiokafka's consumer, with two things right that its group's coordinator is asked.
 
-    aiokafka's own commit tries again when it has lost the coordinator, with whatever generation it has by then: a later
-    one, whose partitions may be others, or none, which a broker accepts for a group that is empty.
+    A commit goes out in the generation in which it was asked for, or not at all. aiokafka's own tries again when it has
+    lost the coordinator, with whatever generation it has by then: a later one, whose partitions may be others, or none,
+    which a broker accepts for a group that is empty.
+
+    A coordinator that still loads its groups, as after a crash, refuses to tell what is committed, and is asked again.
+    aiokafka's own overlooks an answer that is refused as a whole, and takes it for a group that has committed nothing.
     """
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -52,7 +58,32 @@ class FencedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publis
                     raise
             else:
                 return
-            await asyncio.sleep(COMMIT_AGAIN_S)
+            await asyncio.sleep(ASK_AGAIN_S)
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        """What the group has committed of a partition. Raises KafkaError; never ends while there is no coordinator."""
+        coordinator = self._coordinator
+        request = OffsetFetchRequest(coordinator.group_id, [(partition.topic, [partition.partition])])
+        while True:
+            await coordinator.ensure_coordinator_known()
+            try:
+                return _committed_in(await coordinator._send_req(request))
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                if isinstance(error, NotCoordinatorForGroupError):
+                    coordinator.coordinator_dead()
+            await asyncio.sleep(ASK_AGAIN_S)
+
+
+def _committed_in(response: Any) -> int | None:
+    """The offset in an answer about one partition. Raises KafkaError."""
+    if response.error_code:
+        raise for_code(response.error_code)()
+    ((_, ((_, offset, _, code),)),) = response.topics
+    if code:
+        raise for_code(code)()
+    return int(offset) if offset >= 0 else None
 
 
 def make_consumer(settings: KafkaSettings, intake_bytes: int, partitions: int) -> AIOKafkaConsumer:

@@ -13,7 +13,7 @@ from worker.intake.reader import timestamps_at
 from worker.intake.session import Session, open_session
 from worker.intake.supervisor import Supervisor
 from worker.intake.watch import Cause
-from worker.kafka_client import committed_offsets, survey
+from worker.kafka_client import survey
 from worker.model import Partition
 from worker.telemetry import Health, Metrics
 
@@ -109,13 +109,6 @@ class Consumer:
         With read_committed the end is that of the last transaction that has ended.
         """
         return await self._connected().log_ranges(partitions)
-
-    async def committed(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
-        """What the group has committed of these, asked anew. Raises ServiceFault or AccountFault."""
-        try:
-            return await committed_offsets(self._settings, partitions)
-        except ConfigurationError as error:
-            raise AccountFault(Service.KAFKA, error.what, error.mend) from None
 
     async def timestamps(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, int]:
         """The timestamps (ms) of the records at these offsets, where there are records.

@@ -1,8 +1,15 @@
-"""A commit goes out in the generation in which it was asked for, or not at all."""
+"""A commit goes out in its generation or not at all; who cannot tell yet what is committed is asked again."""
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, KafkaError, NotCoordinatorForGroupError
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+    RequestTimedOutError,
+)
+from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
 from aiokafka.structs import OffsetAndMetadata
 
 from worker.intake.client import FencedConsumer
@@ -37,7 +44,7 @@ async def commit(coordinator: Coordinator) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.intake.client.COMMIT_AGAIN_S", 0.0)
+    monkeypatch.setattr("worker.intake.client.ASK_AGAIN_S", 0.0)
 
 
 async def test_a_coordinator_that_moved_is_asked_again() -> None:
@@ -66,3 +73,67 @@ async def test_what_time_does_not_mend_comes_out_at_once() -> None:
     coordinator = Coordinator(3, [GroupAuthorizationFailedError()])
     with pytest.raises(GroupAuthorizationFailedError):
         await commit(coordinator)
+
+
+LOADING, NOT_COORDINATOR, FORBIDDEN = 14, 16, 30
+
+
+def told(offset: int, code: int = 0) -> OffsetFetchResponse_v3:
+    return OffsetFetchResponse_v3(0, [("documents", [(0, offset, "", code)])], 0)
+
+
+def refused(code: int) -> OffsetFetchResponse_v3:
+    """As Kafka 4.1 refuses: as a whole, and without a word of the partitions."""
+    return OffsetFetchResponse_v3(0, [], code)
+
+
+class Told:
+    """A coordinator that answers questions for offsets; `dead` counts how often it was given up."""
+
+    group_id = "group"
+
+    def __init__(self, *answers: OffsetFetchResponse_v3 | KafkaError) -> None:
+        self.answers = list(answers)
+        self.dead = 0
+
+    async def ensure_coordinator_known(self) -> None: ...
+
+    def coordinator_dead(self) -> None:
+        self.dead += 1
+
+    async def _send_req(self, request: OffsetFetchRequest) -> OffsetFetchResponse_v3:
+        assert request._partitions == [("documents", [0])]
+        answer = self.answers.pop(0)
+        if isinstance(answer, KafkaError):
+            raise answer
+        return answer
+
+
+async def committed(coordinator: Told) -> int | None:
+    kafka = object.__new__(FencedConsumer)
+    kafka._closed, kafka._coordinator = True, coordinator
+    offset: int | None = await kafka.committed(AT)
+    assert coordinator.answers == []
+    return offset
+
+
+async def test_an_offset_is_told_and_so_is_that_there_is_none() -> None:
+    assert await committed(Told(told(7))) == 7
+    assert await committed(Told(told(-1))) is None
+
+
+@pytest.mark.parametrize("loading", [refused(LOADING), told(-1, LOADING), RequestTimedOutError()])
+async def test_a_coordinator_that_cannot_tell_yet_is_asked_again(loading: OffsetFetchResponse_v3 | KafkaError) -> None:
+    """To believe that nothing is committed would cost a reading of the whole log."""
+    assert await committed(Told(loading, loading, told(7))) == 7
+
+
+async def test_another_coordinator_is_looked_for_where_this_one_is_it_no_more() -> None:
+    coordinator = Told(refused(NOT_COORDINATOR), told(7))
+    assert await committed(coordinator) == 7
+    assert coordinator.dead == 1
+
+
+async def test_who_may_not_know_is_told_so() -> None:
+    with pytest.raises(GroupAuthorizationFailedError):
+        await committed(Told(refused(FORBIDDEN)))
