@@ -9,6 +9,8 @@ All calls block; from asynchronous code use `asyncio.to_thread`.
 """
 
 import asyncio
+import contextlib
+import random
 import socket
 import subprocess
 import time
@@ -24,6 +26,7 @@ from aiokafka.errors import KafkaError
 
 CLUSTER_ID = "streamdex-tests-000000"  # 22 characters of base64url, as Kafka wants
 START_LIMIT_S = 90.0
+PORTS = (20_000, 32_768)  # below those that Linux gives out
 STOP_LIMIT_S = 20.0
 JVM_OPTIONS = ["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # starts soonest, stays small
 LOGGING = """\
@@ -220,11 +223,17 @@ class KafkaCluster:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listened on just now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
+    """Ports of 127.0.0.1 that nobody listened on just now, and that the system gives to nobody by itself.
+
+    A broker binds its ports seconds later, and anew after it was killed: by then one of the system's own choice may be
+    another's.
+    """
+    dice = random.SystemRandom()
+    ports: list[int] = []
+    while len(ports) < count:
+        port = dice.randrange(*PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports += [port] if port not in ports else []
     return ports
 
 

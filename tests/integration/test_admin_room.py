@@ -132,8 +132,7 @@ async def embedder_down(outside: Outside, deployment: Deployment) -> None:
     outage = deployment.jina.inject(FaultKind.STATUS, "503")
     await deployment.produce([message(f"doc-new-{number}", f"new text {number}") for number in range(8)])
     await outside.not_ready("jina")
-    status = await outside.status()
-    assert status["open"]["records"] == 8
+    status = await outside.until(lambda status: status["open"]["records"] == 8)
     assert status["embedding"]["shut"] is True
     deployment.jina.faults.clear()
     await outside.ready()

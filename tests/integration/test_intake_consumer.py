@@ -271,7 +271,7 @@ async def test_the_end_of_the_log_is_told(kafka: Kafka) -> None:
 async def test_of_two_with_one_instance_id_the_newer_works_and_the_older_waits(kafka: Kafka) -> None:
     """Else both would take the id from each other at every heartbeat, and both read everything."""
     topic, group = await kafka.create_topic(partitions=2), kafka.unique_group()
-    static = {"group_instance_id": "pod-0", "session_timeout_s": 2.0}
+    static = {"group_instance_id": "pod-0", "session_timeout_s": 6.0}
     older, newer = Worker(kafka, topic, group, settings=static), Worker(kafka, topic, group, settings=static)
     async with older.running():
         await until(lambda: older.assignments, "the older one's assignment")

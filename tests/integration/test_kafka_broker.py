@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka.errors import TopicAlreadyExistsError
-from kafka_broker import KafkaBroker, KafkaCluster, KafkaStartError
+from kafka_broker import START_LIMIT_S, KafkaBroker, KafkaCluster, KafkaStartError
 from kafka_tools import Kafka, Message
 
 from worker.model import Partition
@@ -67,7 +67,9 @@ async def test_a_killed_broker_comes_back_with_its_data_and_offsets(kafka_node: 
     assert kafka_node.pid != first
     await kafka.produce(topic, [Message(b"a", b"two")])
     assert [each.value for each in await kafka.read_all(topic)] == [b"one", b"two"]
-    assert await kafka.committed(group) == {Partition(topic, 0): 1}
+    async with asyncio.timeout(START_LIMIT_S):  # it tells of no offsets while it loads them
+        while await kafka.committed(group) != {Partition(topic, 0): 1}:
+            await asyncio.sleep(0.1)
 
 
 async def test_a_broker_ends_by_sigterm_and_stopping_twice_is_safe(kafka_node: KafkaBroker) -> None:

@@ -130,6 +130,7 @@ async def settle_without(deployment: Deployment, end: Callable[[], None], how: s
             await deployment.settled()
         await deployment.produce(documents("kafka-gone", how))
         await until(lambda: held.fired > 0)
+        await taken_in(worker, DOCUMENTS)
         await asyncio.to_thread(end)
         deployment.jina.faults.remove(held)
         assert await stopped(worker) == 3

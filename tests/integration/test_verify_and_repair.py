@@ -293,7 +293,7 @@ async def test_a_worker_at_work_makes_no_difference_and_is_not_undone(make_world
         while not stop.is_set():
             rounds += 1
             changed = [upsert(f"doc-{n}", long_text(f"doc-{n}", 3 + (rounds + n) % 4)) for n in range(15)]
-            await world.produce(*changed, delete(f"doc-{rounds % 15}"), upsert(f"new-{rounds}", f"words {rounds}"))
+            await world.produce(*changed, delete(f"doc-{rounds % 14}"), upsert(f"new-{rounds}", f"words {rounds}"))
         return rounds
 
     async with world.working() as pipeline:

@@ -67,7 +67,7 @@ async def test_a_log_that_was_cut_while_nobody_read_is_told_with_what_is_gone(de
 
 
 async def test_a_topic_made_anew_under_a_running_worker_waits_for_the_epoch(deployment: Deployment) -> None:
-    """Between two looks at the topics, so that nobody notices it is gone; the new one is longer than the old one."""
+    """Between two looks at the topics, so that nobody notices it is gone; the new one outgrows the old one."""
     kafka = deployment.kafka
     await deployment.produce(stream(30, random.Random(1)))
     async with deployment.worker("before") as worker:
@@ -75,9 +75,11 @@ async def test_a_topic_made_anew_under_a_running_worker_waits_for_the_epoch(depl
         await kafka.delete_topic(deployment.topic)
         await made_anew(kafka, deployment.topic)
         deployment.produced.clear()
-        await deployment.produce(stream(80, random.Random(2)))
         await until(lambda: len(worker.events("topic.recreated")) > 0)
+        embedded = deployment.jina.stats.inputs_embedded
+        await deployment.produce(stream(80, random.Random(2)))
         assert await worker.stop() == 0
+        assert deployment.jina.stats.inputs_embedded == embedded
     assert await deployment.work_it_off("after", STREAMDEX_KAFKA__EPOCH="1") > 0
     assert await deployment.equals_the_fold(), deployment.wrong
 

@@ -32,7 +32,8 @@ async def _read_until(process: Process, pattern: str) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_it_says_what_it_is_serves_and_ends_cleanly(number: signal.Signals) -> None:
-    process = await _start("--port", "0", "--api-key", "canary-key", "--requests-per-minute", "1")
+    one_a_minute = ("--requests-per-minute", "1", "--window", "sliding-log")  # whenever the minute turns
+    process = await _start("--port", "0", "--api-key", "canary-key", *one_a_minute)
     said = await _read_until(process, "Ctrl-C")
     base_url = re.search(r"STREAMDEX_JINA__BASE_URL=(\S+)", said)
     assert base_url is not None

@@ -172,7 +172,7 @@ async def test_retry_after_as_a_date_and_as_nonsense(start_jina: Any) -> None:
     dated = await start_jina(
         Options(limits=limits, quota_headers=QuotaHeaders.DATE), clock_s=Clock(), wall_s=lambda: 1_800_000_000.0
     )
-    absurd = await start_jina(Options(limits=limits, quota_headers=QuotaHeaders.ABSURD))
+    absurd = await start_jina(Options(limits=limits, quota_headers=QuotaHeaders.ABSURD), clock_s=Clock())
     for server in (dated, absurd):
         await _post(server)
     wait_s = parsedate_to_datetime((await _post(dated)).headers["retry-after"]).timestamp() - 1_800_000_000
