@@ -124,9 +124,10 @@ def note_answers(name: str, answers: Path) -> None:
 
     @functools.wraps(embed)
     async def embed_noted(self: Client, texts: Any, *args: Any, **kwargs: Any) -> Any:
+        sent = time.time()
         answer = await embed(self, texts, *args, **kwargs)
         inputs = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
-        append_line(answers, {"at": time.time(), "worker": name, "inputs": inputs})
+        append_line(answers, {"sent": sent, "at": time.time(), "worker": name, "inputs": inputs})
         return answer
 
     Client.__init__ = begin_named  # type: ignore[method-assign]  # that is what this module is for

@@ -15,8 +15,8 @@
 - `commits.jsonl`: {at, partition, offset}, all of them, from Kafka's own topic of offsets
 - `billing.jsonl`: each billed request, by the stand-in for Jina: {at, worker, answered, fault, tokens, inputs
   ([[digest, tokens]])}
-- `answers.jsonl`: each answer that a worker really got: {at, worker, inputs ([digest])}. What is billed and not here
-  was lost on the way.
+- `answers.jsonl`: each answer that a worker really got: {sent, at, worker, inputs ([digest])}. What is billed and
+  not here was lost on the way.
 """
 
 import base64

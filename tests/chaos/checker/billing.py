@@ -164,8 +164,8 @@ class Bill:
         return any(time is None or time >= at for time in times)
 
 
-def received_of(payments: Sequence[Payment], answers: Iterable[Line]) -> set[int]:
-    """Which payments were answered, as the workers noted: their numbers in the list.
+def received_of(payments: Sequence[Payment], answers: Iterable[Line]) -> dict[int, float]:
+    """Which payments were answered, as the workers noted: their numbers in the list, and when they were sent.
 
     An answer belongs to the last payment before it of the same text by the same worker, among those whose answer the
     stand-in did not spoil.
@@ -174,7 +174,7 @@ def received_of(payments: Sequence[Payment], answers: Iterable[Line]) -> set[int
     for number, payment in sorted(enumerate(payments), key=lambda each: each[1].at):
         if payment.fault not in SPOILING:
             of[payment.worker, payment.text].append(number)
-    received: set[int] = set()
+    received: dict[int, float] = {}
     for answer in sorted(answers, key=lambda line: float(line["at"])):
         for text in answer["inputs"]:
             earlier = (
@@ -182,7 +182,7 @@ def received_of(payments: Sequence[Payment], answers: Iterable[Line]) -> set[int
                 for each in reversed(of.get((answer["worker"], text), ()))
                 if each not in received and payments[each].at <= answer["at"] + NOTED_S
             )
-            received.update(itertools.islice(earlier, 1))
+            received.update((each, answer.get("sent", math.inf)) for each in itertools.islice(earlier, 1))
     return received
 
 
@@ -193,6 +193,8 @@ def check_bill(
     report = Report()
     known = set(workers)
     received = received_of(payments, answers)
+    # A link that is slow brings a request to the stand-in when the worker may have lost the partition.
+    payments = [each._replace(began=min(each.began, received.get(at, math.inf))) for at, each in enumerate(payments)]
     by_text: dict[str, list[int]] = defaultdict(list)
     tokens: Counter[str] = Counter()
     for number, payment in enumerate(payments):
