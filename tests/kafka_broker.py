@@ -229,12 +229,12 @@ def free_ports(count: int) -> list[int]:
     another's.
     """
     dice = random.SystemRandom()
-    ports: list[int] = []
+    ports: set[int] = set()
     while len(ports) < count:
         port = dice.randrange(*PORTS)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            ports += [port] if port not in ports else []
-    return ports
+            ports.add(port)
+    return list(ports)
 
 
 def live_brokers(bootstrap_servers: str) -> int:
