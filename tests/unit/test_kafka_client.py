@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import errors
+from aiokafka import TopicPartition, errors
+from aiokafka.structs import OffsetAndMetadata
 
 from worker.config import KafkaSettings
 from worker.errors import AccountFault, ConfigurationError, ServiceFault
-from worker.kafka_client import _REFUSALS, as_fault, at_start, client_options, connection_fault
+from worker.kafka_client import _REFUSALS, as_fault, at_start, client_options, committed_offsets, connection_fault
+from worker.model import Partition
 
 PASSWORD = "s3cret-password"
 
@@ -101,3 +103,27 @@ def test_what_time_mends_is_told_by_its_type_alone(kind: type[Exception]) -> Non
 async def test_why_no_broker_answers() -> None:
     fault = await connection_fault(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
     assert str(fault) == "no broker at 127.0.0.1:1: ConnectionRefusedError"
+
+
+async def test_an_answer_about_offsets_that_was_refused_as_a_whole_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """aiokafka hands it on as one that tells of no partition."""
+    at = TopicPartition("documents", 0)
+    answers = [{}, {}, {at: OffsetAndMetadata(7, "")}]
+
+    class Admin:
+        def __init__(self, **_: object) -> None: ...
+
+        async def start(self) -> None: ...
+
+        async def close(self) -> None: ...
+
+        async def list_consumer_group_offsets(self, _: str, partitions: object) -> object:
+            assert partitions == [at]
+            return answers.pop(0)
+
+    monkeypatch.setattr("worker.kafka_client.AIOKafkaAdminClient", Admin)
+    monkeypatch.setattr("worker.kafka_client.ASK_AGAIN_S", 0.0)
+    assert await committed_offsets(KafkaSettings(), [Partition(*at)]) == {Partition(*at): 7}
+    assert answers == []
