@@ -14,7 +14,7 @@ from typing import cast
 from worker.delays import Delays
 from worker.embed import Embedder, EmbedJob
 from worker.errors import RecordFault, Stage
-from worker.index import Written
+from worker.index import WriteJob, Written
 from worker.items import Item, Letter, WriteQueue
 from worker.model import Chunk, DocumentWrite, Manifest, Order, Outcome, Partition, Record
 from worker.plan import Lanes, Overtaken, outcome_of, rank_of
@@ -195,7 +195,7 @@ class Flow:
 
     async def _write(self, batch: list[Item]) -> None:
         rooms = self._rooms
-        documents = [(item.planned, item.vectors, self._may_skip_purge(item)) for item in batch]
+        documents = [WriteJob(item.planned, item.vectors, may_skip_purge=self._may_skip_purge(item)) for item in batch]
         for item in batch:
             item.attempted = True
         try:

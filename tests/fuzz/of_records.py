@@ -14,7 +14,8 @@ from worker.deadletter.headers import letter_headers, parse_letter, replay_heade
 from worker.errors import Reason, RecordFault, Stage
 from worker.index.guards import Guards
 from worker.index.manifests import ManifestFormat
-from worker.index.payload import PackedVector, PointFormat, check_payload, rfc3339
+from worker.index.payload import PackedVector, PointFormat, check_payload, indexed_at
+from worker.index.requests import with_points
 from worker.intake import Decoder
 from worker.model import DocumentWrite, Event, Order, Position, Record
 from worker.plan import Chunker, Planner, rank_of
@@ -102,12 +103,14 @@ def _keep(event: Event) -> None:
     assert isinstance(write, DocumentWrite)
     check_payload(write, CAPS)
     points = PointFormat(guards, "text", "metadata", PackedVector(4))
-    request = q.UpsertPoints()
-    for chunk in write.chunks:
-        points.fill_point(request.points.add(), write, chunk, b"\x00\x00\x80\x3f" * 4, rfc3339(NOW_MS))
-        chunk.text.encode()
-    ManifestFormat(guards, 1_000).fill(request.points.add(), write, NOW_MS)
-    request.SerializeToString()
+    shared = points.shared(write, indexed_at(NOW_MS))
+    ones = b"\x00\x00\x80\x3f" * 4
+    written = [points.point(chunk, ones, shared) for chunk in write.chunks]
+    written.append(ManifestFormat(guards, 1_000).manifest(write, NOW_MS))
+    request = q.UpsertPoints.FromString(with_points(q.UpsertPoints(), written))
+    assert [point.id.uuid for point in request.points[:-1]] == [chunk.id for chunk in write.chunks]
+    texts = [point.payload["text"].string_value for point in request.points[:-1]]
+    assert texts == [chunk.text for chunk in write.chunks]
 
 
 def _read_headers(headers: Headers) -> str:

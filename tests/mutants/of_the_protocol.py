@@ -9,7 +9,7 @@ from mutants.schedules import played
 from protocol_world import World
 
 from worker.flow import Flow
-from worker.index.guards import add_ids
+from worker.index.conditions import add, has_id, holds
 from worker.index.horizon import Horizon
 from worker.index.keys import manifest_id
 from worker.index.points import PointWriter
@@ -25,7 +25,7 @@ def no_upsert_guard(plant: Planting) -> None:
 
 def no_payload_guard(plant: Planting) -> None:
     """A kept point's payload is changed whatever its rank."""
-    plant.setattr(PointWriter, "_guard_payload", lambda _, which, change: add_ids(which.must, change.ids))
+    plant.setattr(PointWriter, "_guard_payload", lambda _, which, change: add(which, must=(has_id(change.ids),)))
 
 
 def no_manifest_guard(plant: Planting) -> None:
@@ -40,10 +40,8 @@ def no_purge_bound(plant: Planting) -> None:
         for job in jobs:
 
             def choose(which: Any, job: Any = job) -> None:
-                condition = which.must.add().field
-                condition.key = "document_key"
-                condition.match.keyword = job.document_key
-                add_ids(which.must_not, [chunk.id for chunk in job.write.chunks])
+                listed = has_id([chunk.id for chunk in job.write.chunks])
+                add(which, must=(holds("document_key", job.document_key),), must_not=(listed,))
 
             await self._store.delete(self._store.names.points, choose)
         return {}

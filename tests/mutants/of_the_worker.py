@@ -19,7 +19,7 @@ from worker.embed.backlog import Backlog
 from worker.embed.blame import Blame, Step
 from worker.errors import AccountFault, RecordFault, ServiceFault
 from worker.flow import Flow
-from worker.index import Index
+from worker.index import Index, WriteJob
 from worker.intake.gate import Gate
 from worker.intake.membership import Membership
 from worker.intake.share import Share
@@ -58,7 +58,7 @@ def drop_a_write_that_fails(plant: Planting) -> None:
 
     async def written(self: Flow, batch: list[Item]) -> None:
         try:
-            results = await self._rooms.index.write([(item.planned, item.vectors, False) for item in batch])
+            results = await self._rooms.index.write([WriteJob(item.planned, item.vectors) for item in batch])
         except (ServiceFault, AccountFault):
             return
         for item, result in zip(batch, results, strict=True):

@@ -64,7 +64,7 @@ def break_writer(patch: pytest.MonkeyPatch, wrong: Callable[..., bool]) -> None:
     shipped = Index.write
 
     async def write(self: Index, batch: Any) -> Any:
-        if wrong(*(document.event for document, *_ in batch)):
+        if wrong(*(job.write.event for job in batch)):
             raise KeyError("a bug that quotes its input")
         return await shipped(self, batch)
 

@@ -27,6 +27,8 @@ from worker.errors import (
 
 # Names of fields that hold what a user wrote, or name a document of theirs.
 USERS_OWN = {
+    "content",
+    "entries",
     "text",
     "texts",
     "metadata",

@@ -1,15 +1,18 @@
-"""The connection: qdrant_client's own gRPC stubs, with limits, fault mapping, metrics, and the key read anew."""
+"""The connection: qdrant_client's gRPC stubs over a channel of our own, with limits, faults, metrics, a key read anew.
+
+Not its `AsyncQdrantClient`: that sends messages only, where the frequent requests are bytes (see `wire.py`), and each
+call passes an interceptor there, which costs as much as the call.
+"""
 
 import math
 import re
 import time
-import warnings
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
-from qdrant_client import AsyncQdrantClient
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client import grpc as q
 
 from worker.config import QdrantSettings
 from worker.errors import AccountFault, ConfigurationError, Service, ServiceFault, StreamdexError
@@ -25,6 +28,11 @@ GRPC_OPTIONS: Mapping[str, int] = {
     "grpc.max_reconnect_backoff_ms": 1000,  # back from an outage in 1 s instead of 9
     "grpc.max_send_message_length": -1,
     "grpc.max_receive_message_length": -1,
+}
+SENT_AS_BYTES: Mapping[str, Any] = {
+    "Upsert": q.PointsOperationResponse,
+    "UpdateBatch": q.UpdateBatchResponse,
+    "Get": q.GetResponse,
 }
 
 
@@ -46,45 +54,43 @@ class Connection:
         self.server_timeout_s = max(1, math.floor(settings.timeout_s * 0.8))
 
     async def points(self, method: str, request: Any) -> Any:
-        """Call a method of Qdrant's Points service. Raises the faults of `faults.py`."""
-        return await self._call(method, self._client.grpc_points, request)
+        """Call a method of Qdrant's Points service. Raises the faults of `faults.py`.
+
+        `request` is a message, for the methods of SENT_AS_BYTES its bytes.
+        """
+        return await self._call(method, self._client.points, request)
 
     async def collections(self, method: str, request: Any) -> Any:
         """Call a method of Qdrant's Collections service. Raises the faults of `faults.py`."""
-        return await self._call(method, self._client.grpc_collections, request)
+        return await self._call(method, self._client.collections, request)
 
     async def server_version(self) -> str:
         """What the server calls itself, such as 1.18.3."""
-        try:
-            return str((await self._client.info()).version)
-        except (grpc.aio.AioRpcError, ResourceExhaustedResponse) as error:
-            raise await self._fault("HealthCheck", error) from None
-        except AttributeError:  # the client's own, where grpc gave it None, see `_garbled`
-            raise self._garbled("HealthCheck") from None
+        return str((await self._ask("HealthCheck", self._client.qdrant, q.HealthCheckRequest())).version)
 
     async def close(self) -> None:
         """Close the channel; requests in flight get a few seconds. Safe twice."""
-        await self._client.close(grpc_grace=CLOSE_GRACE_S)
+        await self._client.close(CLOSE_GRACE_S)
 
     async def _call(self, method: str, stub: Any, request: Any) -> Any:
         if self._interrupted:
             await self._probe()
         started_s = time.perf_counter()
         try:
-            answer = await getattr(stub, method)(request, timeout=self.deadline_s)
-            if answer is None:
-                raise self._garbled(method)
-            return answer
-        except (grpc.aio.AioRpcError, ResourceExhaustedResponse) as error:
-            # Not "from error": its text is the server's and may quote ids and payload.
-            raise await self._fault(method, error) from None
+            return await self._ask(method, stub, request)
         finally:
             self._metrics.request_seconds.labels("qdrant", method).observe(time.perf_counter() - started_s)
 
-    def _garbled(self, method: str) -> ServiceFault:
-        """For an answer that is no message of Qdrant's: grpc gives None in its place."""
-        self._metrics.requests_failed.labels("qdrant", "garbled").inc()
-        return ServiceFault(Service.QDRANT, f"Qdrant's answer cannot be read ({method})", unanswered=True)
+    async def _ask(self, method: str, stub: Any, request: Any) -> Any:
+        try:
+            answer = await getattr(stub, method)(request, timeout=self.deadline_s, metadata=self._client.metadata)
+        except grpc.aio.AioRpcError as error:
+            # Not "from error": its text is the server's and may quote ids and payload.
+            raise await self._fault(method, error) from None
+        if answer is None:  # grpc's way to say that it is no message of Qdrant's
+            self._metrics.requests_failed.labels("qdrant", "garbled").inc()
+            raise ServiceFault(Service.QDRANT, f"Qdrant's answer cannot be read ({method})", unanswered=True)
+        return answer
 
     async def _probe(self) -> None:
         """Ask for the server's health before anything else is sent after an outage.
@@ -98,13 +104,9 @@ class Connection:
             raise ServiceFault(Service.QDRANT, fault.message) from None  # nothing of ours was sent
         self._interrupted = False
 
-    async def _fault(self, method: str, error: grpc.aio.AioRpcError | ResourceExhaustedResponse) -> StreamdexError:
-        if isinstance(error, ResourceExhaustedResponse):
-            fault = fault_of(method, grpc.StatusCode.RESOURCE_EXHAUSTED, retry_after_s=error.retry_after_s)
-            code = grpc.StatusCode.RESOURCE_EXHAUSTED
-        else:
-            code = error.code()
-            fault = fault_of(method, code, error.trailing_metadata() or ())
+    async def _fault(self, method: str, error: grpc.aio.AioRpcError) -> StreamdexError:
+        code = error.code()
+        fault = fault_of(method, code, error.trailing_metadata() or ())
         self._metrics.requests_failed.labels("qdrant", code.name.lower()).inc()
         if code is grpc.StatusCode.UNAVAILABLE:
             self._interrupted = True
@@ -121,30 +123,49 @@ class Connection:
         if key != self._key:
             self._key = key
             old, self._client = self._client, make_client(self._settings, key)
-            await old.close(grpc_grace=CLOSE_GRACE_S)
+            await old.close(CLOSE_GRACE_S)
 
 
-def make_client(settings: QdrantSettings, key: str | None) -> AsyncQdrantClient:
-    """The client whose stubs are used. Raises ConfigurationError for a URL that is none."""
-    with warnings.catch_warnings():
-        # A key over plain HTTP is usual inside a cluster; whoever set the URL chose it.
-        warnings.simplefilter("ignore", UserWarning)
-        try:
-            return AsyncQdrantClient(
-                url=settings.url,
-                grpc_port=settings.grpc_port,
-                https=settings.url.startswith("https://"),  # else a key alone would turn it on
-                api_key=key,
-                prefer_grpc=True,
-                check_compatibility=False,  # it would ask over REST; `require_version` asks over gRPC
-                pool_size=1,
-                timeout=math.ceil(settings.timeout_s),
-                grpc_options=dict(GRPC_OPTIONS),
-            )
-        except ValueError:  # the client's words may quote credentials that stand in the URL
-            raise ConfigurationError(
-                "not a URL", "qdrant.url", "Write it as http://host or https://host; the port is qdrant.grpc_port."
-            ) from None
+class Client:
+    """Qdrant's services over one channel. `metadata` goes with each call."""
+
+    def __init__(self, channel: grpc.aio.Channel, key: str | None) -> None:
+        self.metadata = () if key is None else (("api-key", key),)
+        # The generated stubs carry no types.
+        self.points: Any = q.PointsStub(channel)  # type: ignore[no-untyped-call]
+        for method, answer in SENT_AS_BYTES.items():
+            call = channel.unary_unary(f"/qdrant.Points/{method}", response_deserializer=answer.FromString)
+            setattr(self.points, method, call)
+        self.collections: Any = q.CollectionsStub(channel)  # type: ignore[no-untyped-call]
+        self.qdrant: Any = q.QdrantStub(channel)  # type: ignore[no-untyped-call]
+        self._channel = channel
+
+    async def close(self, grace_s: float) -> None:
+        """Close the channel; requests in flight get so long. Safe twice."""
+        await self._channel.close(grace_s)
+
+
+def make_client(settings: QdrantSettings, key: str | None) -> Client:
+    """A client with a channel of its own. Raises ConfigurationError for a URL that is none."""
+    target, secure = target_of(settings.url, settings.grpc_port)
+    options = tuple(GRPC_OPTIONS.items())
+    if secure:
+        return Client(grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options), key)
+    return Client(grpc.aio.insecure_channel(target, options), key)
+
+
+def target_of(url: str, port: int) -> tuple[str, bool]:
+    """Where gRPC finds the server, and whether over TLS. Raises ConfigurationError for a URL that is none."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host = parts.hostname
+    except ValueError:  # its words may quote credentials that stand in the URL
+        host = None
+    if not host or parts.scheme not in ("http", "https"):
+        raise ConfigurationError(
+            "not a URL", "qdrant.url", "Write it as http://host or https://host; the port is qdrant.grpc_port."
+        )
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}", parts.scheme == "https"
 
 
 async def require_version(connection: Connection) -> None:

@@ -67,23 +67,15 @@ _MEANINGS: dict[grpc.StatusCode, Meaning] = {
 _OTHER = Meaning("service", "answered in an unknown way", unanswered=True)
 
 
-def fault_of(
-    operation: str,
-    code: grpc.StatusCode,
-    trailers: Iterable[tuple[str, object]] = (),
-    retry_after_s: float | None = None,
-) -> StreamdexError:
-    """The fault that a status code stands for.
-
-    `retry_after_s` is given where the client library has already taken it out of the trailers.
-    """
+def fault_of(operation: str, code: grpc.StatusCode, trailers: Iterable[tuple[str, object]] = ()) -> StreamdexError:
+    """The fault that a status code stands for."""
     meaning = _MEANINGS.get(code, _OTHER)
     message = f"Qdrant {meaning.words} ({operation}: {code.name})"
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         known = {name.lower(): value for name, value in trailers}
         if "qdrant-insufficient-storage" in known:
             return ServiceFault(Service.QDRANT, f"Qdrant is out of storage ({operation})")
-        asked_s = _seconds(known.get("retry-after") if retry_after_s is None else retry_after_s)
+        asked_s = _seconds(known.get("retry-after"))
         if asked_s is not None:
             return ServiceFault(Service.QDRANT, f"Qdrant's rate limit is reached ({operation})", retry_after_s=asked_s)
     if meaning.kind == "suspect":

@@ -3,130 +3,122 @@
 A guard lets a write touch an existing point only when that point's rank is not newer. `must_not newer` rather than
 `must older or equal`, because it also covers points whose rank is missing or not a number. Ranks are exact as
 doubles below 2^53, which `check_payload` and the plan see to.
-
-All is built as protobuf messages in place: building the same from the client's models costs five times as much.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from qdrant_client import grpc as q
 
+from worker.index.conditions import Comparison, add, group, has_any_id, has_id, holds
+from worker.index.values import Name
 from worker.model import Order, Rank
 
 VERSION = "version"
 SEQUENCE = "sequence"
+_VERSION, _SEQUENCE = Name(VERSION), Name(SEQUENCE)
+_NEWER, _OLDER = Comparison(VERSION, "gt"), Comparison(VERSION, "lt")
+_AT_LEAST, _AT_MOST = Comparison(VERSION, "gte"), Comparison(VERSION, "lte")
+_LATER, _EARLIER = Comparison(SEQUENCE, "gt"), Comparison(SEQUENCE, "lt")
 DOCUMENT_KEY = "document_key"
 GENERATIONS = 64  # what a rank's last number counts in: sequence * 64 + generation
 
 
+@lru_cache(maxsize=1024)  # asked for by a document's points and by its manifest
+def _rank_entries(rank: Rank) -> tuple[bytes, ...]:
+    return _VERSION.holds_integer(rank.version), _SEQUENCE.holds_integer(rank.sequence)
+
+
 class Guards:
-    """The comparisons of one order. Methods named `add_…` fill a filter, or a list of conditions, in place."""
+    """The comparisons of one order. Methods named `add_…` add conditions to a filter."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
         self._two_fields = order is Order.VERSION
         self.rank_fields: tuple[str, ...] = (VERSION, SEQUENCE) if self._two_fields else (VERSION,)
 
-    def put_rank(self, payload: Any, rank: Rank) -> None:
-        """Store a rank in a payload."""
-        payload[VERSION].integer_value = rank.version
-        if self._two_fields:
-            payload[SEQUENCE].integer_value = rank.sequence
+    def rank_entries(self, rank: Rank) -> tuple[bytes, ...]:
+        """The entries of a payload that hold a rank."""
+        return _rank_entries(rank)[: len(self.rank_fields)]
 
     def get_rank(self, payload: Any) -> Rank:
         """The rank that a payload holds; one without rank ranks lowest, as it does in the guards."""
-        if VERSION not in payload:
+        version = payload.get(VERSION)
+        if version is None:
             return Rank(-(2**63))
-        return Rank(payload[VERSION].integer_value, payload[SEQUENCE].integer_value if self._two_fields else 0)
+        return Rank(version.integer_value, payload[SEQUENCE].integer_value if self._two_fields else 0)
 
-    def add_newer(self, conditions: Any, rank: Rank) -> None:
-        """Add conditions of which one holds for ranks above `rank`."""
-        newer = conditions.add().field
-        newer.key = VERSION
-        newer.range.gt = rank.version
-        if self._two_fields:
-            self._tie(conditions, rank).gt = rank.sequence
+    def _newer(self, rank: Rank) -> list[bytes]:
+        """Conditions of which one holds for ranks above `rank`."""
+        newer = _NEWER.with_(rank.version)
+        return [newer, self._tie(rank, _LATER)] if self._two_fields else [newer]
 
-    def add_older(self, conditions: Any, rank: Rank) -> None:
-        """Add conditions of which one holds for ranks below `rank`."""
-        older = conditions.add().field
-        older.key = VERSION
-        older.range.lt = rank.version
-        if self._two_fields:
-            self._tie(conditions, rank).lt = rank.sequence
+    def _older(self, rank: Rank) -> list[bytes]:
+        """Conditions of which one holds for ranks below `rank`."""
+        older = _OLDER.with_(rank.version)
+        return [older, self._tie(rank, _EARLIER)] if self._two_fields else [older]
 
     @staticmethod
-    def _tie(conditions: Any, rank: Rank) -> Any:
-        """Add "the same version, and a sequence in the range that is returned"."""
-        both = conditions.add().filter.must
-        same = both.add().field
-        same.key = VERSION
-        same.range.gte = rank.version
-        same.range.lte = rank.version
-        sequence = both.add().field
-        sequence.key = SEQUENCE
-        return sequence.range
+    def _tie(rank: Rank, sequence: Comparison) -> bytes:
+        """The same version, and a sequence that compares so."""
+        same = (_AT_LEAST.with_(rank.version), _AT_MOST.with_(rank.version))
+        return group(must=(*same, sequence.with_(rank.sequence)))
 
     def add_write_guard(self, guard: q.Filter, ids_by_rank: Mapping[Rank, Sequence[str]]) -> None:
         """Let each id's point be changed only where its rank is not newer than the one the id comes with."""
         if len(ids_by_rank) == 1:
-            self.add_newer(guard.must_not, next(iter(ids_by_rank)))
+            add(guard, must_not=self._newer(next(iter(ids_by_rank))))
             return
-        add_clause = guard.must_not.add
-        for rank, ids in ids_by_rank.items():
-            clause = add_clause().filter
-            add_ids(clause.must, ids)
-            self.add_newer(clause.should, rank)
+        add(
+            guard,
+            must_not=[group(must=(has_id(ids),), should=self._newer(rank)) for rank, ids in ids_by_rank.items()],
+        )
 
     def add_insert_guard(self, guard: q.Filter, ids: Iterable[str]) -> None:
         """Let the points of these ids be inserted where there are none, and not be changed where there are."""
-        add_ids(guard.must_not, ids)
+        add(guard, must_not=(has_id(ids),))
 
     def add_payload_guard(self, which: q.Filter, rank: Rank, ids: Iterable[str]) -> None:
         """Choose the points of these ids that are there and not newer than `rank`.
 
         By filter, not by id: Qdrant answers NOT_FOUND for an absent id; what vanished is for the read-back to see.
         """
-        add_ids(which.must, ids)
-        self.add_newer(which.must_not, rank)
+        add(which, must=(has_id(ids),), must_not=self._newer(rank))
 
     def add_ranked(self, which: q.Filter, ranks: Iterable[Rank], ids: Iterable[str]) -> None:
         """Choose the points of these ids that have exactly one of these ranks."""
-        add_ids(which.must, ids)
-        one_of = which.must.add().filter.should
-        for rank in ranks:
-            bounds = [(VERSION, rank.version), (SEQUENCE, rank.sequence)][: len(self.rank_fields)]
-            fields = one_of.add().filter.must
-            for key, value in bounds:
-                field = fields.add().field
-                field.key = key
-                field.match.integer = value
+        same = [group(must=[holds(*bound) for bound in zip(self.rank_fields, rank, strict=False)]) for rank in ranks]
+        add(which, must=(has_id(ids), group(should=same)))
 
     def add_purge(self, which: q.Filter, below: Mapping[str, Rank]) -> None:
         """Choose the points of each document whose rank is below the one given."""
-        for document_key, rank in below.items():
-            clause = which.should.add().filter
-            _add_document(clause.must, document_key)
-            self.add_older(clause.should, rank)
+        add(
+            which,
+            should=[
+                group(must=(holds(DOCUMENT_KEY, document_key),), should=self._older(rank))
+                for document_key, rank in below.items()
+            ],
+        )
 
     def add_not_newer(self, which: q.Filter, ids_by_rank: Mapping[Rank, Sequence[str]]) -> None:
         """Choose the points of these ids whose rank is not newer than the one the id comes with."""
-        for rank, ids in ids_by_rank.items():
-            clause = which.should.add().filter
-            add_any_ids(clause.must, ids)
-            self.add_newer(clause.must_not, rank)
+        add(
+            which,
+            should=[group(must=(has_any_id(ids),), must_not=self._newer(rank)) for rank, ids in ids_by_rank.items()],
+        )
 
     def add_leftovers(self, which: q.Filter, document_key: str, rank: Rank, listed: Iterable[str]) -> None:
         """Choose the points that attempts at the event of `rank`, by any generation, left outside the manifest.
 
         Not those of older events: a writer of one may be about to list them.
         """
-        _add_document(which.must, document_key)
         first, last = self._ranks_of_event(rank)
-        self.add_older(which.must_not, first)
-        self.add_newer(which.must_not, last)
-        add_ids(which.must_not, listed)
+        add(
+            which,
+            must=(holds(DOCUMENT_KEY, document_key),),
+            must_not=(*self._older(first), *self._newer(last), has_id(listed)),
+        )
 
     def _ranks_of_event(self, rank: Rank) -> tuple[Rank, Rank]:
         """The lowest and the highest rank that any generation gives the event of `rank`."""
@@ -136,29 +128,3 @@ class Guards:
         if self._two_fields:
             return Rank(rank.version, first), Rank(rank.version, last)
         return Rank(first), Rank(last)
-
-
-def add_ids(conditions: Any, ids: Iterable[str]) -> None:
-    """Add "has one of these ids"."""
-    wanted = conditions.add().has_id
-    wanted.SetInParent()
-    add = wanted.has_id.add
-    for point_id in ids:
-        add().uuid = point_id
-
-
-def add_any_ids(conditions: Any, ids: Iterable[str]) -> None:
-    """Add "has one of these ids", of which some may be numbers: those of points that are not ours."""
-    wanted = conditions.add().has_id
-    wanted.SetInParent()
-    for point_id in ids:
-        if point_id.isdecimal():
-            wanted.has_id.add().num = int(point_id)
-        else:
-            wanted.has_id.add().uuid = point_id
-
-
-def _add_document(conditions: Any, document_key: str) -> None:
-    field = conditions.add().field
-    field.key = DOCUMENT_KEY
-    field.match.keyword = document_key

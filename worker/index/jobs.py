@@ -1,46 +1,42 @@
 """What the room is asked to write, and how that ended."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from worker.errors import SuspectFault
 from worker.model import Chunk, DocumentWrite, Rank
 
 
-class WriteJob(NamedTuple):
+@dataclass(slots=True, eq=False)
+class WriteJob:
     """One document to write, with the vectors (packed float32) by chunk id of the chunks that are to be upserted.
 
-    Chunks without a vector here are kept ones. `may_skip_purge` is the caller's part of the rule for leaving out the
-    purge: `offset` order, and no older generation that may have cut the same event otherwise.
+    `new` are the chunks that come with a vector, `kept` those that have theirs in the collection already.
+    `may_skip_purge` is the caller's part of the rule for leaving out the purge: `offset` order, and no older generation
+    that may have cut the same event otherwise.
     """
 
     write: DocumentWrite
     vectors: Mapping[str, bytes]
     may_skip_purge: bool = False
+    document_key: str = field(init=False)
+    new: list[Chunk] = field(init=False)
+    kept: list[Chunk] = field(init=False)
+
+    def __post_init__(self) -> None:
+        chunks, vectors = self.write.chunks, self.vectors
+        self.document_key = self.write.event.document_key
+        self.new = [chunk for chunk in chunks if chunk.id in vectors]
+        all_new = len(self.new) == len(chunks)  # as almost always
+        self.kept = [] if all_new else [chunk for chunk in chunks if chunk.id not in vectors]
 
     def __repr__(self) -> str:
         """Without the vectors: they tell of the user's text."""
         return f"WriteJob({self.write!r}, {len(self.vectors)} vectors)"
 
-    @property
-    def document_key(self) -> str:
-        """Names the document."""
-        return self.write.event.document_key
 
-    @property
-    def new(self) -> list[Chunk]:
-        """The chunks that come with a vector."""
-        return [chunk for chunk in self.write.chunks if chunk.id in self.vectors]
-
-    @property
-    def kept(self) -> list[Chunk]:
-        """The chunks that have their vector in the collection already."""
-        return [chunk for chunk in self.write.chunks if chunk.id not in self.vectors]
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """How a document's write ended: exactly one of `found`, `missing` and `fault` is set.
 
     `found` is the rank its manifest has now: above the write's own where a newer event was faster. `missing` are kept

@@ -16,12 +16,12 @@ Manifests of our own are kept in the same collection; they have `kind` instead o
 
 from typing import Any
 
-from qdrant_client import grpc as q
-
 from worker.errors import AccountFault, Service
 from worker.index.guards import DOCUMENT_KEY, Guards
 from worker.index.keys import manifest_id
-from worker.index.payload import SOURCE, put_source
+from worker.index.payload import SOURCE, SOURCE_NAME, source_entries
+from worker.index.requests import NO_VECTORS, as_point
+from worker.index.values import Name, entry, strings, struct_of
 from worker.model import DocumentWrite, Manifest, Position
 
 SCHEMA_NUMBER = 1
@@ -32,32 +32,34 @@ CONTENT_HASH = "content_hash"
 GENERATION = "generation"
 TOMBSTONE_UNTIL = "tombstone_until"
 
+SCHEMA_ENTRY = entry(SCHEMA, SCHEMA_NUMBER)
+_DOCUMENT_KEY, _CHUNK_IDS, _CONTENT_HASH, _GENERATION, _EPOCH, _TIMESTAMP = [
+    Name(name) for name in (DOCUMENT_KEY, CHUNK_IDS, CONTENT_HASH, GENERATION, "epoch", "timestamp")
+]
+
 
 class ManifestFormat:
-    """How the manifests of one collection are filled and read."""
+    """How the manifests of one collection are written and read."""
 
     def __init__(self, guards: Guards, tombstone_ttl_ms: int) -> None:
         self._guards = guards
         self._tombstone_ttl_ms = tombstone_ttl_ms
 
-    def fill(self, point: q.PointStruct, write: DocumentWrite, now_ms: int) -> None:
-        """Fill the manifest that a write leaves behind."""
+    def manifest(self, write: DocumentWrite, now_ms: int) -> bytes:
+        """The manifest that a write leaves behind, as bytes of a point; see `wire.py`."""
         event = write.event
-        point.id.uuid = manifest_id(event.document_key)
-        point.vectors.vectors.SetInParent()  # a collection without vectors wants the field all the same
-        payload = point.payload
-        payload[SCHEMA].integer_value = SCHEMA_NUMBER
-        payload[DOCUMENT_KEY].string_value = event.document_key
-        self._guards.put_rank(payload, write.rank)
-        _put_position(payload, event.position)
-        payload[CHUNK_IDS].list_value.SetInParent()
-        add = payload[CHUNK_IDS].list_value.values.add
-        for chunk in write.chunks:
-            add().string_value = chunk.id
-        payload[CONTENT_HASH].string_value = write.content_hash
-        payload[GENERATION].integer_value = write.generation
+        payload = [
+            SCHEMA_ENTRY,
+            _DOCUMENT_KEY.holds_text(event.document_key),
+            *self._guards.rank_entries(write.rank),
+            SOURCE_NAME.holds(struct_of(_position_entries(event.position))),
+            _CHUNK_IDS.holds(strings([chunk.id for chunk in write.chunks])),
+            _CONTENT_HASH.holds_text(write.content_hash),
+            _GENERATION.holds_integer(write.generation),
+        ]
         if event.text is None:
-            payload[TOMBSTONE_UNTIL].integer_value = now_ms + self._tombstone_ttl_ms
+            payload.append(entry(TOMBSTONE_UNTIL, now_ms + self._tombstone_ttl_ms))
+        return as_point(manifest_id(event.document_key), payload, NO_VECTORS)
 
     def read(self, payload: Any) -> Manifest:
         """The manifest that a payload holds. Raises AccountFault when a newer worker wrote it."""
@@ -84,11 +86,9 @@ def refuse_other_schema(payload: Any) -> None:
         )
 
 
-def _put_position(payload: Any, position: Position) -> None:
-    put_source(payload, position)
-    source = payload[SOURCE].struct_value.fields
-    source["epoch"].integer_value = position.epoch
-    source["timestamp"].integer_value = position.timestamp_ms
+def _position_entries(position: Position) -> list[bytes]:
+    epoch, timestamp = _EPOCH.holds_integer(position.epoch), _TIMESTAMP.holds_integer(position.timestamp_ms)
+    return [*source_entries(position), epoch, timestamp]
 
 
 def _get_position(payload: Any) -> Position:

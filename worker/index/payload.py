@@ -1,7 +1,12 @@
-"""A point as it is stored: payload (schema 1, permanent), vector as packed bytes, and what a payload may hold."""
+"""A point as it is stored: payload (schema 1, permanent), vector as packed bytes, and what a payload may hold.
+
+All is written as bytes, see `wire.py`; an entry is a name of the payload with its value.
+"""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from qdrant_client import grpc as q
@@ -9,13 +14,17 @@ from qdrant_client import grpc as q
 from worker.config import CapsSettings
 from worker.errors import Reason, RecordFault, Stage
 from worker.index.guards import DOCUMENT_KEY, Guards
-from worker.index.values import put
+from worker.index.requests import as_point
+from worker.index.values import Name, entry, struct_of, value
 from worker.model import Chunk, DocumentWrite, Position
 
 CHUNK = "chunk"
 CHUNKS = "chunks"
 SOURCE = "source"
 INDEXED_AT = "indexed_at"
+
+SOURCE_NAME = Name(SOURCE)
+_DOCUMENT_KEY, _CHUNK, _CHUNKS, _OFFSET = Name(DOCUMENT_KEY), Name(CHUNK), Name(CHUNKS), Name("offset")
 
 EXACT = 2**53  # Qdrant compares numbers as doubles: exact below
 _INTEGERS = range(-(2**63), 2**63)
@@ -24,34 +33,35 @@ _METADATA_LEVEL = 2  # the payload itself is level 1
 
 
 class PointFormat:
-    """How the points of one collection are filled: payload keys, rank fields, length of the vectors."""
+    """How the points of one collection are written: payload keys, rank fields, length of the vectors."""
 
     def __init__(self, guards: Guards, text_key: str, metadata_key: str, vector: "PackedVector") -> None:
         self._guards = guards
-        self._text_key = text_key
-        self._metadata_key = metadata_key
+        self._text = Name(text_key)
+        self._metadata = Name(metadata_key)
         self._vector = vector
 
-    def fill_point(self, point: q.PointStruct, write: DocumentWrite, chunk: Chunk, vector: bytes, now: str) -> None:
-        """Fill a new point: id, whole payload, vector. `now` is RFC 3339."""
-        point.id.uuid = chunk.id
-        self.fill_chunk(point.payload, write, chunk, now)
-        self._vector.merge_into(point.vectors, vector)
+    def point(self, chunk: Chunk, vector: bytes, shared: Sequence[bytes]) -> bytes:
+        """A new point: id, whole payload, vector. `shared` as below."""
+        return as_point(chunk.id, self.whole(chunk, shared), self._vector.of_point(vector))
 
-    def fill_chunk(self, payload: Any, write: DocumentWrite, chunk: Chunk, now: str) -> None:
-        """Fill the whole payload of one chunk."""
-        payload[DOCUMENT_KEY].string_value = write.event.document_key
-        payload[CHUNK].integer_value = chunk.place
-        payload[self._text_key].string_value = chunk.text
-        self.fill_shared(payload, write, now)
+    def whole(self, chunk: Chunk, shared: Sequence[bytes]) -> list[bytes]:
+        """The whole payload of one chunk, by entries."""
+        return [place(chunk), self._text.holds_text(chunk.text), *shared]
 
-    def fill_shared(self, payload: Any, write: DocumentWrite, now: str) -> None:
-        """Fill what all chunks of a document share and what an event may change without a new vector."""
-        self._guards.put_rank(payload, write.rank)
-        payload[CHUNKS].integer_value = len(write.chunks)
-        put(payload[self._metadata_key], write.event.metadata)
-        put_source(payload, write.event.position)
-        payload[INDEXED_AT].string_value = now
+    def shared(self, write: DocumentWrite, now: bytes) -> list[bytes]:
+        """The entries that all chunks of a document share: of all but its key, an event may change them without a
+        new vector. `now` as `indexed_at` has it.
+        """
+        event = write.event
+        return [
+            _DOCUMENT_KEY.holds_text(event.document_key),
+            *self._guards.rank_entries(write.rank),
+            _CHUNKS.holds_integer(len(write.chunks)),
+            self._metadata.holds(value(event.metadata)),
+            SOURCE_NAME.holds(struct_of(source_entries(event.position))),
+            now,
+        ]
 
 
 class PackedVector:
@@ -60,14 +70,15 @@ class PackedVector:
     def __init__(self, dimension: int) -> None:
         self.bytes = 4 * dimension
         zeros = q.DenseVector(data=[0.0] * dimension)
+        point = q.PointStruct(vectors=q.Vectors(vector=q.Vector(dense=zeros)))
         # What stands before the floats on the wire is the same for every vector of this length.
         self._dense_head = zeros.SerializeToString()[: -self.bytes]
-        self._vectors_head = q.Vectors(vector=q.Vector(dense=zeros)).SerializeToString()[: -self.bytes]
+        self._point_head = point.SerializeToString()[: -self.bytes]
 
-    def merge_into(self, vectors: q.Vectors, vector: bytes) -> None:
-        """Fill a point's vectors. Raises ValueError for a vector of another length."""
+    def of_point(self, vector: bytes) -> tuple[bytes, bytes]:
+        """The field of a point that holds its vector, in parts. Raises ValueError for a vector of another length."""
         self._check(vector)
-        vectors.MergeFromString(self._vectors_head + vector)
+        return self._point_head, vector
 
     def merge_into_dense(self, dense: q.DenseVector, vector: bytes) -> None:
         """Fill a query's vector. Raises ValueError for a vector of another length."""
@@ -79,12 +90,24 @@ class PackedVector:
             raise ValueError(f"a vector of {len(vector)} bytes where {self.bytes} are stored")
 
 
-def put_source(payload: Any, position: Position) -> None:
-    """Store where the event stood in the log."""
-    source = payload[SOURCE].struct_value.fields
-    source["topic"].string_value = position.topic
-    source["partition"].integer_value = position.partition
-    source["offset"].integer_value = position.offset
+def place(chunk: Chunk) -> bytes:
+    """The entry that tells which chunk of its document this is."""
+    return _CHUNK.holds_integer(chunk.place)
+
+
+def indexed_at(time_ms: int) -> bytes:
+    """The entry that tells when a point was written."""
+    return entry(INDEXED_AT, rfc3339(time_ms))
+
+
+def source_entries(position: Position) -> list[bytes]:
+    """Where the event stood in the log."""
+    return [*_log_entries(position.topic, position.partition), _OFFSET.holds_integer(position.offset)]
+
+
+@lru_cache(maxsize=1024)  # the partitions of one worker
+def _log_entries(topic: str, partition: int) -> tuple[bytes, bytes]:
+    return entry("topic", topic), entry("partition", partition)
 
 
 def rfc3339(time_ms: int) -> str:

@@ -69,8 +69,8 @@ class Reader:
     async def manifests_of(self, document_keys: Sequence[str]) -> dict[str, Manifest]:
         """The manifests of those documents that have one, in one request."""
         ids = [manifest_id(key) for key in document_keys]
-        points = await self._store.get(self._store.names.manifests, ids)
-        manifests = [self._manifests.read(point.payload) for point in points]
+        found = await self._store.get(self._store.names.manifests, ids)
+        manifests = [self._manifests.read(payload) for payload in found.values()]
         return {manifest.document_key: manifest for manifest in manifests}
 
     async def search(self, vector: bytes, limit: int) -> list[Hit]:

@@ -17,14 +17,16 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 import orjson
+from qdrant_client import grpc as q
 
 from worker.errors import AccountFault, ConfigurationError, Service
-from worker.index.guards import add_ids
+from worker.index.conditions import Comparison, add, group, has_id
 from worker.index.halving import send_all
 from worker.index.keys import reserved_id
-from worker.index.manifests import KIND, SCHEMA, SCHEMA_NUMBER, refuse_other_schema
+from worker.index.manifests import KIND, SCHEMA, SCHEMA_ENTRY, refuse_other_schema
+from worker.index.requests import NO_VECTORS, as_point
 from worker.index.store import Store, by_keyword
-from worker.index.values import get_all, put_all
+from worker.index.values import entry, get_all
 from worker.model import JsonObject, Order, Partition
 
 GENERATIONS = 64
@@ -138,8 +140,8 @@ class Reserved:
         """All bases, and all settled offsets."""
         bases: dict[LogId, int] = {}
         settled: dict[LogId, int] = {}
-        async for point in self._store.scroll(self._store.names.manifests, by_keyword(KIND, "base", "progress")):
-            item = _read(point)
+        async for found in self._store.scroll(self._store.names.manifests, by_keyword(KIND, "base", "progress")):
+            item = _read(found.payload)
             if item[KIND] == "base":
                 bases[_log_of(item)] = item["base"]
             elif item[KIND] == "progress":
@@ -163,35 +165,30 @@ class Reserved:
         await send_all(marks, self._send_progress)
 
     async def _send_progress(self, marks: Sequence[tuple[LogId, Progress]]) -> None:
-        def fill(request: Any) -> None:
-            for log, (offset, timestamp_ms) in marks:
-                point_id = _log_id("progress", log)
-                timestamp = {} if timestamp_ms is None else {"timestamp": timestamp_ms}
-                _add_point(request.points, point_id, _log_item("progress", log, offset=offset, **timestamp))
-                clause = request.update_filter.must_not.add().filter
-                add_ids(clause.must, (point_id,))
-                beyond = clause.must.add().field
-                beyond.key = "offset"
-                beyond.range.gt = offset
+        def keep_larger(guard: q.Filter) -> None:
+            beyond = Comparison("offset", "gt")
+            larger = [(has_id((_log_id("progress", log),)), beyond.with_(offset)) for log, (offset, _) in marks]
+            add(guard, must_not=[group(must=both) for both in larger])
 
-        await self._store.upsert(self._store.names.manifests, fill)
+        points = [_point(_log_id("progress", log), _progress_item(log, mark)) for log, mark in marks]
+        await self._store.upsert(self._store.names.manifests, points, keep_larger)
 
     async def _get(self, names: Sequence[str]) -> list[JsonObject]:
         ids = [reserved_id(name) for name in names]
-        return [_read(point) for point in await self._store.get(self._store.names.manifests, ids)]
+        found = await self._store.get(self._store.names.manifests, ids)
+        return [_read(payload) for payload in found.values()]
 
     async def _insert(self, items: Mapping[str, JsonObject]) -> None:
         """Insert those that are not there yet; nothing that is there changes."""
         await send_all(list(items.items()), self._send_inserts)
 
     async def _send_inserts(self, items: Sequence[tuple[str, JsonObject]]) -> None:
-        def fill(request: Any) -> None:
-            for point_id, item in items:
-                _add_point(request.points, point_id, item)
+        def insert_only(guard: q.Filter) -> None:
             # Every manifest has a schema, so no existing one passes. From 1.17 on `insert_only` would say the same.
-            request.update_filter.must.add().is_empty.key = SCHEMA
+            guard.must.add().is_empty.key = SCHEMA
 
-        await self._store.upsert(self._store.names.manifests, fill)
+        points = [_point(point_id, item) for point_id, item in items]
+        await self._store.upsert(self._store.names.manifests, points, insert_only)
 
 
 def next_base(bases: Mapping[LogId, int], reach: Mapping[LogId, int], now_ms: int) -> int:
@@ -243,25 +240,26 @@ def _log_item(kind: str, log: LogId, **values: int) -> JsonObject:
     return {KIND: kind, **place, **values}
 
 
+def _progress_item(log: LogId, mark: Progress) -> JsonObject:
+    timestamp = {} if mark.timestamp_ms is None else {"timestamp": mark.timestamp_ms}
+    return _log_item("progress", log, offset=mark.offset, **timestamp)
+
+
 def _log_of(item: JsonObject) -> LogId:
     return LogId(item["cluster"], item["topic"], item["partition"], item["epoch"])
 
 
-def _add_point(points: Any, point_id: str, item: JsonObject) -> None:
-    point = points.add()
-    point.id.uuid = point_id
-    point.vectors.vectors.SetInParent()
-    point.payload[SCHEMA].integer_value = SCHEMA_NUMBER
-    put_all(point.payload, item)
+def _point(point_id: str, item: JsonObject) -> bytes:
+    return as_point(point_id, [SCHEMA_ENTRY, *[entry(*each) for each in item.items()]], NO_VECTORS)
 
 
-def _read(point: Any) -> JsonObject:
+def _read(payload: Any) -> JsonObject:
     """Raises AccountFault for one that another schema wrote, or that somebody has damaged: its kind says what it holds.
 
     Nothing may be assumed in its place: ranks and starts are derived from these.
     """
-    refuse_other_schema(point.payload)
-    item = get_all(point.payload)
+    refuse_other_schema(payload)
+    item = get_all(payload)
     fields = _FIELDS.get(str(item.get(KIND)))
     if fields is None or any(type(item.get(name)) not in kinds for name, kinds in fields.items()):
         raise AccountFault(

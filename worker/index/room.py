@@ -16,8 +16,10 @@ from worker.index.manifests import TOMBSTONE_UNTIL, ManifestFormat
 from worker.index.payload import PackedVector, PointFormat, check_payload
 from worker.index.points import PointWriter
 from worker.index.reader import Hit, Reader, StoredPoint
+from worker.index.requests import as_point, upsert
 from worker.index.reserved import BaseKey, Progress, Reserved
 from worker.index.store import Store
+from worker.index.values import entry
 from worker.index.writer import Writer
 from worker.model import DocumentWrite, Manifest, Partition, Rank
 from worker.telemetry import Metrics
@@ -94,12 +96,12 @@ class Index:
         """See to it that Qdrant can take the document, before its texts are embedded. Raises RecordFault."""
         check_payload(write, self._caps)
 
-    async def write(self, batch: Sequence[tuple[DocumentWrite, Mapping[str, bytes], bool]]) -> list[Written]:
-        """Write a batch of documents, each as the fields of a `WriteJob`; the answers come in its order.
+    async def write(self, batch: Sequence[WriteJob]) -> list[Written]:
+        """Write a batch of documents; the answers come in its order.
 
         After a fault do the whole batch again.
         """
-        return await self.writer.write([WriteJob._make(one) for one in batch])
+        return await self.writer.write(batch)
 
     async def sweep(self, below: Mapping[str, Rank]) -> None:
         """Delete the documents' points below the ranks given: what a crash may have left of older events.
@@ -132,15 +134,10 @@ class Index:
 
     async def canary(self) -> bool:
         """Whether an ordinary point passes now: written under a reserved id, and removed at once."""
-
-        def fill(request: Any) -> None:
-            point = request.operations.add().upsert.points.add()
-            point.id.uuid = CANARY_ID
-            point.payload["canary"].bool_value = True
-            self._vector.merge_into(point.vectors, b"\x00\x00\x80\x3f" * (self._vector.bytes // 4))  # ones
-
+        ones = b"\x00\x00\x80\x3f" * (self._vector.bytes // 4)
+        canary = as_point(CANARY_ID, [entry("canary", json=True)], self._vector.of_point(ones))
         try:
-            await self._store.update(self._store.names.points, fill)
+            await self._store.update(self._store.names.points, [upsert([canary])])
         except SuspectFault:
             return False
         await self._store.delete_ids(self._store.names.points, (CANARY_ID,))

@@ -7,9 +7,10 @@ from typing import Any
 from qdrant_client import grpc as q
 
 from worker.errors import SuspectFault, TooLarge
+from worker.index.conditions import add, has_id
 from worker.index.connection import Connection
 from worker.index.faults import as_account_fault, refuse_unfinished
-from worker.index.guards import add_ids
+from worker.index.requests import with_ids, with_operations, with_points
 
 READ_IDS = 4096  # ids asked for in one request
 SCROLL_PAGE = 512
@@ -31,21 +32,20 @@ class Store:
         self._connection = connection
         self._replicated = replicated
 
-    async def update(self, collection: str, fill: Callable[[Any], None]) -> None:
-        """Apply the operations that `fill` puts into the request, in order; Qdrant stops at the first that fails.
+    async def update(self, collection: str, operations: Sequence[Sequence[bytes]]) -> None:
+        """Apply the operations (see `requests.py`) in order; Qdrant stops at the first that fails.
 
         Raises SuspectFault where the content is refused: the caller knows whether a record can be to blame.
         """
         request = self._written(q.UpdateBatchPoints(), collection)
-        fill(request)
-        response = await self._connection.points("UpdateBatch", request)
-        refuse_unfinished("UpdateBatch", response.result, expected=len(request.operations))
+        response = await self._connection.points("UpdateBatch", with_operations(request, operations))
+        refuse_unfinished("UpdateBatch", response.result, expected=len(operations))
 
-    async def upsert(self, collection: str, fill: Callable[[Any], None]) -> None:
-        """Upsert the points, under the guard, that `fill` puts into the request. Raises SuspectFault if refused."""
+    async def upsert(self, collection: str, points: Iterable[bytes], guard: Callable[[q.Filter], None]) -> None:
+        """Upsert points (see `requests.py`) under the guard that `guard` fills. Raises SuspectFault if refused."""
         request = self._written(q.UpsertPoints(), collection)
-        fill(request)
-        response = await self._connection.points("Upsert", request)
+        guard(request.update_filter)
+        response = await self._connection.points("Upsert", with_points(request, points))
         refuse_unfinished("Upsert", (response.result,))
 
     async def delete(self, collection: str, choose: Callable[[q.Filter], None]) -> None:
@@ -69,35 +69,32 @@ class Store:
             raise as_account_fault(fault) from None
         refuse_unfinished("Delete", (response.result,))
 
-    async def get(self, collection: str, ids: Sequence[str], fields: Sequence[str] = ()) -> list[Any]:
-        """The points of these ids that are there, with these payload fields, or all of them when none are named.
+    async def get(self, collection: str, ids: Sequence[str], fields: Sequence[str] = ()) -> dict[str, Any]:
+        """By id, the payloads of those points that are there: with these fields, or all of them when none are named.
 
         No ids, no request.
         """
-        found: list[Any] = []
+        found: dict[str, Any] = {}
         for start in range(0, len(ids), READ_IDS):
-            found.extend(await self._get(collection, ids[start : start + READ_IDS], fields))
+            found.update(await self._get(collection, ids[start : start + READ_IDS], fields))
         return found
 
-    async def _get(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
+    async def _get(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:
         request = self._read(q.GetPoints(), collection, fields)
-        add = request.ids.add
-        for point_id in ids:
-            add().uuid = point_id
         try:
-            response = await self._connection.points("Get", request)
+            response = await self._connection.points("Get", with_ids(request, ids))
         except TooLarge:
             if len(ids) == 1:
                 raise
             middle = len(ids) // 2
-            return [
-                *await self._get(collection, ids[:middle], fields),
-                *await self._get(collection, ids[middle:], fields),
-            ]
+            return {
+                **await self._get(collection, ids[:middle], fields),
+                **await self._get(collection, ids[middle:], fields),
+            }
         except SuspectFault as fault:
             raise as_account_fault(fault) from None
         asked = set(ids)
-        return [point for point in response.result if point.id.uuid in asked]
+        return {uuid: point.payload for point in response.result if (uuid := point.id.uuid) in asked}
 
     async def scroll(
         self, collection: str, choose: Callable[[q.Filter], None] | None = None, page: int = SCROLL_PAGE
@@ -165,7 +162,7 @@ def by_ids(ids: Iterable[str]) -> Callable[[q.Filter], None]:
     """Chooses the points of these ids."""
 
     def choose(which: q.Filter) -> None:
-        add_ids(which.must, ids)
+        add(which, must=(has_id(ids),))
 
     return choose
 

@@ -1,46 +1,136 @@
-"""JSON to Qdrant's `Value` messages and back.
+"""JSON to Qdrant's `Value`s, as bytes, and back from its messages.
 
-The client library has such functions as well, but as internals that move between its versions; and filling a message
-in place costs half of building it from keyword arguments.
+The client library has such functions as well, but as internals that move between its versions; and they make messages,
+see `wire.py`.
 """
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from types import NoneType
 from typing import Any
 
 from qdrant_client import grpc as q
 
+from worker.index.wire import delimited, key_of, varint
 from worker.model import JsonObject
 
+_VARINT, _FIXED64 = 0, 1  # wire types
+_NULL = key_of(q.Value, "null_value", _VARINT) + varint(q.NULL_VALUE)
+_FALSE, _TRUE = [key_of(q.Value, "bool_value", _VARINT) + varint(truth) for truth in (False, True)]
+_INTEGER = key_of(q.Value, "integer_value", _VARINT)
+_DOUBLE = key_of(q.Value, "double_value", _FIXED64)
+_STRING = key_of(q.Value, "string_value")
+_STRUCT = key_of(q.Value, "struct_value")
+_LIST = key_of(q.Value, "list_value")
+_ITEM = key_of(q.ListValue, "values")
+_FIELD = key_of(q.Struct, "fields")
+_ENTRY_NAME, _ENTRY_VALUE = [key_of(q.Struct.FieldsEntry, part) for part in ("key", "value")]
 
-def put(value: q.Value, json: Any) -> None:
-    """Fill an empty `value` with a JSON value. Raises TypeError and ValueError for what `check_payload` refuses."""
-    kind = type(json)
-    if kind is str:
-        value.string_value = json
-    elif kind is bool:
-        value.bool_value = json
-    elif kind is int:
-        value.integer_value = json
-    elif kind is float:
-        value.double_value = json
-    elif json is None:
-        value.null_value = q.NULL_VALUE
-    elif kind is dict:
-        value.struct_value.SetInParent()  # an empty object is an object too
-        put_all(value.struct_value.fields, json)
-    elif kind in (list, tuple):
-        value.list_value.SetInParent()
-        add = value.list_value.values.add
-        for item in json:
-            put(add(), item)
-    else:
-        raise TypeError(f"not a JSON value: {kind.__name__}")
+_LEAST, _BEYOND = -(2**63), 2**63
+_SMALL = 256
+_DOUBLE_BYTES = struct.Struct("<d").pack
 
 
-def put_all(fields: Any, json: Mapping[str, Any]) -> None:
-    """Fill a message's map of values (a payload, or the fields of a struct)."""
-    for key, item in json.items():
-        put(fields[key], item)
+def string(text: str) -> bytes:
+    """A value that is a string. Raises UnicodeEncodeError for what `check_payload` refuses."""
+    return _STRING + delimited(text.encode())
+
+
+def integer(number: int) -> bytes:
+    """A value that is a whole number. Raises ValueError beyond 64 bits."""
+    if not _LEAST <= number < _BEYOND:
+        raise ValueError("an integer out of range")
+    return _INTEGER + varint(number % (1 << 64))
+
+
+def strings(texts: Iterable[str]) -> bytes:
+    """A value that is a list of strings."""
+    return _list([string(text) for text in texts])
+
+
+def struct_of(entries: Sequence[bytes]) -> bytes:
+    """A value that is an object of these entries."""
+    return _STRUCT + delimited(fields(_FIELD, entries))
+
+
+def value(json: Any) -> bytes:
+    """The value of any JSON. Raises TypeError and ValueError for what `check_payload` refuses."""
+    write = _BY_KIND.get(type(json))
+    if write is None:
+        raise TypeError(f"not a JSON value: {type(json).__name__}")
+    return write(json)
+
+
+def _object(json: Mapping[str, Any]) -> bytes:
+    return struct_of([entry(name, item) for name, item in json.items()])
+
+
+def _array(json: Iterable[Any]) -> bytes:
+    return _list([value(item) for item in json])
+
+
+def _list(values: Sequence[bytes]) -> bytes:
+    return _LIST + delimited(b"".join([_ITEM + delimited(one) for one in values]))
+
+
+_BY_KIND: Mapping[type, Callable[[Any], bytes]] = {
+    str: string,
+    bool: lambda truth: _TRUE if truth else _FALSE,
+    int: integer,
+    float: lambda number: _DOUBLE + _DOUBLE_BYTES(number),
+    NoneType: lambda _: _NULL,
+    dict: _object,
+    list: _array,
+    tuple: _array,
+}
+
+
+class Name:
+    """A name that stands in maps of all messages, such as a payload. An entry is a name with its value.
+
+    The key of the map itself, which stands before each of its entries, is `fields`' to add.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._head = _ENTRY_NAME + delimited(name.encode()) + _ENTRY_VALUE
+        self._small: dict[int, bytes] = {}
+
+    def holds(self, content: bytes) -> bytes:
+        """The entry of this name with a value."""
+        return delimited(self._head + delimited(content))
+
+    def holds_text(self, text: str) -> bytes:
+        """The same for a string, which may be long: copied once. Raises UnicodeEncodeError as `string` does."""
+        content = text.encode()
+        string = _STRING + varint(len(content))
+        size = varint(len(string) + len(content))
+        whole = varint(len(self._head) + len(size) + len(string) + len(content))
+        return b"".join((whole, self._head, size, string, content))
+
+    def holds_integer(self, number: int) -> bytes:
+        """The same for a whole number; small ones come again and again. Raises ValueError as `integer` does."""
+        found = self._small.get(number)
+        if found is None:
+            found = self.holds(integer(number))
+            if 0 <= number < _SMALL:
+                self._small[number] = found
+        return found
+
+
+_named = lru_cache(maxsize=1024)(Name)  # metadata mostly has the same names in all documents
+
+
+def entry(name: str, json: Any) -> bytes:
+    """An entry with a name of the user's. Raises TypeError and ValueError for what `check_payload` refuses."""
+    if type(json) is str:
+        return _named(name).holds_text(json)
+    return _named(name).holds(value(json))
+
+
+def fields(key: bytes, entries: Sequence[bytes]) -> bytes:
+    """The map of a message that has this key: each of its entries behind it."""
+    return key + key.join(entries) if entries else b""
 
 
 def name_of(enum: Any, number: int) -> str:

@@ -86,13 +86,10 @@ class Writer:
 
     async def _send_manifests(self, jobs: Sequence[WriteJob]) -> None:
         now_ms = self._clock_ms()
-
-        def fill(request: Any) -> None:
-            for job in jobs:
-                self._manifests.fill(request.points.add(), job.write, now_ms)
-            self._guard_manifests(request.update_filter, jobs)
-
-        await self._store.upsert(self._store.names.manifests, fill)
+        manifests = [self._manifests.manifest(job.write, now_ms) for job in jobs]
+        await self._store.upsert(
+            self._store.names.manifests, manifests, lambda guard: self._guard_manifests(guard, jobs)
+        )
 
     def _guard_manifests(self, guard: Any, jobs: Sequence[WriteJob]) -> None:
         """The manifest guard: a newer event's manifest stays as it is, and that of a new document is not replaced."""
@@ -117,8 +114,8 @@ class Writer:
 
     async def _read_ranks(self, document_keys: Collection[str]) -> dict[str, Rank]:
         ids = {manifest_id(key): key for key in document_keys}
-        points = await self._store.get(self._store.names.manifests, list(ids), self._guards.rank_fields)
-        return {ids[point.id.uuid]: self._guards.get_rank(point.payload) for point in points}
+        found = await self._store.get(self._store.names.manifests, list(ids), self._guards.rank_fields)
+        return {ids[point_id]: self._guards.get_rank(payload) for point_id, payload in found.items()}
 
     # --- step 5: purges -----------------------------------------------------------------------------------------
 
@@ -205,7 +202,9 @@ class Writer:
     async def _delete_leftovers(self, write: DocumentWrite) -> None:
         key = write.event.document_key
         manifests = await self._store.get(self._store.names.manifests, [manifest_id(key)], (CHUNK_IDS,))
-        listed = [item.string_value for point in manifests for item in point.payload[CHUNK_IDS].list_value.values]
+        listed = [
+            item.string_value for manifest in manifests.values() for item in manifest[CHUNK_IDS].list_value.values
+        ]
         await self._store.delete(
             self._store.names.points, lambda which: self._guards.add_leftovers(which, key, write.rank, listed)
         )

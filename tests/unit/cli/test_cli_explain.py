@@ -11,7 +11,7 @@ from index_tools import vector_of, write_of
 
 from worker.config import Settings, load_settings
 from worker.embed import resolve
-from worker.index import Index
+from worker.index import Index, WriteJob
 from worker.telemetry import Metrics
 
 TEXTS = ["Rotate the API key every ninety days.", "Tell nobody."]
@@ -36,7 +36,7 @@ async def fill(settings: Settings) -> None:
     vector = vector_of("word") * (profile.dimension // 4)
     for rank, (key, texts) in enumerate({"s:guide": TEXTS, "s:torn": TEXTS, "i:7": None}.items(), start=64):
         write = write_of(key, rank, texts)
-        await index.write([(write, {chunk.id: vector for chunk in write.chunks}, False)])
+        await index.write([WriteJob(write, {chunk.id: vector for chunk in write.chunks})])
         if key == "s:torn":
             await index.remove({write.chunks[1].id: write.rank})
     await index.close()

@@ -9,7 +9,7 @@ from index_tools import write_of
 
 from worker.config import Settings
 from worker.embed import Embedder, resolve
-from worker.index import Index
+from worker.index import Index, WriteJob
 from worker.telemetry import Health, Metrics
 
 DOCUMENTS = {
@@ -42,7 +42,7 @@ async def index_documents(services: Services, collection: str, documents: dict[s
     for rank, (key, text) in enumerate(documents.items(), start=64):
         write = write_of(key, rank, [text], metadata={"team": "ops"})
         (vector,) = await embedder.embed_once([text])
-        await index.write([(write, {write.chunks[0].id: vector}, False)])
+        await index.write([WriteJob(write, {write.chunks[0].id: vector})])
     await index.close()
     await embedder.close()
 

@@ -115,7 +115,7 @@ async def test_before_steers_the_order_in_which_requests_are_applied(
 
 async def test_requests_in_flight_overtake_each_other_when_asked_to() -> None:
     service = Service(Engine(), seed=3, reorder_s=0.02)
-    stub = DirectClient(service).grpc_points
+    stub = DirectClient(service).points
     service.engine.create_collection(CREATE)
     applied: list[int] = []
 
@@ -133,18 +133,18 @@ async def test_requests_in_flight_overtake_each_other_when_asked_to() -> None:
 async def test_the_direct_client_raises_what_the_real_one_raises() -> None:
     service = Service(Engine())
     client = DirectClient(service)
-    assert (await client.info()).version
-    assert await code_of(client.grpc_points.Upsert(upsert(1))) is grpc.StatusCode.NOT_FOUND
-    await client.grpc_collections.Create(CREATE)
+    assert (await client.qdrant.HealthCheck(pb.HealthCheckRequest())).version
+    assert await code_of(client.points.Upsert(upsert(1))) is grpc.StatusCode.NOT_FOUND
+    await client.collections.Create(CREATE)
     for kind, code in {
         Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
         Kind.UNANSWERED: grpc.StatusCode.DEADLINE_EXCEEDED,
         Kind.RESET: grpc.StatusCode.UNAVAILABLE,
     }.items():
         fault = service.faults.inject(Fault(kind, times=1))
-        assert await code_of(client.grpc_points.Upsert(upsert(1), timeout=0.05)) is code
+        assert await code_of(client.points.Upsert(upsert(1).SerializeToString(), timeout=0.05)) is code
         assert fault.fired == 1
-    assert await code_of(client.grpc_points.Recommend(pb.RecommendPoints())) is grpc.StatusCode.UNIMPLEMENTED
+    assert await code_of(client.points.Recommend(pb.RecommendPoints())) is grpc.StatusCode.UNIMPLEMENTED
     await service.close()
     await client.close()
     service.engine.close()

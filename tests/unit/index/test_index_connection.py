@@ -1,6 +1,5 @@
 """The connection: keys read anew, a probe after an outage, versions, URLs."""
 
-import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +9,7 @@ from index_tools import assert_holds, opened, put, settings_for
 from worker.config import Settings
 from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
 from worker.errors import AccountFault, ConfigurationError, ServiceFault
-from worker.index.connection import Connection, require_version
+from worker.index.connection import Connection, require_version, target_of
 from worker.model import Rank
 from worker.telemetry import Metrics
 
@@ -115,10 +114,10 @@ async def test_old_servers_are_refused(
     connection = Connection(settings_for(qdrant_server).qdrant, Metrics())
     try:
 
-        async def info() -> object:
+        async def health(*_: object, **__: object) -> object:
             return SimpleNamespace(version=version)
 
-        monkeypatch.setattr(connection._client, "info", info)
+        monkeypatch.setattr(connection._client.qdrant, "HealthCheck", health)
         if works:
             await require_version(connection)
         else:
@@ -128,7 +127,7 @@ async def test_old_servers_are_refused(
         await connection.close()
 
 
-@pytest.mark.parametrize("url", [":memory:", "ftp://canary-host"])
+@pytest.mark.parametrize("url", [":memory:", "ftp://canary-host", "http://"])
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Connection(Settings(qdrant={"url": url}).qdrant, Metrics())
@@ -136,15 +135,21 @@ def test_what_is_no_url(url: str) -> None:
     assert "canary" not in str(caught.value)
 
 
-async def test_https_is_chosen_by_the_url() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for url, secure in (("https://localhost", True), ("http://localhost:6333", False), ("localhost", False)):
-            connection = Connection(Settings(qdrant={"url": url, "api_key": "key"}).qdrant, Metrics())
-            assert connection._client.init_options["url"] == url
-            assert connection._client._client._https is secure  # type: ignore[attr-defined]  # all it offers
-            await connection.close()
-            await connection.close()
+@pytest.mark.parametrize(
+    ("url", "target", "secure"),
+    [
+        ("https://cluster.example", "cluster.example:6334", True),
+        ("http://localhost:6333", "localhost:6334", False),
+        ("localhost", "localhost:6334", False),
+        ("HTTPS://Cluster.example:443/path", "cluster.example:6334", True),
+        ("http://[::1]:6333", "[::1]:6334", False),
+    ],
+)
+async def test_target_and_tls_are_chosen_by_the_url(url: str, target: str, secure: bool) -> None:
+    assert target_of(url, 6334) == (target, secure)
+    connection = Connection(Settings(qdrant={"url": url, "api_key": "key"}).qdrant, Metrics())
+    await connection.close()
+    await connection.close()
 
 
 async def test_a_rate_limit_at_the_question_for_the_version_is_a_fault_of_ours() -> None:

@@ -16,9 +16,10 @@ from worker.errors import AccountFault, ConfigurationError
 from worker.index.guards import Guards
 from worker.index.keys import CANARY_ID, MANIFEST_NAMESPACE, manifest_id, reserved_id
 from worker.index.manifests import ManifestFormat
-from worker.index.payload import PackedVector, PointFormat, rfc3339
+from worker.index.payload import PackedVector, PointFormat, indexed_at
+from worker.index.requests import NO_VECTORS, as_point
 from worker.index.reserved import Progress
-from worker.index.values import get_all
+from worker.index.values import entry, get_all
 from worker.model import Order, Partition, Rank
 
 METADATA = {"title": "T", "tags": ["a", None], "nested": {"n": 1, "f": 0.5, "b": True}, "empty": {}, "none": []}
@@ -43,8 +44,7 @@ def test_point() -> None:
     vector = struct.pack("<4f", 0.25, -1.5, 3e-39, 0.0)
     write = write_of("s:doc-1", 640, ["first", "second"], metadata=METADATA)
     form = PointFormat(Guards(Order.OFFSET), "text", "metadata", PackedVector(4))
-    point = q.PointStruct()
-    form.fill_point(point, write, write.chunks[1], vector, rfc3339(NOW_MS))
+    point = q.PointStruct.FromString(form.point(write.chunks[1], vector, form.shared(write, indexed_at(NOW_MS))))
     assert point.id.uuid == write.chunks[1].id
     assert get_all(point.payload) == {
         "document_key": "s:doc-1",
@@ -62,8 +62,7 @@ def test_point() -> None:
 def test_point_in_version_order_and_with_other_keys() -> None:
     write = write_of("i:7", Rank(9, 704), ["only"])
     form = PointFormat(Guards(Order.VERSION), "page_content", "meta", PackedVector(4))
-    point = q.PointStruct()
-    form.fill_point(point, write, write.chunks[0], bytes(16), rfc3339(0))
+    point = q.PointStruct.FromString(form.point(write.chunks[0], bytes(16), form.shared(write, indexed_at(0))))
     assert get_all(point.payload) == {
         "document_key": "i:7",
         "version": 9,
@@ -80,14 +79,12 @@ def test_point_in_version_order_and_with_other_keys() -> None:
 @pytest.mark.parametrize("length", [0, 12, 20])
 def test_a_vector_of_another_length_is_refused(length: int) -> None:
     with pytest.raises(ValueError, match=f"{length} bytes where 16"):
-        PackedVector(4).merge_into(q.Vectors(), bytes(length))
+        PackedVector(4).of_point(bytes(length))
 
 
 def manifest_payload(order: Order, rank: Rank, texts: list[str] | None) -> tuple[Any, dict[str, Any]]:
-    point = q.PointStruct()
-    ManifestFormat(Guards(order), tombstone_ttl_ms=1000).fill(
-        point, write_of("s:doc-1", rank, texts, generation=2), NOW_MS
-    )
+    write = write_of("s:doc-1", rank, texts, generation=2)
+    point = q.PointStruct.FromString(ManifestFormat(Guards(order), tombstone_ttl_ms=1000).manifest(write, NOW_MS))
     return point, get_all(point.payload)
 
 
@@ -170,14 +167,8 @@ async def test_reserved_manifests(qdrant_server: EmbeddedQdrant) -> None:
 
 async def test_a_collection_of_a_newer_schema_is_refused_at_the_start(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-
-        def newer(request: Any) -> None:
-            point = request.points.add()
-            point.id.uuid = reserved_id("schema")
-            point.vectors.vectors.SetInParent()
-            point.payload["schema"].integer_value = 2
-
-        await index.reserved._store.upsert("documents__1__manifests", newer)
+        newer = as_point(reserved_id("schema"), [entry("schema", 2)], NO_VECTORS)
+        await index.reserved._store.upsert("documents__1__manifests", [newer], lambda _: None)
     with pytest.raises(ConfigurationError, match="schema 2, this worker knows 1"):
         async with opened(qdrant_server, settings_for(qdrant_server)):
             pytest.fail("a newer schema was accepted")

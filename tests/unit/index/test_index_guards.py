@@ -1,7 +1,7 @@
 """The comparisons of ranks, each tried out on Qdrant's own engine."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +9,8 @@ from qdrant_client import grpc as q
 
 from worker.embedded.qdrant import Engine
 from worker.index.guards import Guards
+from worker.index.values import fields
+from worker.index.wire import key_of
 from worker.model import Order, Rank
 
 OFFSET_RANKS = [Rank(0), Rank(1), Rank(63), Rank(2**53 - 2), Rank(2**53 - 1)]
@@ -38,7 +40,7 @@ class Shelf:
         point.vectors.vector.dense.data.append(1.0)
         point.payload["document_key"].string_value = key
         if rank is not None:
-            self.guards.put_rank(point.payload, rank)
+            merge(point, self.guards.rank_entries(rank))
         if guard is not None:
             guard(request.update_filter)
         self.engine.handle("Points.Upsert", request)
@@ -53,6 +55,11 @@ class Shelf:
         request = q.DeletePoints(collection_name="c", wait=True)
         choose(request.points.filter)
         self.engine.handle("Points.Delete", request)
+
+
+def merge(point: q.PointStruct, entries: Sequence[bytes]) -> None:
+    """Add entries to a point's payload."""
+    point.MergeFromString(fields(key_of(q.PointStruct, "payload"), entries))
 
 
 def uuid_of(number: int) -> str:
@@ -99,7 +106,7 @@ def test_one_request_guards_each_point_by_its_own_rank(order: Order) -> None:
         point = request.points.add()
         point.id.uuid = point_id
         point.vectors.vector.dense.data.append(1.0)
-        shelf.guards.put_rank(point.payload, rank)
+        merge(point, shelf.guards.rank_entries(rank))
     shelf.guards.add_write_guard(request.update_filter, {Rank(5, 5): [A, C], Rank(7, 7): [B]})
     shelf.engine.handle("Points.Upsert", request)
     assert [shelf.ranks()[point_id].version for point_id in (A, B, C)] == [6, 7, 5]

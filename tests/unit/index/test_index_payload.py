@@ -14,8 +14,9 @@ from worker.config import CapsSettings
 from worker.errors import Reason, RecordFault, Stage
 from worker.index import check_payload
 from worker.index.guards import Guards
-from worker.index.payload import OWN_FIELDS_BYTES, PackedVector, PointFormat
-from worker.index.values import get, get_all, put, put_all
+from worker.index.payload import OWN_FIELDS_BYTES, PackedVector, PointFormat, indexed_at
+from worker.index.values import entry, fields, get, get_all, value
+from worker.index.wire import key_of
 from worker.model import Order, Rank
 
 CAPS = CapsSettings()
@@ -35,17 +36,16 @@ json_values = st.recursive(
 
 @given(st.dictionaries(texts, json_values, max_size=5))
 def test_values_go_there_and_back_as_the_client_itself_writes_them(json: dict[str, Any]) -> None:
-    point = q.PointStruct()
-    put_all(point.payload, json)
+    point = q.PointStruct.FromString(fields(key_of(q.PointStruct, "payload"), [entry(*each) for each in json.items()]))
     assert point == q.PointStruct(payload=payload_to_grpc(json))
     assert get_all(point.payload) == json
 
 
 def test_what_is_not_json_is_refused() -> None:
     with pytest.raises(TypeError, match="not a JSON value: bytes"):
-        put(q.Value(), b"bytes")
+        value(b"bytes")
     with pytest.raises(ValueError, match="out of range"):
-        put(q.Value(), 2**63)
+        value(2**63)
     assert get(q.Value()) is None
 
 
@@ -79,22 +79,22 @@ def test_a_depth_beyond_any_recursion_limit_is_refused_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [math.nan, math.inf, -math.inf, 2**63, -(2**63) - 1, "\ud800", [math.nan], {"in": [2**64]}, {"\udc00": 1}]
+    "refused",
+    [math.nan, math.inf, -math.inf, 2**63, -(2**63) - 1, "\ud800", [math.nan], {"in": [2**64]}, {"\udc00": 1}],
 )
-def test_what_qdrant_would_refuse_for_the_whole_batch(value: Any) -> None:
-    fault = refusal_of({"field": value})
+def test_what_qdrant_would_refuse_for_the_whole_batch(refused: Any) -> None:
+    fault = refusal_of({"field": refused})
     assert fault.reason is Reason.UNDECODABLE
     assert "field" not in fault.message
 
 
-@pytest.mark.parametrize("value", [2**63 - 1, -(2**63), 1e308, 0.0, True, None, "", "\U0001f600", [], {}])
-def test_the_ends_of_what_fits(value: Any) -> None:
-    write = write_of("s:1", 1, ["text"], metadata={"field": value})
+@pytest.mark.parametrize("stored", [2**63 - 1, -(2**63), 1e308, 0.0, True, None, "", "\U0001f600", [], {}])
+def test_the_ends_of_what_fits(stored: Any) -> None:
+    write = write_of("s:1", 1, ["text"], metadata={"field": stored})
     check_payload(write, CAPS)
-    point = q.PointStruct()
     form = PointFormat(Guards(Order.OFFSET), "text", "metadata", PackedVector(4))
-    form.fill_point(point, write, write.chunks[0], bytes(16), "now")
-    assert get(q.PointStruct.FromString(point.SerializeToString()).payload["metadata"]) == {"field": value}
+    point = form.point(write.chunks[0], bytes(16), form.shared(write, indexed_at(0)))
+    assert get(q.PointStruct.FromString(point).payload["metadata"]) == {"field": stored}
 
 
 def test_text_and_key_must_be_unicode() -> None:
@@ -122,7 +122,5 @@ def test_bytes_are_counted_as_utf8_with_the_longest_chunk() -> None:
 
 @given(st.dictionaries(texts, json_values, max_size=5))
 def test_nothing_is_refused_that_is_not_nearly_as_large(metadata: dict[str, Any]) -> None:
-    sent = q.PointStruct()
-    put(sent.payload["metadata"], metadata)
-    estimate = 2 * (sent.ByteSize() + OWN_FIELDS_BYTES)
+    estimate = 2 * (len(entry("metadata", metadata)) + OWN_FIELDS_BYTES)
     check_payload(write_of("s:1", 1, [""], metadata=metadata), CapsSettings(payload_bytes=max(1024, estimate)))

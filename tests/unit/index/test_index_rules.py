@@ -10,7 +10,7 @@ from index_tools import assert_holds, job_of, opened, put, write_of
 from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
 from worker.errors import ServiceFault
 from worker.index import Index, WriteJob
-from worker.index.guards import add_ids
+from worker.index.conditions import add, has_id, holds
 from worker.index.horizon import Horizon
 from worker.index.points import PayloadChange, PointWriter
 from worker.index.writer import Writer
@@ -169,7 +169,7 @@ def nothing(*_: Any, **__: Any) -> None:
 
 
 def by_ids_alone(_: PointWriter, which: Any, change: PayloadChange) -> None:
-    add_ids(which.must, change.ids)
+    add(which, must=(has_id(change.ids),))
 
 
 async def nobody_missing(_: PointWriter, __: Sequence[WriteJob]) -> dict[str, tuple[str, ...]]:
@@ -184,10 +184,8 @@ async def purge_all_but_own(self: Writer, jobs: Sequence[WriteJob], *_: Any, **_
     for job in jobs:
 
         def choose(which: Any, job: WriteJob = job) -> None:
-            field = which.must.add().field
-            field.key = "document_key"
-            field.match.keyword = job.document_key
-            add_ids(which.must_not, [chunk.id for chunk in job.write.chunks])
+            listed = has_id([chunk.id for chunk in job.write.chunks])
+            add(which, must=(holds("document_key", job.document_key),), must_not=(listed,))
 
         await self._store.delete(self._store.names.points, choose)
     return {}
