@@ -172,8 +172,8 @@ class Flow:
         if self._together:
             chunks = item.planned.chunks  # each vector depends on all of its document
         item.embedding = chunks
-        texts = tuple(chunk.text for chunk in chunks)
-        tokens = tuple(chunk.tokens for chunk in chunks)
+        texts = tuple([chunk.text for chunk in chunks])
+        tokens = tuple([chunk.tokens for chunk in chunks])
         self._embedder.submit(EmbedJob(texts, tokens, together=self._together, owner=item))
 
     def embedded(self, job: EmbedJob) -> None:
@@ -182,7 +182,7 @@ class Flow:
         if job.fault is not None:
             self._verdicts.condemn(item.record, item.ticket, job.fault, item)
             return
-        item.vectors.update(zip((chunk.id for chunk in item.embedding), job.vectors, strict=True))
+        item.vectors.update(zip([chunk.id for chunk in item.embedding], job.vectors, strict=True))
         self._to_write.put(item)
 
     # --- write: points, manifests, purges -----------------------------------------------------------------------

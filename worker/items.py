@@ -61,7 +61,7 @@ class WriteQueue:
     MOST_BYTES = 32 * 2**20  # of vectors: a document of many short chunks has a hundred times the bytes of its text
 
     def __init__(self) -> None:
-        self._items: asyncio.Queue[Item] = asyncio.Queue()
+        self._items: asyncio.Queue[tuple[Item, int]] = asyncio.Queue()  # each with what its vectors weigh
         self._bytes = 0
 
     @property
@@ -71,17 +71,20 @@ class WriteQueue:
 
     def put(self, item: Item) -> None:
         """Queue an item."""
-        self._bytes += item.vector_bytes
-        self._items.put_nowait(item)
+        vector_bytes = item.vector_bytes
+        self._bytes += vector_bytes
+        self._items.put_nowait((item, vector_bytes))
 
     async def take(self, points: int) -> list[Item]:
         """Wait for an item; it, and those behind it until they have so many points together."""
-        batch = [await self._items.get()]
-        found = len(batch[0].vectors)
+        item, vector_bytes = await self._items.get()
+        batch, found = [item], len(item.vectors)
         while found < points and not self._items.empty():
-            batch.append(self._items.get_nowait())
-            found += max(1, len(batch[-1].vectors))
-        self._bytes -= sum(item.vector_bytes for item in batch)
+            item, more_bytes = self._items.get_nowait()
+            batch.append(item)
+            vector_bytes += more_bytes
+            found += len(item.vectors) or 1
+        self._bytes -= vector_bytes
         return batch
 
 

@@ -52,12 +52,13 @@ class EmbedJob:
 class Piece:
     """The texts of a job from `start` to `stop`, which are never parted."""
 
-    __slots__ = ("job", "size_bytes", "start", "stop", "tokens")
+    __slots__ = ("inputs", "job", "size_bytes", "start", "stop", "tokens")
 
     def __init__(self, job: EmbedJob, start: int, stop: int) -> None:
         self.job = job
         self.start = start
         self.stop = stop
+        self.inputs = stop - start  # of a request
         self.tokens = sum(job.tokens[start:stop])
         self.size_bytes = sum(map(sys.getsizeof, job.texts[start:stop]))  # in memory, without encoding the text
 
@@ -65,11 +66,6 @@ class Piece:
     def texts(self) -> tuple[str, ...]:
         """Its texts, in order."""
         return self.job.texts[self.start : self.stop]
-
-    @property
-    def inputs(self) -> int:
-        """How many inputs of a request it takes."""
-        return self.stop - self.start
 
 
 @dataclass(slots=True, eq=False)

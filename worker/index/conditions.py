@@ -62,5 +62,7 @@ def add(to: q.Filter, must: Iterable[bytes] = (), should: Iterable[bytes] = (), 
 
 
 def _parts(must: Iterable[bytes], should: Iterable[bytes], must_not: Iterable[bytes]) -> bytes:
-    parts = ((_MUST, must), (_SHOULD, should), (_MUST_NOT, must_not))
-    return b"".join([key + delimited(condition) for key, conditions in parts for condition in conditions])
+    parts = [_MUST + delimited(condition) for condition in must]
+    parts += [_SHOULD + delimited(condition) for condition in should]
+    parts += [_MUST_NOT + delimited(condition) for condition in must_not]
+    return b"".join(parts)

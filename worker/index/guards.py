@@ -12,7 +12,7 @@ from typing import Any
 from qdrant_client import grpc as q
 
 from worker.index.conditions import Comparison, add, group, has_any_id, has_id, holds
-from worker.index.values import Name
+from worker.index.values import Name, integer
 from worker.model import Order, Rank
 
 VERSION = "version"
@@ -26,8 +26,8 @@ GENERATIONS = 64  # what a rank's last number counts in: sequence * 64 + generat
 
 
 @lru_cache(maxsize=1024)  # asked for by a document's points and by its manifest
-def _rank_entries(rank: Rank) -> tuple[bytes, ...]:
-    return _VERSION.holds_integer(rank.version), _SEQUENCE.holds_integer(rank.sequence)
+def _version_entry(version: int) -> bytes:
+    return _VERSION.holds(integer(version))
 
 
 class Guards:
@@ -40,7 +40,8 @@ class Guards:
 
     def rank_entries(self, rank: Rank) -> tuple[bytes, ...]:
         """The entries of a payload that hold a rank."""
-        return _rank_entries(rank)[: len(self.rank_fields)]
+        version = _version_entry(rank.version)
+        return (version, _SEQUENCE.holds(integer(rank.sequence))) if self._two_fields else (version,)
 
     def get_rank(self, payload: Any) -> Rank:
         """The rank that a payload holds; one without rank ranks lowest, as it does in the guards."""

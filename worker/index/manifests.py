@@ -21,7 +21,7 @@ from worker.index.guards import DOCUMENT_KEY, Guards
 from worker.index.keys import manifest_id
 from worker.index.payload import SOURCE, SOURCE_NAME, source_entries
 from worker.index.requests import NO_VECTORS, as_point
-from worker.index.values import Name, entry, strings, struct_of
+from worker.index.values import Name, entry, integer, strings, struct_of
 from worker.model import DocumentWrite, Manifest, Position
 
 SCHEMA_NUMBER = 1
@@ -87,7 +87,7 @@ def refuse_other_schema(payload: Any) -> None:
 
 
 def _position_entries(position: Position) -> list[bytes]:
-    epoch, timestamp = _EPOCH.holds_integer(position.epoch), _TIMESTAMP.holds_integer(position.timestamp_ms)
+    epoch, timestamp = _EPOCH.holds_integer(position.epoch), _TIMESTAMP.holds(integer(position.timestamp_ms))
     return [*source_entries(position), epoch, timestamp]
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from qdrant_client import grpc as q
@@ -15,7 +16,7 @@ from worker.config import CapsSettings
 from worker.errors import Reason, RecordFault, Stage
 from worker.index.guards import DOCUMENT_KEY, Guards
 from worker.index.requests import as_point
-from worker.index.values import Name, entry, struct_of, value
+from worker.index.values import Name, entry, integer, struct_of, value
 from worker.model import Chunk, DocumentWrite, Position
 
 CHUNK = "chunk"
@@ -100,9 +101,9 @@ def indexed_at(time_ms: int) -> bytes:
     return entry(INDEXED_AT, rfc3339(time_ms))
 
 
-def source_entries(position: Position) -> list[bytes]:
+def source_entries(position: Position) -> tuple[bytes, ...]:
     """Where the event stood in the log."""
-    return [*_log_entries(position.topic, position.partition), _OFFSET.holds_integer(position.offset)]
+    return *_log_entries(position.topic, position.partition), _OFFSET.holds(integer(position.offset))
 
 
 @lru_cache(maxsize=1024)  # the partitions of one worker
@@ -125,7 +126,7 @@ def check_payload(write: DocumentWrite, caps: CapsSettings) -> None:
         raise _undecodable("the version does not fit into 53 bits")
     event = write.event
     shared = text_bytes(event.document_key) + _measure(event.metadata, _METADATA_LEVEL, caps.payload_depth)
-    longest = max((text_bytes(chunk.text) for chunk in write.chunks), default=0)
+    longest = max([text_bytes(chunk.text) for chunk in write.chunks], default=0)
     total = shared + longest + OWN_FIELDS_BYTES
     if total > caps.payload_bytes:
         raise RecordFault(
@@ -143,9 +144,11 @@ def _measure(value: Any, level: int, deepest: int) -> int:
     if kind is dict or kind is list:
         if level > deepest:
             raise RecordFault(Stage.PLAN, Reason.TOO_DEEP, f"the payload has more than {deepest} levels")
-        if kind is list:
-            return 2 + sum([_measure(item, level + 1, deepest) for item in value])
-        return 2 + sum([text_bytes(key) + 4 + _measure(item, level + 1, deepest) for key, item in value.items()])
+        items = value.values() if kind is dict else value
+        # All strings are looked at together: most metadata is of strings.
+        texts = [item for item in items if type(item) is str]
+        below = sum([_measure(item, level + 1, deepest) for item in items if type(item) is not str])
+        return text_bytes("".join(chain(value, texts) if kind is dict else texts)) + 8 * len(value) + below
     if kind is int and value not in _INTEGERS:
         raise _undecodable("the metadata holds an integer beyond 64 bits")
     if kind is float and not math.isfinite(value):

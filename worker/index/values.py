@@ -28,7 +28,7 @@ _FIELD = key_of(q.Struct, "fields")
 _ENTRY_NAME, _ENTRY_VALUE = [key_of(q.Struct.FieldsEntry, part) for part in ("key", "value")]
 
 _LEAST, _BEYOND = -(2**63), 2**63
-_SMALL = 256
+_SHORT = 256  # bytes; also the small numbers
 _DOUBLE_BYTES = struct.Struct("<d").pack
 
 
@@ -41,7 +41,7 @@ def integer(number: int) -> bytes:
     """A value that is a whole number. Raises ValueError beyond 64 bits."""
     if not _LEAST <= number < _BEYOND:
         raise ValueError("an integer out of range")
-    return _INTEGER + varint(number % (1 << 64))
+    return _INTEGER + varint(number if number >= 0 else number + (1 << 64))
 
 
 def strings(texts: Iterable[str]) -> bytes:
@@ -51,7 +51,8 @@ def strings(texts: Iterable[str]) -> bytes:
 
 def struct_of(entries: Sequence[bytes]) -> bytes:
     """A value that is an object of these entries."""
-    return _STRUCT + delimited(fields(_FIELD, entries))
+    content = fields(_FIELD, entries)
+    return _STRUCT + varint(len(content)) + content
 
 
 def value(json: Any) -> bytes:
@@ -89,33 +90,48 @@ _BY_KIND: Mapping[type, Callable[[Any], bytes]] = {
 class Name:
     """A name that stands in maps of all messages, such as a payload. An entry is a name with its value.
 
-    The key of the map itself, which stands before each of its entries, is `fields`' to add.
+    The key of the map itself, which stands before each of its entries, is `fields`' to add. What stands before a value
+    depends on nothing but the name and the value's length, so it is kept for short ones.
     """
 
     def __init__(self, name: str) -> None:
-        self._head = _ENTRY_NAME + delimited(name.encode()) + _ENTRY_VALUE
-        self._small: dict[int, bytes] = {}
+        self._name = _ENTRY_NAME + delimited(name.encode()) + _ENTRY_VALUE
+        self._before_texts: dict[int, bytes] = {}
+        self._before: dict[int, bytes] = {}
+        self._integers: dict[int, bytes] = {}
 
     def holds(self, content: bytes) -> bytes:
         """The entry of this name with a value."""
-        return delimited(self._head + delimited(content))
-
-    def holds_text(self, text: str) -> bytes:
-        """The same for a string, which may be long: copied once. Raises UnicodeEncodeError as `string` does."""
-        content = text.encode()
-        string = _STRING + varint(len(content))
-        size = varint(len(string) + len(content))
-        whole = varint(len(self._head) + len(size) + len(string) + len(content))
-        return b"".join((whole, self._head, size, string, content))
+        size = len(content)
+        before = self._before.get(size)
+        if before is None:
+            name = self._name + varint(size)
+            before = varint(len(name) + size) + name
+            if size < _SHORT:
+                self._before[size] = before
+        return before + content
 
     def holds_integer(self, number: int) -> bytes:
-        """The same for a whole number; small ones come again and again. Raises ValueError as `integer` does."""
-        found = self._small.get(number)
+        """The same for a whole number; small ones are kept as well. Raises ValueError as `integer` does."""
+        found = self._integers.get(number)
         if found is None:
             found = self.holds(integer(number))
-            if 0 <= number < _SMALL:
-                self._small[number] = found
+            if 0 <= number < _SHORT:
+                self._integers[number] = found
         return found
+
+    def holds_text(self, text: str) -> bytes:
+        """The same for a string. Raises UnicodeEncodeError as `string` does."""
+        content = text.encode()
+        size = len(content)
+        before = self._before_texts.get(size)
+        if before is None:
+            string = _STRING + varint(size)
+            name = self._name + varint(len(string) + size) + string
+            before = varint(len(name) + size) + name
+            if size < _SHORT:
+                self._before_texts[size] = before
+        return before + content
 
 
 _named = lru_cache(maxsize=1024)(Name)  # metadata mostly has the same names in all documents
@@ -123,9 +139,7 @@ _named = lru_cache(maxsize=1024)(Name)  # metadata mostly has the same names in 
 
 def entry(name: str, json: Any) -> bytes:
     """An entry with a name of the user's. Raises TypeError and ValueError for what `check_payload` refuses."""
-    if type(json) is str:
-        return _named(name).holds_text(json)
-    return _named(name).holds(value(json))
+    return _named(name).holds_text(json) if type(json) is str else _named(name).holds(value(json))
 
 
 def fields(key: bytes, entries: Sequence[bytes]) -> bytes:

@@ -23,7 +23,9 @@ def varint(number: int) -> bytes:
     """A number from 0, 7 bits a byte."""
     if number < _TABLE:
         return _SHORT[number]
-    return _CONTINUED[number % _TABLE] + varint(number // _TABLE)
+    if number < _TABLE * _TABLE:
+        return _CONTINUED[number % _TABLE] + _SHORT[number // _TABLE]
+    return _CONTINUED[number % _TABLE] + _CONTINUED[number // _TABLE % _TABLE] + varint(number // (_TABLE * _TABLE))
 
 
 def key_of(message: Any, field: str, wire_type: int = _LENGTH_DELIMITED) -> bytes:

@@ -22,7 +22,7 @@ class Planner:
     def __init__(self, settings: Settings, chunker: Chunker, generation: int) -> None:
         self._chunker = chunker
         self._generation = generation
-        self._payload_keys = (settings.qdrant.text_key, settings.qdrant.metadata_key)
+        self._payload_keys = (settings.qdrant.text_key.encode(), settings.qdrant.metadata_key.encode())
 
     def decide(
         self, event: Event, rank: Rank, manifest: Manifest | None, swallowed: bool = False

@@ -7,7 +7,7 @@ from worker.plan.keys import CHUNK_NAMESPACE, chunk_ids, content_hash, text_hash
 
 def test_the_quick_uuid5_is_the_standard_one() -> None:
     for name in ("", "x", "s:42\x00ab", "漢字"):
-        assert uuid5(CHUNK_NAMESPACE, name.encode()) == str(uuid.uuid5(CHUNK_NAMESPACE, name))
+        assert uuid5(CHUNK_NAMESPACE.bytes, name.encode()) == str(uuid.uuid5(CHUNK_NAMESPACE, name))
 
 
 def test_chunk_ids_are_golden() -> None:
@@ -17,11 +17,11 @@ def test_chunk_ids_are_golden() -> None:
 
 
 def test_content_hash_is_golden_and_knows_its_parts() -> None:
-    golden = content_hash(text_hash("text"), {"b": 1, "a": [True, None]}, ("text", "metadata"))
+    golden = content_hash(text_hash("text"), {"b": 1, "a": [True, None]}, (b"text", b"metadata"))
     assert golden == GOLDEN_CONTENT
-    assert content_hash(text_hash("text"), {"a": [True, None], "b": 1}, ("text", "metadata")) == golden
-    assert content_hash(text_hash("text"), {"a": [True, None], "b": 2}, ("text", "metadata")) != golden
-    assert content_hash(text_hash("text"), {"a": [True, None], "b": 1}, ("page_content", "metadata")) != golden
+    assert content_hash(text_hash("text"), {"a": [True, None], "b": 1}, (b"text", b"metadata")) == golden
+    assert content_hash(text_hash("text"), {"a": [True, None], "b": 2}, (b"text", b"metadata")) != golden
+    assert content_hash(text_hash("text"), {"a": [True, None], "b": 1}, (b"page_content", b"metadata")) != golden
 
 
 def test_ids_tell_documents_texts_occurrences_and_contexts_apart() -> None:
