@@ -85,9 +85,9 @@ class Flow:
         tracker = self._rooms.ledger.tracker(partition)
         if tracker is None:
             return  # revoked meanwhile: the next owner reads these again
-        for record in records:
-            size_bytes = record.size_bytes
-            self._rooms.gate.took(partition, 1, size_bytes)
+        sizes_bytes = [record.size_bytes for record in records]
+        self._rooms.gate.took(partition, len(records), sum(sizes_bytes))
+        for record, size_bytes in zip(records, sizes_bytes, strict=True):
             self._decode(record, tracker.open(record.offset, size_bytes, record.timestamp_ms))
         tracker.advance(position)
         self._changed.set()
@@ -210,15 +210,16 @@ class Flow:
                 self._verdicts.own_bug(error, Stage.INDEX, item.record, item.ticket, item, again)
             return
         for item, written in zip(batch, results, strict=True):
-            await self._written(item, written)
+            if written.fault is None:
+                self._written(item, written)
+            else:
+                await self._verdicts.judge(item, written.fault, self._write_again(item))
 
     def _write_again(self, item: Item) -> Callable[[], None]:
         return lambda: self._to_write.put(item)
 
-    async def _written(self, item: Item, written: Written) -> None:
-        if written.fault is not None:
-            await self._verdicts.judge(item, written.fault, self._write_again(item))
-        elif written.missing and not item.ticket.alive:
+    def _written(self, item: Item, written: Written) -> None:
+        if written.missing and not item.ticket.alive:
             self._give_up(item)  # the next owner, who deleted them, knows better; they would be paid for in vain
         elif written.missing:
             vanished = frozenset(written.missing)

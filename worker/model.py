@@ -55,8 +55,10 @@ class Record(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """What the record weighs in memory, roughly: its key, value and header bytes."""
-        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers
+        size = len(self.key or b"") + len(self.value or b"")
+        for name, value in self.headers:
+            size += len(name) + len(value or b"")
+        return size
 
 
 class Position(NamedTuple):

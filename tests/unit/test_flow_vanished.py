@@ -32,15 +32,15 @@ def stage(ledger: Ledger) -> tuple[Flow, Item, list[EmbedJob]]:
     return flow, item, jobs
 
 
-async def test_the_owner_embeds_them_anew() -> None:
+def test_the_owner_embeds_them_anew() -> None:
     flow, item, jobs = stage(Ledger())
-    await flow._written(item, Written(missing=("kept",)))
+    flow._written(item, Written(missing=("kept",)))
     assert [job.texts for job in jobs] == [("a text",)]
 
 
-async def test_a_former_owner_leaves_them_to_the_next_one() -> None:
+def test_a_former_owner_leaves_them_to_the_next_one() -> None:
     ledger = Ledger()
     flow, item, jobs = stage(ledger)
     ledger.revoke((PARTITION,))
-    await flow._written(item, Written(missing=("kept",)))
+    flow._written(item, Written(missing=("kept",)))
     assert jobs == []

@@ -53,10 +53,11 @@ class Written(NamedTuple):
 
 def newest_by_document(jobs: Sequence[WriteJob]) -> dict[str, WriteJob]:
     """One job per document, the one with the highest rank: of two copies in a request Qdrant would keep the last."""
-    newest: dict[str, WriteJob] = {}
+    newest = {job.document_key: job for job in jobs}
+    if len(newest) == len(jobs):  # as almost always
+        return newest
     for job in jobs:
-        other = newest.get(job.document_key)
-        if other is None or job.write.rank > other.write.rank:
+        if job.write.rank > newest[job.document_key].write.rank:
             newest[job.document_key] = job
     return newest
 

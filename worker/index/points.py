@@ -188,11 +188,12 @@ def in_requests(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     part: list[Entry] = []
     size_bytes = 0
     for entry in entries:
-        if part and (len(part) == REQUEST_ENTRIES or size_bytes + entry.size_bytes > REQUEST_BYTES):
+        entry_bytes = entry.size_bytes
+        if part and (len(part) == REQUEST_ENTRIES or size_bytes + entry_bytes > REQUEST_BYTES):
             yield part
             part, size_bytes = [], 0
         part.append(entry)
-        size_bytes += entry.size_bytes
+        size_bytes += entry_bytes
     if part:
         yield part
 

@@ -53,7 +53,7 @@ class Writer:
         faulty = await self._points.write(list(newest.values()))
         sound = [job for key, job in newest.items() if key not in faulty]
         missing = await self._points.vanished(sound)
-        whole = [job for job in sound if job.document_key not in missing]
+        whole = [job for job in sound if job.document_key not in missing] if missing else sound
         if crowded:
             self._horizon.purge_is_due(newest)
         found = await self._manifest_ranks(whole)
