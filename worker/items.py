@@ -4,6 +4,7 @@ Here is also the queue of items that have their vectors: the one place where an 
 """
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 
 from worker.errors import RecordFault
@@ -61,30 +62,33 @@ class WriteQueue:
     MOST_BYTES = 32 * 2**20  # of vectors: a document of many short chunks has a hundred times the bytes of its text
 
     def __init__(self) -> None:
-        self._items: asyncio.Queue[tuple[Item, int]] = asyncio.Queue()  # each with what its vectors weigh
+        self._items: deque[tuple[Item, int]] = deque()  # each with what its vectors weigh
+        self._filled = asyncio.Event()
         self._bytes = 0
 
     @property
     def full(self) -> bool:
         """Whether nothing more should be planned."""
-        return self._items.qsize() >= self.MOST_ITEMS or self._bytes >= self.MOST_BYTES
+        return len(self._items) >= self.MOST_ITEMS or self._bytes >= self.MOST_BYTES
 
     def put(self, item: Item) -> None:
         """Queue an item."""
         vector_bytes = item.vector_bytes
         self._bytes += vector_bytes
-        self._items.put_nowait((item, vector_bytes))
+        self._items.append((item, vector_bytes))
+        self._filled.set()
 
     async def take(self, points: int) -> list[Item]:
         """Wait for an item; it, and those behind it until they have so many points together."""
-        item, vector_bytes = await self._items.get()
-        batch, found = [item], len(item.vectors)
-        while found < points and not self._items.empty():
-            item, more_bytes = self._items.get_nowait()
+        while not self._items:
+            self._filled.clear()
+            await self._filled.wait()
+        batch: list[Item] = []
+        while self._items and points > 0:
+            item, vector_bytes = self._items.popleft()
             batch.append(item)
-            vector_bytes += more_bytes
-            found += len(item.vectors) or 1
-        self._bytes -= vector_bytes
+            self._bytes -= vector_bytes
+            points -= len(item.vectors) or 1
         return batch
 
 
