@@ -107,6 +107,8 @@ def _has_wide_numbers(metadata: JsonObject, levels: int) -> bool:
         for container in level:
             for value in container.values() if type(container) is dict else container:
                 kind = type(value)
+                if kind is str:  # most are
+                    continue
                 if kind is dict or kind is list:
                     below.append(value)
                 elif kind is int and value not in _INT64:
