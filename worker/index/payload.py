@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 from qdrant_client import grpc as q
@@ -144,11 +143,9 @@ def _measure(value: Any, level: int, deepest: int) -> int:
     if kind is dict or kind is list:
         if level > deepest:
             raise RecordFault(Stage.PLAN, Reason.TOO_DEEP, f"the payload has more than {deepest} levels")
-        items = value.values() if kind is dict else value
-        # All strings are looked at together: most metadata is of strings.
-        texts = [item for item in items if type(item) is str]
-        below = sum([_measure(item, level + 1, deepest) for item in items if type(item) is not str])
-        return text_bytes("".join(chain(value, texts) if kind is dict else texts)) + 8 * len(value) + below
+        if kind is list:
+            return 2 + sum([_measure(item, level + 1, deepest) for item in value])
+        return 2 + sum([text_bytes(key) + 4 + _measure(item, level + 1, deepest) for key, item in value.items()])
     if kind is int and value not in _INTEGERS:
         raise _undecodable("the metadata holds an integer beyond 64 bits")
     if kind is float and not math.isfinite(value):
