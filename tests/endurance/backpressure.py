@@ -179,12 +179,17 @@ class Trial:
     # --- small steps ------------------------------------------------------------------------------------------------
 
     async def _top_up(self, when: str) -> None:
-        """Have as much waiting in Kafka as is asked for, and what will be worked off while speed is measured."""
-        sample = await self._sampled("feeding")
-        rate = Slice.between(self._idle, sample).rate if sample.settled else 0.0
-        wanted = self._options.waiting_bytes + 2 * self._options.measure_s * max(rate, 2000) * VALUE_BYTES
-        missing = int((wanted - self._waiting_bytes(sample)) / VALUE_BYTES)
-        if missing > 0:
+        """Have as much waiting in Kafka as is asked for, and what will be worked off while speed is measured.
+
+        In several goes: while one is fed, the worker works off what was there.
+        """
+        while True:
+            sample = await self._sampled("feeding")
+            rate = max(one.rate for one in slices([self._idle, *self._samples]))  # an outage is no measure
+            wanted = self._options.waiting_bytes + 2 * self._options.measure_s * max(rate, 2000) * VALUE_BYTES
+            missing = int((wanted - self._waiting_bytes(sample)) / VALUE_BYTES)
+            if missing < FED_AT_ONCE:
+                return
             self._voice.say(f"{when}: {missing:,} documents into Kafka")
             await self._feed(missing)
 

@@ -38,21 +38,22 @@ def run_to_the_end(w: World, a: Worker) -> list[int]:
     return points
 
 
-def test_a_hundred_documents_of_one_chunk(engine: Engine) -> None:
+def test_two_hundred_documents_of_one_chunk(engine: Engine) -> None:
     with world(engine, Order.OFFSET, bound=1_000) as w:
-        for number in range(100):
+        for number in range(200):
             w.produce(P, event_of(f"document {number}", "d"))
         points = run_to_the_end(w, owner(w))
-        assert sum(points) == 100
-        assert max(points) == 64
+        assert sum(points) == 200
+        assert max(points) == 128
         assert differences(w) == []
 
 
-def test_a_document_of_a_hundred_chunks_changes(engine: Engine) -> None:
+def test_of_two_documents_of_a_hundred_chunks_one_changes(engine: Engine) -> None:
     with world(engine, Order.OFFSET, bound=1_000) as w:
         a = owner(w)
         w.produce(P, event_of("x", "de" * 50, m=1))
-        assert max(run_to_the_end(w, a)) == 64
+        w.produce(P, event_of("y", "de" * 50, m=1))
+        assert run_to_the_end(w, a) == [128, 72]
         w.produce(P, event_of("x", "ed" * 50 + "f", m=2))
         assert sum(run_to_the_end(w, a)) == 1
         assert differences(w) == []

@@ -238,9 +238,9 @@ async def test_large_documents_are_cut_into_bounded_requests(qdrant_server: Embe
 
     async with opened(qdrant_server) as index:
         qdrant_server.before = look
-        texts = [f"paragraph {number}" for number in range(200)]
+        texts = [f"paragraph {number}" for number in range(400)]
         await put(index, "s:1", 64, texts)
-        assert sizes == [64, 64, 64, 8]
+        assert sizes == [128, 128, 128, 16]
         await assert_holds(index, "s:1", 64, texts)
         await put(index, "s:1", 128, texts[1:])
         await assert_holds(index, "s:1", 128, texts[1:])
