@@ -1,8 +1,6 @@
 """The only place that talks HTTP: texts and fields go out, checked vectors or one fault of ours come back.
 
-httpx on aiohttp's transport: httpx gives the interface (proxies from the environment, own authorities, time limits
-apart), aiohttp's parser costs a third of the CPU. HTTP/1.1 with kept connections; a redirect is refused, since it would
-carry the key to another address.
+HTTP/1.1 with kept connections; a redirect is refused, since it would carry the key to another address.
 """
 
 import asyncio
@@ -14,12 +12,12 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import aiohttp
 import httpx
 import orjson
-from httpx_aiohttp import HttpxAiohttpClient
 
 from worker.config import JinaSettings
 from worker.embed.answers import Answer, read_answer, read_quota
 from worker.embed.models import Fields, Profile
 from worker.embed.refusals import Busy, classify
+from worker.embed.transport import HttpClient
 from worker.errors import AccountFault, ConfigurationError, Reason, Service, ServiceFault, StreamdexError, SuspectFault
 
 KEEP_ALIVE_S = 30.0
@@ -71,15 +69,14 @@ class Client:
         connect_s, read_s = settings.connect_timeout_s, settings.read_timeout_s
         # aiohttp's limit for the pool includes connecting. It has none for writing: the whole attempt's limit is it.
         self._attempt_s = 2 * (connect_s + read_s)
-        self._http = HttpxAiohttpClient(
+        self._http = HttpClient(
             verify=_trust(settings),
             trust_env=True,
             transport=transport,
             follow_redirects=False,
             timeout=httpx.Timeout(connect=connect_s, read=read_s, write=read_s, pool=2 * connect_s),
             limits=httpx.Limits(
-                # The embedder bounds what is under way, and its bound may change: 0 is aiohttp's word for no limit.
-                max_connections=0,
+                max_connections=None,  # the embedder bounds what is under way, and its bound may change
                 max_keepalive_connections=None,
                 keepalive_expiry=KEEP_ALIVE_S,
             ),
