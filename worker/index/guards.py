@@ -11,7 +11,7 @@ from typing import Any
 
 from qdrant_client import grpc as q
 
-from worker.index.conditions import Comparison, add, group, has_any_id, has_id, holds
+from worker.index.conditions import Comparison, PointAbove, add, group, has_any_id, has_id, holds
 from worker.index.values import Name, integer
 from worker.model import Order, Rank
 
@@ -20,6 +20,7 @@ SEQUENCE = "sequence"
 _VERSION, _SEQUENCE = Name(VERSION), Name(SEQUENCE)
 _NEWER, _OLDER = Comparison(VERSION, "gt"), Comparison(VERSION, "lt")
 _AT_LEAST, _AT_MOST = Comparison(VERSION, "gte"), Comparison(VERSION, "lte")
+_NEWER_POINT = PointAbove(_NEWER)
 _LATER, _EARLIER = Comparison(SEQUENCE, "gt"), Comparison(SEQUENCE, "lt")
 DOCUMENT_KEY = "document_key"
 GENERATIONS = 64  # what a rank's last number counts in: sequence * 64 + generation
@@ -73,8 +74,14 @@ class Guards:
             return
         add(
             guard,
-            must_not=[group(must=(has_id(ids),), should=self._newer(rank)) for rank, ids in ids_by_rank.items()],
+            must_not=[self._newer_points(rank, ids) for rank, ids in ids_by_rank.items()],
         )
+
+    def _newer_points(self, rank: Rank, ids: Sequence[str]) -> bytes:
+        """Those of these points that are above `rank`."""
+        if len(ids) == 1 and not self._two_fields:
+            return _NEWER_POINT.with_(ids[0], rank.version)
+        return group(must=(has_id(ids),), should=self._newer(rank))
 
     def add_insert_guard(self, guard: q.Filter, ids: Iterable[str]) -> None:
         """Let the points of these ids be inserted where there are none, and not be changed where there are."""

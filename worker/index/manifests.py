@@ -14,14 +14,15 @@
 Manifests of our own are kept in the same collection; they have `kind` instead of `document_key`.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from worker.errors import AccountFault, Service
 from worker.index.guards import DOCUMENT_KEY, Guards
 from worker.index.keys import manifest_id
-from worker.index.payload import SOURCE, SOURCE_NAME, source_entries
+from worker.index.payload import OFFSET, SOURCE, SOURCE_NAME
 from worker.index.requests import NO_VECTORS, as_point
-from worker.index.values import Name, entry, integer, strings, struct_of
+from worker.index.values import FIELD, Name, entry, integer, struct_of, uuids
 from worker.model import DocumentWrite, Manifest, Position
 
 SCHEMA_NUMBER = 1
@@ -33,8 +34,8 @@ GENERATION = "generation"
 TOMBSTONE_UNTIL = "tombstone_until"
 
 SCHEMA_ENTRY = entry(SCHEMA, SCHEMA_NUMBER)
-_DOCUMENT_KEY, _CHUNK_IDS, _CONTENT_HASH, _GENERATION, _EPOCH, _TIMESTAMP = [
-    Name(name) for name in (DOCUMENT_KEY, CHUNK_IDS, CONTENT_HASH, GENERATION, "epoch", "timestamp")
+_DOCUMENT_KEY, _CHUNK_IDS, _CONTENT_HASH, _GENERATION, _TIMESTAMP = [
+    Name(name) for name in (DOCUMENT_KEY, CHUNK_IDS, CONTENT_HASH, GENERATION, "timestamp")
 ]
 
 
@@ -52,8 +53,8 @@ class ManifestFormat:
             SCHEMA_ENTRY,
             _DOCUMENT_KEY.holds_text(event.document_key),
             *self._guards.rank_entries(write.rank),
-            SOURCE_NAME.holds(struct_of(_position_entries(event.position))),
-            _CHUNK_IDS.holds(strings([chunk.id for chunk in write.chunks])),
+            _source(event.position),
+            _CHUNK_IDS.holds(uuids([chunk.id for chunk in write.chunks])),
             _CONTENT_HASH.holds_text(write.content_hash),
             _GENERATION.holds_integer(write.generation),
         ]
@@ -86,9 +87,20 @@ def refuse_other_schema(payload: Any) -> None:
         )
 
 
-def _position_entries(position: Position) -> list[bytes]:
-    epoch, timestamp = _EPOCH.holds_integer(position.epoch), _TIMESTAMP.holds(integer(position.timestamp_ms))
-    return [*source_entries(position), epoch, timestamp]
+def _source(position: Position) -> bytes:
+    offset, timestamp = integer(position.offset), integer(position.timestamp_ms)
+    before, between = _around(position.topic, position.partition, position.epoch, len(offset), len(timestamp))
+    return b"".join((before, offset, between, timestamp))
+
+
+@lru_cache(maxsize=4096)  # the partitions of one worker, by the bytes that their offsets and timestamps take
+def _around(topic: str, partition: int, epoch: int, offset_size: int, timestamp_size: int) -> tuple[bytes, bytes]:
+    """What stands before an offset of this size, and between it and a timestamp: the same for all of a partition."""
+    offset, timestamp = OFFSET.holds(bytes(offset_size)), _TIMESTAMP.holds(bytes(timestamp_size))
+    entries = (entry("topic", topic), entry("partition", partition), entry("epoch", epoch), offset, timestamp)
+    between = FIELD + timestamp[:-timestamp_size]
+    whole = SOURCE_NAME.holds(struct_of(entries))
+    return whole[: -(offset_size + len(between) + timestamp_size)], between
 
 
 def _get_position(payload: Any) -> Position:

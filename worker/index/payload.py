@@ -23,8 +23,8 @@ CHUNKS = "chunks"
 SOURCE = "source"
 INDEXED_AT = "indexed_at"
 
-SOURCE_NAME = Name(SOURCE)
-_DOCUMENT_KEY, _CHUNK, _CHUNKS, _OFFSET = Name(DOCUMENT_KEY), Name(CHUNK), Name(CHUNKS), Name("offset")
+SOURCE_NAME, OFFSET = Name(SOURCE), Name("offset")
+_DOCUMENT_KEY, _CHUNK, _CHUNKS = Name(DOCUMENT_KEY), Name(CHUNK), Name(CHUNKS)
 
 EXACT = 2**53  # Qdrant compares numbers as doubles: exact below
 _INTEGERS = range(-(2**63), 2**63)
@@ -59,7 +59,7 @@ class PointFormat:
             *self._guards.rank_entries(write.rank),
             _CHUNKS.holds_integer(len(write.chunks)),
             self._metadata.holds(value(event.metadata)),
-            SOURCE_NAME.holds(struct_of(source_entries(event.position))),
+            source(event.position),
             now,
         ]
 
@@ -100,14 +100,17 @@ def indexed_at(time_ms: int) -> bytes:
     return entry(INDEXED_AT, rfc3339(time_ms))
 
 
-def source_entries(position: Position) -> tuple[bytes, ...]:
-    """Where the event stood in the log."""
-    return *_log_entries(position.topic, position.partition), _OFFSET.holds(integer(position.offset))
+def source(position: Position) -> bytes:
+    """The entry that tells where the event stood in the log."""
+    offset = integer(position.offset)
+    return _before_offset(position.topic, position.partition, len(offset)) + offset
 
 
-@lru_cache(maxsize=1024)  # the partitions of one worker
-def _log_entries(topic: str, partition: int) -> tuple[bytes, bytes]:
-    return entry("topic", topic), entry("partition", partition)
+@lru_cache(maxsize=4096)  # the partitions of one worker, by the bytes that their offsets take
+def _before_offset(topic: str, partition: int, size: int) -> bytes:
+    """All that stands before an offset of this size: it is the same for all records of a partition."""
+    entries = (entry("topic", topic), entry("partition", partition), OFFSET.holds(bytes(size)))
+    return SOURCE_NAME.holds(struct_of(entries))[:-size]
 
 
 def rfc3339(time_ms: int) -> str:

@@ -12,8 +12,9 @@ from worker.index.halving import name_the_faulty, send_all
 from worker.index.horizon import Horizon
 from worker.index.jobs import WriteJob, moved
 from worker.index.payload import CHUNK, PointFormat, indexed_at, place
-from worker.index.requests import UUID_BYTES, payload_change, upsert
+from worker.index.requests import payload_change, upsert
 from worker.index.store import Store
+from worker.index.wire import UUID_BYTES
 from worker.model import Chunk, Rank
 
 REQUEST_ENTRIES = 128  # points and payload changes in one request, as many as the flow writes at once

@@ -10,9 +10,7 @@ from typing import Any
 from qdrant_client import grpc as q
 
 from worker.index.values import fields
-from worker.index.wire import delimited, key_of, length, varint
-
-UUID_BYTES = 36
+from worker.index.wire import UUID_BYTES, delimited, key_of, length, varint
 
 _UUID = key_of(q.PointId, "uuid")
 _PAYLOAD = key_of(q.PointStruct, "payload")

@@ -12,7 +12,7 @@ from typing import Any
 
 from qdrant_client import grpc as q
 
-from worker.index.wire import delimited, key_of, varint
+from worker.index.wire import UUID_BYTES, delimited, key_of, varint
 from worker.model import JsonObject
 
 _VARINT, _FIXED64 = 0, 1  # wire types
@@ -24,7 +24,8 @@ _STRING = key_of(q.Value, "string_value")
 _STRUCT = key_of(q.Value, "struct_value")
 _LIST = key_of(q.Value, "list_value")
 _ITEM = key_of(q.ListValue, "values")
-_FIELD = key_of(q.Struct, "fields")
+FIELD = key_of(q.Struct, "fields")
+_UUID_ITEM = _ITEM + varint(len(_STRING) + 1 + UUID_BYTES) + _STRING + varint(UUID_BYTES)
 _ENTRY_NAME, _ENTRY_VALUE = [key_of(q.Struct.FieldsEntry, part) for part in ("key", "value")]
 
 _LEAST, _BEYOND = -(2**63), 2**63
@@ -44,14 +45,17 @@ def integer(number: int) -> bytes:
     return _INTEGER + varint(number if number >= 0 else number + (1 << 64))
 
 
-def strings(texts: Iterable[str]) -> bytes:
-    """A value that is a list of strings."""
-    return _list([string(text) for text in texts])
+def uuids(texts: Sequence[str]) -> bytes:
+    """A value that is a list of UUIDs in their usual form. Raises ValueError for other strings."""
+    items = b"".join([_UUID_ITEM + text.encode() for text in texts])
+    if len(items) != len(texts) * (len(_UUID_ITEM) + UUID_BYTES):
+        raise ValueError("a UUID has 36 characters")
+    return _LIST + delimited(items)
 
 
 def struct_of(entries: Sequence[bytes]) -> bytes:
     """A value that is an object of these entries."""
-    content = fields(_FIELD, entries)
+    content = fields(FIELD, entries)
     return _STRUCT + varint(len(content)) + content
 
 

@@ -12,6 +12,8 @@ joined are merged: so the rare fields of a request may be a message that is put 
 from collections.abc import Iterable
 from typing import Any
 
+UUID_BYTES = 36  # as text
+
 _SEVEN_BITS = 1 << 7
 _TABLE = 1 << 14  # numbers below are looked up; larger ones are put together of two bytes at a time
 _SHORT = tuple([bytes((n,)) if n < _SEVEN_BITS else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(_TABLE)])

@@ -20,7 +20,7 @@ from worker.index.payload import PackedVector, PointFormat, indexed_at
 from worker.index.requests import NO_VECTORS, as_point
 from worker.index.reserved import Progress
 from worker.index.values import entry, get_all
-from worker.model import Order, Partition, Rank
+from worker.model import Order, Partition, Position, Rank
 
 METADATA = {"title": "T", "tags": ["a", None], "nested": {"n": 1, "f": 0.5, "b": True}, "empty": {}, "none": []}
 
@@ -107,6 +107,29 @@ def test_manifest() -> None:
     assert (manifest.chunk_ids, manifest.generation) == (tuple(chunk.id for chunk in write.chunks), 2)
     assert manifest.content_hash == write.content_hash
     assert manifest.tombstone_until_ms is None
+
+
+@given(
+    st.text(st.characters(codec="utf-8"), max_size=300),
+    st.integers(0, 2**31 - 1),
+    st.integers(0, 2**31 - 1),
+    st.integers(0, 2**53),
+    st.integers(-1, 2**53),
+)
+def test_where_an_event_stood(topic: str, partition: int, epoch: int, offset: int, timestamp_ms: int) -> None:
+    """What stands around the numbers is kept by their length: each combination must come out right."""
+    write = write_of("s:doc-1", 64, ["only"])
+    position = Position(topic, partition, epoch, offset, timestamp_ms)
+    write = write._replace(event=write.event._replace(position=position))
+    guards = Guards(Order.OFFSET)
+    source = {"topic": topic, "partition": partition, "offset": offset}
+    for _ in range(2):  # the second time from what was kept
+        form = PointFormat(guards, "text", "metadata", PackedVector(4))
+        point = q.PointStruct.FromString(form.point(write.chunks[0], bytes(16), form.shared(write, indexed_at(0))))
+        assert get_all(point.payload)["source"] == source
+        manifest = q.PointStruct.FromString(ManifestFormat(guards, 1000).manifest(write, NOW_MS))
+        assert get_all(manifest.payload)["source"] == {**source, "epoch": epoch, "timestamp": timestamp_ms}
+        assert ManifestFormat(guards, 1000).read(manifest.payload).position == position
 
 
 def test_tombstone_in_version_order() -> None:

@@ -10,7 +10,7 @@ from qdrant_client import grpc as q
 
 from worker.index import conditions
 from worker.index.requests import NO_VECTORS, as_point, payload_change, upsert, with_ids, with_operations, with_points
-from worker.index.values import entry, fields, integer, value
+from worker.index.values import entry, fields, integer, uuids, value
 from worker.index.wire import delimited, key_of, varint
 
 ONE, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
@@ -111,6 +111,29 @@ def test_ids_need_not_be_ours() -> None:
     strange = ("", "x", ONE, "y" * 200)
     request = q.GetPoints.FromString(with_ids(q.GetPoints(collection_name="c"), strange))
     assert request == q.GetPoints(collection_name="c", ids=ids_of(strange))
+
+
+@given(st.lists(st.uuids().map(str), max_size=5))
+def test_lists_of_uuids(ids: list[str]) -> None:
+    assert q.Value.FromString(uuids(ids)) == q.Value.FromString(value(ids))
+
+
+def test_a_list_of_uuids_takes_nothing_else() -> None:
+    with pytest.raises(ValueError, match="36 characters"):
+        uuids((ONE, "x"))
+
+
+@given(st.uuids().map(str), st.floats(allow_nan=False) | st.integers(-(2**53), 2**53))
+def test_a_point_above_a_number_is_the_group_that_says_so(uuid: str, number: float) -> None:
+    above = conditions.Comparison("version", "gt")
+    long = conditions.group(must=(conditions.has_id((uuid,)),), should=(above.with_(number),))
+    assert conditions.PointAbove(above).with_(uuid, number) == long
+
+
+def test_a_point_of_another_kind_of_id_is_refused() -> None:
+    above = conditions.PointAbove(conditions.Comparison("version", "gt"))
+    with pytest.raises(ValueError, match="36 characters"):
+        above.with_("7", 1)
 
 
 @given(st.floats(allow_nan=False) | st.integers(-(2**53), 2**53))

@@ -12,6 +12,7 @@ from qdrant_client import grpc as q
 from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
 from worker.index import Index
 from worker.index.guards import Guards
+from worker.index.keys import manifest_id
 from worker.model import Manifest, Order, Rank
 
 LETTERS = list("abcdefghij")
@@ -323,9 +324,9 @@ async def test_large_reads_are_halved_when_qdrant_asks_for_it(qdrant_server: Emb
 def test_a_request_of_many_documents_is_one_filter_each() -> None:
     """Guards must not grow with anything but the documents in a request."""
     guard = q.Filter()
-    Guards(Order.OFFSET).add_write_guard(guard, {Rank(number): [f"id-{number}"] for number in range(64)})
+    Guards(Order.OFFSET).add_write_guard(guard, {Rank(number): [manifest_id(f"s:{number}")] for number in range(64)})
     assert len(guard.must_not) == 64
     alone = q.Filter()
-    Guards(Order.OFFSET).add_write_guard(alone, {Rank(1): ["id-1", "id-2"]})
+    Guards(Order.OFFSET).add_write_guard(alone, {Rank(1): [manifest_id("s:1"), manifest_id("s:2")]})
     assert len(alone.must_not) == 1
     assert alone.must_not[0].field.range.gt == 1
