@@ -102,13 +102,19 @@ class Flow:
         except RecordFault as fault:
             self._verdicts.condemn(record, ticket, fault)
         except Exception as error:  # noqa: BLE001  # our own bug must neither stop the worker nor lose the record
-            self._verdicts.own_bug(error, Stage.DECODE, record, ticket, None, lambda: self._decode(record, ticket))
+            self._verdicts.own_bug(error, Stage.DECODE, record, ticket, None, self._decode_again(record, ticket))
         else:
             self._verdicts.passed(Stage.DECODE)
             if event.version is not None and standing.order is Order.OFFSET:
                 self._say_once("version", lambda: emit(VERSION_IGNORED, topic=record.topic))
             self._lanes.offer(Item(record, ticket, event, rank))
+
+    def _decode_again(self, record: Record, ticket: Ticket) -> Callable[[], None]:
+        def again() -> None:
+            self._decode(record, ticket)
             self._changed.set()
+
+        return again
 
     # --- plan: manifests tell what is new -----------------------------------------------------------------------
 
@@ -182,7 +188,8 @@ class Flow:
         if job.fault is not None:
             self._verdicts.condemn(item.record, item.ticket, job.fault, item)
             return
-        item.vectors.update(zip([chunk.id for chunk in item.embedding], job.vectors, strict=True))
+        for chunk, vector in zip(item.embedding, job.vectors, strict=True):
+            item.vectors[chunk.id] = vector
         self._to_write.put(item)
 
     # --- write: points, manifests, purges -----------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What an event asks of the store: its difference to the document's manifest."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from worker.config import Settings
 from worker.model import DocumentWrite, Event, Manifest, Outcome, Rank
@@ -8,8 +8,7 @@ from worker.plan.chunker import Chunker
 from worker.plan.keys import content_hash, text_hash
 
 
-@dataclass(frozen=True, slots=True)
-class Overtaken:
+class Overtaken(NamedTuple):
     """The store knows this event or a newer one: nothing to write but what a crash may have left below `rank`."""
 
     outcome: Outcome

@@ -35,14 +35,12 @@ def chunk_ids(document_key: str, hashes: Iterable[bytes], context: bytes = b"") 
     """
     seen: dict[bytes, int] = {}
     ids = []
-    prefix = document_key.encode() + _SEPARATOR
+    key, of_context = document_key.encode(), context.hex().encode()
     for hashed in hashes:
         occurrence = seen.get(hashed, 0)
         seen[hashed] = occurrence + 1
-        name = (
-            prefix + hashed.hex().encode() + _SEPARATOR + str(occurrence).encode() + _SEPARATOR + context.hex().encode()
-        )
-        ids.append(uuid5(_NAMESPACE_BYTES, name))
+        name = (key, hashed.hex().encode(), b"%d" % occurrence, of_context)
+        ids.append(uuid5(_NAMESPACE_BYTES, _SEPARATOR.join(name)))
     return ids
 
 
