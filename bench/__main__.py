@@ -3,12 +3,14 @@
 import argparse
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from bench.cores import core_apart
 from bench.neighbours import neighbours
 from bench.report import as_json, print_results
 from bench.scenarios import Options, Results, run
@@ -19,15 +21,17 @@ WIDTH = 140  # of the tables, where there is no terminal to tell
 def main() -> None:
     """Measure and print."""
     arguments = _parse()
-    options = Options(
-        documents=arguments.documents,
-        rounds=arguments.rounds,
-        partitions=arguments.partitions,
-        script=not arguments.no_script,
-        profile=arguments.profile,
-    )
     jina_options = ["--latency-ms", str(arguments.latency_ms), *(["--long-floats"] if arguments.long_floats else [])]
-    results = _run(options, jina_options)
+    with nullcontext() if arguments.share_cores else core_apart() as core:
+        options = Options(
+            documents=arguments.documents,
+            rounds=arguments.rounds,
+            partitions=arguments.partitions,
+            script=not arguments.no_script,
+            profile=arguments.profile,
+            core=core,
+        )
+        results = _run(options, jina_options)
     if arguments.json:
         sys.stdout.write(orjson.dumps(as_json(results), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
@@ -60,6 +64,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--long-floats", action="store_true", help="the script gets floats of 17 digits, not of 8")
     parser.add_argument("--no-script", action="store_true", help="the worker alone")
     parser.add_argument("--profile", action="store_true", help="CPU by stage beside the budget, and the dearest places")
+    parser.add_argument("--share-cores", action="store_true", help="no core of its own for the process measured")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     return parser.parse_args()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.cores import move
 from bench.neighbours import Neighbours, running
 
 # Far above what one core can do: what is measured is work, not waiting for a limit.
@@ -18,13 +19,14 @@ PROFILE_LIMIT_S = 30.0
 
 
 @contextmanager
-def worker(place: Neighbours, topic: str, open_records: int) -> Iterator[psutil.Process]:
-    """`streamdex run` on a topic, with group and collection of the same name; ended in order.
+def worker(place: Neighbours, topic: str, open_records: int, core: int | None) -> Iterator[psutil.Process]:
+    """`streamdex run` on a topic, with group and collection of the same name, on a core; ended in order.
 
     `open_records` is its bound per partition.
     """
     command = [str(Path(sys.executable).with_name("streamdex")), "run"]
     with running(command, _settings(place, topic, open_records)) as process:
+        move(process.pid, core)
         yield psutil.Process(process.pid)
 
 
@@ -51,15 +53,18 @@ class Sampled:
 
 
 @contextmanager
-def sampled_worker(place: Neighbours, topic: str, open_records: int, directory: Path) -> Iterator[Sampled]:
+def sampled_worker(
+    place: Neighbours, topic: str, open_records: int, core: int | None, directory: Path
+) -> Iterator[Sampled]:
     """The same worker under the sampler."""
     output = directory / "samples.json"
     with running(["-m", "bench.sampled", str(output), "run"], _settings(place, topic, open_records)) as process:
+        move(process.pid, core)
         yield Sampled(psutil.Process(process.pid), output)
 
 
 @contextmanager
-def script(place: Neighbours, topic: str) -> Iterator[psutil.Process]:
+def script(place: Neighbours, topic: str, core: int | None) -> Iterator[psutil.Process]:
     """The script on a topic."""
     variables = {
         "KAFKA": place.kafka.bootstrap_servers,
@@ -69,6 +74,7 @@ def script(place: Neighbours, topic: str) -> Iterator[psutil.Process]:
         "QDRANT": f"http://127.0.0.1:{place.qdrant.port}",
     }
     with running(["-m", "bench.script"], variables) as process:
+        move(process.pid, core)
         yield psutil.Process(process.pid)
 
 
