@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from worker.config import Settings
+from worker.config import CapsSettings, Settings
 from worker.embedded.qdrant import EmbeddedQdrant
-from worker.index import Index, WriteJob
+from worker.index import Index, WriteJob, check_payload
 from worker.model import Chunk, DocumentWrite, Event, Manifest, Order, Position, Rank
 from worker.plan.keys import chunk_ids, text_hash
 from worker.telemetry import Metrics
@@ -78,7 +78,7 @@ def job_of(write: DocumentWrite, also: Sequence[str] = (), *, may_skip_purge: bo
     """The write with the vectors of the chunks that its manifest does not list, and of those named."""
     wanted = {chunk.id for chunk in write.to_embed} | set(also)
     vectors = {chunk.id: vector_of(chunk.text) for chunk in write.chunks if chunk.id in wanted}
-    return WriteJob(write, vectors, may_skip_purge=may_skip_purge)
+    return WriteJob(write, vectors, check_payload(write, CapsSettings()), may_skip_purge=may_skip_purge)
 
 
 async def put(index: Index, key: str, rank: int | Rank, texts: Sequence[str] | None, **options: Any) -> Rank | None:

@@ -144,7 +144,7 @@ class Flow:
         try:
             decision = self._rooms.planner.decide(item.event, item.rank, manifest, bool(item.swallowed))
             if isinstance(decision, DocumentWrite):
-                self._rooms.index.check(decision)
+                item.metadata = self._rooms.index.check(decision)
         except RecordFault as fault:
             self._verdicts.condemn(item.record, item.ticket, fault, item)
         except Exception as error:  # noqa: BLE001  # our own bug, as in `_decode`
@@ -202,7 +202,10 @@ class Flow:
 
     async def _write(self, batch: list[Item]) -> None:
         rooms = self._rooms
-        documents = [WriteJob(item.planned, item.vectors, may_skip_purge=self._may_skip_purge(item)) for item in batch]
+        documents = [
+            WriteJob(item.planned, item.vectors, item.metadata, may_skip_purge=self._may_skip_purge(item))
+            for item in batch
+        ]
         for item in batch:
             item.attempted = True
         try:
@@ -233,10 +236,11 @@ class Flow:
             self._embed(item, tuple(chunk for chunk in item.planned.chunks if chunk.id in vanished))
         elif (found := written.found) is not None:
             self._verdicts.passed(Stage.INDEX)
-            ended = Overtaken(outcome_of(item.planned, found), found)
+            outcome = outcome_of(item.planned, found)
             if written.settle_after_s is None:
-                self._settle(item, ended.outcome)
+                self._settle(item, outcome)
             else:
+                ended = Overtaken(outcome, found)
                 self.later(item.ticket, written.settle_after_s, lambda: self._sweeps.once_more(item, ended))
 
     def _may_skip_purge(self, item: Item) -> bool:

@@ -16,8 +16,8 @@ from worker.settle import Ticket
 class Item:
     """One event, with the record it came from (for the dead letter) and its ticket.
 
-    `embedding` are the chunks that wait for their vectors, `vectors` those that have come, by chunk id. Once
-    `attempted`, some of its points may be in the store.
+    `metadata` are as they will be stored. `embedding` are the chunks that wait for their vectors, `vectors` those that
+    have come, by chunk id. Once `attempted`, some of its points may be in the store.
     """
 
     record: Record
@@ -26,6 +26,7 @@ class Item:
     rank: Rank
     swallowed: list["Item"] = field(default_factory=list)
     write: DocumentWrite | None = None
+    metadata: bytes = field(default=b"", repr=False)
     embedding: tuple[Chunk, ...] = ()
     vectors: dict[str, bytes] = field(default_factory=dict, repr=False)
     attempted: bool = False

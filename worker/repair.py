@@ -202,7 +202,7 @@ class Repairer:
         for mend, tombstone in mends:
             event = Event(mend.document_key, None, {}, None, tombstone.position)
             write = DocumentWrite(event, tombstone.rank, generation, (), frozenset(), "", None)
-            await patiently(partial(self._index.write, [WriteJob(write, {})]), self._health)
+            await patiently(partial(self._index.write, [WriteJob(write, {}, self._index.check(write))]), self._health)
         self._repaired.deleted += len(mends)
 
     # --- with records -------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ class Repairer:
         """The guarded write of a batch; whatever does not go through with it is written alone."""
         if not ready:
             return
-        batch = [WriteJob(job.write, vectors) for job, vectors in ready]
+        batch = [WriteJob(job.write, vectors, self._index.check(job.write)) for job, vectors in ready]
         results = await patiently(lambda: self._index.write(batch), self._health)
         for (job, vectors), written in zip(ready, results, strict=True):
             try:
@@ -285,7 +285,7 @@ class Repairer:
                 await self._judge(written.fault)
             gone = frozenset(written.missing)  # kept chunks that another writer deleted meanwhile
             vectors |= await self._texts.embed(write, [chunk for chunk in write.chunks if chunk.id in gone])
-            batch = [WriteJob(write, vectors)]
+            batch = [WriteJob(write, vectors, self._index.check(write))]
             (written,) = await patiently(partial(self._index.write, batch), self._health)
         if written.settle_after_s is not None:  # a request was given up, and may land until then
             await asyncio.sleep(written.settle_after_s)

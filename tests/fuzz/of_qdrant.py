@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from hypothesis import strategies as st
 from index_tools import DIMENSION, FINGERPRINT, job_of, vector_of, write_of
 from qdrant_client import grpc as q
+from qdrant_client.conversions.conversion import payload_to_grpc
 
 from worker.config import Settings
 from worker.errors import Service, ServiceFault, StreamdexError
@@ -26,8 +27,6 @@ from worker.index.faults import fault_of
 from worker.index.guards import Guards
 from worker.index.keys import manifest_id, reserved_id
 from worker.index.store import Names, Store
-from worker.index.values import entry, fields
-from worker.index.wire import key_of
 from worker.model import Event, Manifest, Order, Partition, Position, Rank
 from worker.plan import Chunker, Planner
 
@@ -73,7 +72,6 @@ POINTS = [
     (reserved_id(f"base:{LOG_NAME}"), {"schema": 1, "kind": "base", **LOG, "base": 1_790_000_000_000}),
     (reserved_id(f"progress:{LOG_NAME}"), {"schema": 1, "kind": "progress", **LOG, "offset": 9, "timestamp": 8}),
 ]
-_PAYLOAD = key_of(q.RetrievedPoint, "payload")
 DEEP = json.loads('{"a":[' * 20 + "1" + "]}" * 20)
 ODD = [None, True, 0, -1, 2**53, 2**63 - 1, -(2**63), 1.5, math.nan, math.inf, "", "\0", "x", "5", [], [[]], {}, DEEP]
 
@@ -95,11 +93,11 @@ def _made(dice: random.Random) -> tuple[bytes, ...]:
 
 
 def _message(point_id: str, payload: dict[str, Any], dice: random.Random) -> bytes:
-    point = q.RetrievedPoint()
-    point.id.uuid = point_id if dice.random() < 0.95 else dice.choice(("", "x", manifest_id("s:2")))
+    uuid = point_id if dice.random() < 0.95 else dice.choice(("", "x", manifest_id("s:2")))
     altered = {key: _altered(value, dice) for key, value in payload.items() if dice.random() < 0.97}
     kept = altered if dice.random() < 0.8 else payload
-    sent: bytes = point.SerializeToString() + fields(_PAYLOAD, [entry(*each) for each in kept.items()])
+    point = q.RetrievedPoint(id=q.PointId(uuid=uuid), payload=payload_to_grpc(kept))  # which takes what ours refuses
+    sent: bytes = point.SerializeToString()
     return damaged(sent, (sent,), dice) if dice.random() < 0.04 else sent
 
 

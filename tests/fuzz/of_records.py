@@ -101,9 +101,9 @@ def _keep(event: Event) -> None:
     guards = Guards(Order.OFFSET)
     write = PLANNER.decide(event, rank_of(event, Order.OFFSET, BASES, 0), None)
     assert isinstance(write, DocumentWrite)
-    check_payload(write, CAPS)
+    metadata = check_payload(write, CAPS)
     points = PointFormat(guards, "text", "metadata", PackedVector(4))
-    shared = points.shared(write, indexed_at(NOW_MS))
+    shared = points.shared(write, metadata, indexed_at(NOW_MS))
     ones = b"\x00\x00\x80\x3f" * 4
     written = [points.point(chunk, ones, shared) for chunk in write.chunks]
     written.append(ManifestFormat(guards, 1_000).manifest(write, NOW_MS))

@@ -58,7 +58,9 @@ def drop_a_write_that_fails(plant: Planting) -> None:
 
     async def written(self: Flow, batch: list[Item]) -> None:
         try:
-            results = await self._rooms.index.write([WriteJob(item.planned, item.vectors) for item in batch])
+            results = await self._rooms.index.write(
+                [WriteJob(item.planned, item.vectors, item.metadata) for item in batch]
+            )
         except (ServiceFault, AccountFault):
             return
         for item, result in zip(batch, results, strict=True):

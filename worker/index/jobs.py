@@ -12,13 +12,15 @@ from worker.model import Chunk, DocumentWrite, Rank
 class WriteJob:
     """One document to write, with the vectors (packed float32) by chunk id of the chunks that are to be upserted.
 
-    `new` are the chunks that come with a vector, `kept` those that have theirs in the collection already.
+    `metadata` is what `Index.check` answered: nothing is written that has not been checked. `new` are the chunks that
+    come with a vector, `kept` those that have theirs in the collection already.
     `may_skip_purge` is the caller's part of the rule for leaving out the purge: `offset` order, and no older generation
     that may have cut the same event otherwise.
     """
 
     write: DocumentWrite
     vectors: Mapping[str, bytes]
+    metadata: bytes
     may_skip_purge: bool = False
     document_key: str = field(init=False)
     new: list[Chunk] = field(init=False)

@@ -3,11 +3,9 @@
 All is written as bytes, see `wire.py`; an entry is a name of the payload with its value.
 """
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
 
 from qdrant_client import grpc as q
 
@@ -15,8 +13,8 @@ from worker.config import CapsSettings
 from worker.errors import Reason, RecordFault, Stage
 from worker.index.guards import DOCUMENT_KEY, Guards
 from worker.index.requests import as_point
-from worker.index.values import Name, entry, integer, struct_of, value
-from worker.model import Chunk, DocumentWrite, Position
+from worker.index.values import Name, TooDeepError, entry, integer, struct_of, value
+from worker.model import Chunk, DocumentWrite, JsonObject, Position
 
 CHUNK = "chunk"
 CHUNKS = "chunks"
@@ -27,9 +25,8 @@ SOURCE_NAME, OFFSET = Name(SOURCE), Name("offset")
 _DOCUMENT_KEY, _CHUNK, _CHUNKS = Name(DOCUMENT_KEY), Name(CHUNK), Name(CHUNKS)
 
 EXACT = 2**53  # Qdrant compares numbers as doubles: exact below
-_INTEGERS = range(-(2**63), 2**63)
 OWN_FIELDS_BYTES = 512  # our own fields beside text, metadata and key, generously
-_METADATA_LEVEL = 2  # the payload itself is level 1
+HALF_PAIR = "a text holds half of a surrogate pair"
 
 
 class PointFormat:
@@ -49,16 +46,16 @@ class PointFormat:
         """The whole payload of one chunk, by entries."""
         return [place(chunk), self._text.holds_text(chunk.text), *shared]
 
-    def shared(self, write: DocumentWrite, now: bytes) -> list[bytes]:
+    def shared(self, write: DocumentWrite, metadata: bytes, now: bytes) -> list[bytes]:
         """The entries that all chunks of a document share: of all but its key, an event may change them without a
-        new vector. `now` as `indexed_at` has it.
+        new vector. `metadata` as `check_payload` has it, `now` as `indexed_at`.
         """
         event = write.event
         return [
             _DOCUMENT_KEY.holds_text(event.document_key),
             *self._guards.rank_entries(write.rank),
             _CHUNKS.holds_integer(len(write.chunks)),
-            self._metadata.holds(value(event.metadata)),
+            self._metadata.holds(metadata),
             source(event.position),
             now,
         ]
@@ -118,8 +115,8 @@ def rfc3339(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03}Z"
 
 
-def check_payload(write: DocumentWrite, caps: CapsSettings) -> None:
-    """See to it that Qdrant can take the document's payloads, before money is spent on its vectors.
+def check_payload(write: DocumentWrite, caps: CapsSettings) -> bytes:
+    """The document's metadata as a value, if Qdrant can take its payloads: before money is spent on its vectors.
 
     Deep payloads are answered `completed` and keep the server from its next start; NaN and lone surrogates are refused
     for the whole batch. Raises RecordFault: TOO_DEEP, PAYLOAD_TOO_LARGE, UNDECODABLE.
@@ -127,33 +124,27 @@ def check_payload(write: DocumentWrite, caps: CapsSettings) -> None:
     if not -EXACT < write.rank.version < EXACT or not 0 <= write.rank.sequence < EXACT:
         raise _undecodable("the version does not fit into 53 bits")
     event = write.event
-    shared = text_bytes(event.document_key) + _measure(event.metadata, _METADATA_LEVEL, caps.payload_depth)
+    metadata = _checked(event.metadata, caps.payload_depth)
     longest = max([text_bytes(chunk.text) for chunk in write.chunks], default=0)
-    total = shared + longest + OWN_FIELDS_BYTES
+    total = text_bytes(event.document_key) + len(metadata) + longest + OWN_FIELDS_BYTES
     if total > caps.payload_bytes:
         raise RecordFault(
             Stage.PLAN,
             Reason.PAYLOAD_TOO_LARGE,
             f"a point's payload would take {total} bytes; caps.payload_bytes is {caps.payload_bytes}",
         )
+    return metadata
 
 
-def _measure(value: Any, level: int, deepest: int) -> int:
-    """Bytes that a JSON value takes, roughly. `level` is where an object or a list would stand."""
-    kind = type(value)
-    if kind is str:
-        return text_bytes(value)
-    if kind is dict or kind is list:
-        if level > deepest:
-            raise RecordFault(Stage.PLAN, Reason.TOO_DEEP, f"the payload has more than {deepest} levels")
-        if kind is list:
-            return 2 + sum([_measure(item, level + 1, deepest) for item in value])
-        return 2 + sum([text_bytes(key) + 4 + _measure(item, level + 1, deepest) for key, item in value.items()])
-    if kind is int and value not in _INTEGERS:
-        raise _undecodable("the metadata holds an integer beyond 64 bits")
-    if kind is float and not math.isfinite(value):
-        raise _undecodable("the metadata holds a number that is not finite")
-    return 10
+def _checked(metadata: JsonObject, payload_depth: int) -> bytes:
+    try:
+        return value(metadata, payload_depth - 1)  # the payload itself is a level
+    except TooDeepError:
+        raise RecordFault(Stage.PLAN, Reason.TOO_DEEP, f"the payload has more than {payload_depth} levels") from None
+    except UnicodeEncodeError:
+        raise _undecodable(HALF_PAIR) from None
+    except ValueError as refused:
+        raise _undecodable(f"the metadata holds {refused}") from None
 
 
 def text_bytes(text: str) -> int:
@@ -163,7 +154,7 @@ def text_bytes(text: str) -> int:
     try:
         return len(text.encode()) + 4
     except UnicodeEncodeError:
-        raise _undecodable("a text holds half of a surrogate pair") from None
+        raise _undecodable(HALF_PAIR) from None
 
 
 def _undecodable(message: str) -> RecordFault:

@@ -83,7 +83,7 @@ class PointWriter:
         changes: list[Entry] = []
         entries: list[Entry] = []
         for job in jobs:
-            shared = self._format.shared(job.write, now)
+            shared = self._format.shared(job.write, job.metadata, now)
             entries.extend([self._new_point(job, chunk, shared) for chunk in job.new])
             changes.extend(self._payload_changes(job, shared))
         faulty: dict[str, SuspectFault] = {}
@@ -110,7 +110,7 @@ class PointWriter:
             job, chunk = kept[chunk_id]
             rank = self._guards.get_rank(payload)
             if rank < job.write.rank:
-                changes.append(self._whole(job, chunk, self._format.shared(job.write, now)))
+                changes.append(self._whole(job, chunk, self._format.shared(job.write, job.metadata, now)))
             elif rank == job.write.rank and payload[CHUNK].integer_value != chunk.place:
                 changes.append(_place(job, chunk))
         for part in in_requests(changes):

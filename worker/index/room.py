@@ -92,9 +92,12 @@ class Index:
         """The manifests of those documents that have one, in one request."""
         return await self.reader.manifests_of(document_keys)
 
-    def check(self, write: DocumentWrite) -> None:
-        """See to it that Qdrant can take the document, before its texts are embedded. Raises RecordFault."""
-        check_payload(write, self._caps)
+    def check(self, write: DocumentWrite) -> bytes:
+        """See to it that Qdrant can take the document, before its texts are embedded. Raises RecordFault.
+
+        Answers its metadata as they will be stored, for the `WriteJob`.
+        """
+        return check_payload(write, self._caps)
 
     async def write(self, batch: Sequence[WriteJob]) -> list[Written]:
         """Write a batch of documents; the answers come in its order.

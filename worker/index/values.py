@@ -4,8 +4,9 @@ The client library has such functions as well, but as internals that move betwee
 see `wire.py`.
 """
 
+import math
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import NoneType
 from typing import Any
@@ -28,20 +29,25 @@ FIELD = key_of(q.Struct, "fields")
 _UUID_ITEM = _ITEM + varint(len(_STRING) + 1 + UUID_BYTES) + _STRING + varint(UUID_BYTES)
 _ENTRY_NAME, _ENTRY_VALUE = [key_of(q.Struct.FieldsEntry, part) for part in ("key", "value")]
 
+LEVELS = 32  # of our own values; no setting allows more
 _LEAST, _BEYOND = -(2**63), 2**63
 _SHORT = 256  # bytes; also the small numbers
 _DOUBLE_BYTES = struct.Struct("<d").pack
 
 
+class TooDeepError(ValueError):
+    """A value of more levels than are allowed."""
+
+
 def string(text: str) -> bytes:
-    """A value that is a string. Raises UnicodeEncodeError for what `check_payload` refuses."""
+    """A value that is a string. Raises UnicodeEncodeError for half of a surrogate pair."""
     return _STRING + delimited(text.encode())
 
 
 def integer(number: int) -> bytes:
     """A value that is a whole number. Raises ValueError beyond 64 bits."""
     if not _LEAST <= number < _BEYOND:
-        raise ValueError("an integer out of range")
+        raise ValueError("an integer beyond 64 bits")
     return _INTEGER + varint(number if number >= 0 else number + (1 << 64))
 
 
@@ -59,35 +65,40 @@ def struct_of(entries: Sequence[bytes]) -> bytes:
     return _STRUCT + varint(len(content)) + content
 
 
-def value(json: Any) -> bytes:
-    """The value of any JSON. Raises TypeError and ValueError for what `check_payload` refuses."""
-    write = _BY_KIND.get(type(json))
-    if write is None:
-        raise TypeError(f"not a JSON value: {type(json).__name__}")
-    return write(json)
+def value(json: Any, levels: int = LEVELS) -> bytes:
+    """The value of any JSON that Qdrant can keep, with at most so many levels of objects and lists.
 
-
-def _object(json: Mapping[str, Any]) -> bytes:
-    return struct_of([entry(name, item) for name, item in json.items()])
-
-
-def _array(json: Iterable[Any]) -> bytes:
-    return _list([value(item) for item in json])
+    Raises TooDeepError, ValueError (UnicodeEncodeError is one) for numbers and texts that a server refuses, and
+    TypeError for what is no JSON.
+    """
+    write = _SCALARS.get(type(json))
+    if write is not None:
+        return write(json)
+    if not levels:
+        raise TooDeepError
+    if isinstance(json, dict):
+        return struct_of([entry(name, item, levels - 1) for name, item in json.items()])
+    if isinstance(json, list | tuple):
+        return _list([value(item, levels - 1) for item in json])
+    raise TypeError(f"not a JSON value: {type(json).__name__}")
 
 
 def _list(values: Sequence[bytes]) -> bytes:
     return _LIST + delimited(b"".join([_ITEM + delimited(one) for one in values]))
 
 
-_BY_KIND: Mapping[type, Callable[[Any], bytes]] = {
+def _double(number: float) -> bytes:
+    if not math.isfinite(number):
+        raise ValueError("a number that is not finite")
+    return _DOUBLE + _DOUBLE_BYTES(number)
+
+
+_SCALARS: Mapping[type, Callable[[Any], bytes]] = {
     str: string,
     bool: lambda truth: _TRUE if truth else _FALSE,
     int: integer,
-    float: lambda number: _DOUBLE + _DOUBLE_BYTES(number),
+    float: _double,
     NoneType: lambda _: _NULL,
-    dict: _object,
-    list: _array,
-    tuple: _array,
 }
 
 
@@ -141,9 +152,9 @@ class Name:
 _named = lru_cache(maxsize=1024)(Name)  # metadata mostly has the same names in all documents
 
 
-def entry(name: str, json: Any) -> bytes:
-    """An entry with a name of the user's. Raises TypeError and ValueError for what `check_payload` refuses."""
-    return _named(name).holds_text(json) if type(json) is str else _named(name).holds(value(json))
+def entry(name: str, json: Any, levels: int = LEVELS) -> bytes:
+    """An entry with a name of the user's. Raises as `value` does."""
+    return _named(name).holds_text(json) if type(json) is str else _named(name).holds(value(json, levels))
 
 
 def fields(key: bytes, entries: Sequence[bytes]) -> bytes:

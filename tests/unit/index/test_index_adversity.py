@@ -88,7 +88,7 @@ async def test_clean_removes_what_an_attempt_left_and_nothing_else(qdrant_server
         await put(index, "s:2", 64, ["x"])
         manifest = (await index.read_manifests(["s:1"]))["s:1"]
         broken = write_of("s:1", 128, ["a", "b", "c", "d"], manifest)
-        new = WriteJob(write_of("s:1", 128, ["c", "d"]), job_of(broken).vectors)
+        new = job_of(write_of("s:1", 128, ["c", "d"]))
         assert await index.writer._points.write([new]) == {}
         assert len((await index.document("s:1"))[1]) == 4
         await index.clean(broken)

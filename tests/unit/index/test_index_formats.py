@@ -19,8 +19,8 @@ from worker.index.manifests import ManifestFormat
 from worker.index.payload import PackedVector, PointFormat, indexed_at
 from worker.index.requests import NO_VECTORS, as_point
 from worker.index.reserved import Progress
-from worker.index.values import entry, get_all
-from worker.model import Order, Partition, Position, Rank
+from worker.index.values import entry, get_all, value
+from worker.model import DocumentWrite, Order, Partition, Position, Rank
 
 METADATA = {"title": "T", "tags": ["a", None], "nested": {"n": 1, "f": 0.5, "b": True}, "empty": {}, "none": []}
 
@@ -40,11 +40,15 @@ def test_the_fast_way_gives_the_same_uuid(key: str) -> None:
     assert manifest_id(key) == str(uuid.uuid5(MANIFEST_NAMESPACE, key))
 
 
+def shared_of(form: PointFormat, write: DocumentWrite, now_ms: int) -> list[bytes]:
+    return form.shared(write, value(write.event.metadata), indexed_at(now_ms))
+
+
 def test_point() -> None:
     vector = struct.pack("<4f", 0.25, -1.5, 3e-39, 0.0)
     write = write_of("s:doc-1", 640, ["first", "second"], metadata=METADATA)
     form = PointFormat(Guards(Order.OFFSET), "text", "metadata", PackedVector(4))
-    point = q.PointStruct.FromString(form.point(write.chunks[1], vector, form.shared(write, indexed_at(NOW_MS))))
+    point = q.PointStruct.FromString(form.point(write.chunks[1], vector, shared_of(form, write, NOW_MS)))
     assert point.id.uuid == write.chunks[1].id
     assert get_all(point.payload) == {
         "document_key": "s:doc-1",
@@ -62,7 +66,7 @@ def test_point() -> None:
 def test_point_in_version_order_and_with_other_keys() -> None:
     write = write_of("i:7", Rank(9, 704), ["only"])
     form = PointFormat(Guards(Order.VERSION), "page_content", "meta", PackedVector(4))
-    point = q.PointStruct.FromString(form.point(write.chunks[0], bytes(16), form.shared(write, indexed_at(0))))
+    point = q.PointStruct.FromString(form.point(write.chunks[0], bytes(16), shared_of(form, write, 0)))
     assert get_all(point.payload) == {
         "document_key": "i:7",
         "version": 9,
@@ -125,7 +129,7 @@ def test_where_an_event_stood(topic: str, partition: int, epoch: int, offset: in
     source = {"topic": topic, "partition": partition, "offset": offset}
     for _ in range(2):  # the second time from what was kept
         form = PointFormat(guards, "text", "metadata", PackedVector(4))
-        point = q.PointStruct.FromString(form.point(write.chunks[0], bytes(16), form.shared(write, indexed_at(0))))
+        point = q.PointStruct.FromString(form.point(write.chunks[0], bytes(16), shared_of(form, write, 0)))
         assert get_all(point.payload)["source"] == source
         manifest = q.PointStruct.FromString(ManifestFormat(guards, 1000).manifest(write, NOW_MS))
         assert get_all(manifest.payload)["source"] == {**source, "epoch": epoch, "timestamp": timestamp_ms}
