@@ -43,11 +43,12 @@ def _tune_garbage_collection() -> None:
     """Look at new objects less often, and never again at those of the start.
 
     Records live for a second and die without cycles; the collector's defaults look at them again and again, which
-    takes a tenth of the worker's CPU.
+    takes a tenth of the worker's CPU. A youngest generation of 20,000 objects still holds mostly records under way,
+    which are looked at for nothing (5 % more CPU); one of 250,000, or no collection at all, gains nothing further.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
+    gc.set_threshold(100_000, 20, 100)
 
 
 async def _run(settings: Settings, read_anew: Callable[[], Settings]) -> int:
