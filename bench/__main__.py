@@ -21,7 +21,6 @@ WIDTH = 140  # of the tables, where there is no terminal to tell
 def main() -> None:
     """Measure and print."""
     arguments = _parse()
-    jina_options = ["--latency-ms", str(arguments.latency_ms), *(["--long-floats"] if arguments.long_floats else [])]
     with nullcontext() if arguments.share_cores else core_apart() as core:
         options = Options(
             documents=arguments.documents,
@@ -31,7 +30,7 @@ def main() -> None:
             profile=arguments.profile,
             core=core,
         )
-        results = _run(options, jina_options)
+        results = _run(options, ["--latency-ms", str(arguments.latency_ms)])
     if arguments.json:
         sys.stdout.write(orjson.dumps(as_json(results), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
@@ -61,7 +60,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="slices, each of the worker and of the script (5)")
     parser.add_argument("--partitions", type=int, default=4, help="partitions of the topics (4)")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="how long the embedding stub waits (0)")
-    parser.add_argument("--long-floats", action="store_true", help="the script gets floats of 17 digits, not of 8")
     parser.add_argument("--no-script", action="store_true", help="the worker alone")
     parser.add_argument("--profile", action="store_true", help="CPU by stage beside the budget, and the dearest places")
     parser.add_argument("--share-cores", action="store_true", help="no core of its own for the process measured")

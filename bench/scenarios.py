@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -19,7 +19,8 @@ from bench.neighbours import Neighbours
 from bench.stages import Profile, read_samples
 
 NEW, REDELIVERED, DELETED, UPDATED = "new", "redelivered", "deleted", "updated"
-WORKER, SCRIPT = "streamdex", "script"
+WORKER, SCRIPT, SCRIPT_LONG = "streamdex", "script, 8 digits", "script, 17 digits"
+SCRIPTS = (SCRIPT, SCRIPT_LONG)  # by how the numbers of its vectors come: servers differ in that
 MORE_WARM_UP = 2_000
 LONG_SHARE = 10  # for so many documents of one chunk there is one of 40
 MOST_LONG = 500  # in a slice: they are 63 KB each
@@ -108,6 +109,14 @@ class Figures:
         return (self.requests.total() - self.requests["Upsert progress"]) / self.batches
 
 
+class Ratio(NamedTuple):
+    """A subject's CPU as a multiple of the worker's, by the medians and by the slices that were disturbed least."""
+
+    subject: str
+    typical: float
+    least: float
+
+
 @dataclass(slots=True)
 class Results:
     """Everything measured."""
@@ -121,16 +130,14 @@ class Results:
         return next((each for each in self.figures if (each.scenario, each.subject) == (scenario, subject)), None)
 
     @property
-    def ratio(self) -> float | None:
-        """How many times more CPU the script takes for a new document, by the medians."""
-        ours, theirs = self.of(NEW, WORKER), self.of(NEW, SCRIPT)
-        return theirs.cpu_us / ours.cpu_us if ours and theirs else None
-
-    @property
-    def least_ratio(self) -> float | None:
-        """The same by the slices that were disturbed least."""
-        ours, theirs = self.of(NEW, WORKER), self.of(NEW, SCRIPT)
-        return theirs.least_cpu_us / ours.least_cpu_us if ours and theirs else None
+    def ratios(self) -> list[Ratio]:
+        """How many times more CPU than the worker each script takes for a new document."""
+        ours, scripts = self.of(NEW, WORKER), [self.of(NEW, subject) for subject in SCRIPTS]
+        return [
+            Ratio(theirs.subject, theirs.cpu_us / ours.cpu_us, theirs.least_cpu_us / ours.least_cpu_us)
+            for theirs in scripts
+            if ours and theirs
+        ]
 
 
 def run(place: Neighbours, options: Options, directory: Path, tell: Tell) -> Results:
@@ -147,7 +154,7 @@ def run(place: Neighbours, options: Options, directory: Path, tell: Tell) -> Res
 
 def _short_documents(place: Neighbours, options: Options, results: Results, tell: Tell) -> None:
     """New documents of one chunk; the same once more after the group forgot its offsets; their deletes."""
-    with _contestants(place, options, "short", tell, points=1) as runners:
+    with _contestants(place, options, "short", tell, SCRIPTS, points=1) as runners:
         figures = [Figures(NEW, runner.subject) for runner in runners]
         results.figures += figures
         for runner in runners:
@@ -177,7 +184,7 @@ def _again(place: Neighbours, options: Options, topic: str, tell: Tell) -> list[
 def _long_documents(place: Neighbours, options: Options, results: Results, tell: Tell) -> None:
     """Documents of 40 chunks, of which one is changed."""
     count = options.long_documents
-    with _contestants(place, options, "long", tell, points=PARAGRAPHS) as runners:
+    with _contestants(place, options, "long", tell, (SCRIPT,), points=PARAGRAPHS) as runners:
         figures = [Figures(UPDATED, runner.subject) for runner in runners]
         results.figures += figures
         for runner in runners:
@@ -281,24 +288,26 @@ class _Runner:
         return int(self._place.jina.stats()["inputs"])
 
     def _requests(self) -> Counts:
-        """The worker speaks gRPC and the script REST; the other one, idle meanwhile, is left out."""
-        over_rest = self.subject == SCRIPT
+        """The worker speaks gRPC and the scripts REST; the other one, idle meanwhile, is left out."""
+        over_rest = self.subject != WORKER
         found = self._place.qdrant.stats()["requests"].items()
         return Counter({method: count for method, count in found if method.startswith("PUT") == over_rest})
 
 
 @contextmanager
 def _contestants(
-    place: Neighbours, options: Options, stem: str, tell: Tell, points: int
+    place: Neighbours, options: Options, stem: str, tell: Tell, scripts: Sequence[str], points: int
 ) -> Iterator[Sequence[_Runner]]:
-    """The worker, and the script when it is wanted, each on a topic; `points` is what the script makes of one."""
+    """The worker, and the scripts when they are wanted, each on a topic; `points` is what a script makes of one."""
     with ExitStack() as stack:
         topic = place.kafka.create(stem, options.partitions)
         runners = [stack.enter_context(_Runner.of_worker(place, topic, options, tell))]
-        if options.script:
-            topic = place.kafka.create(f"{stem}-script", options.partitions)
-            process = stack.enter_context(subjects.script(place, topic, options.core))
+        for number, subject in enumerate(scripts if options.script else ()):
+            topic = place.kafka.create(f"{stem}-script-{number}", options.partitions)
+            process = stack.enter_context(
+                subjects.script(place, topic, options.core, long_floats=subject == SCRIPT_LONG)
+            )
             runners.append(
-                _Runner(place, SCRIPT, topic, process, lambda stats: int(stats["points_put"]) // points, tell)
+                _Runner(place, subject, topic, process, lambda stats: int(stats["points_put"]) // points, tell)
             )
         yield runners

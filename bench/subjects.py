@@ -11,6 +11,7 @@ import psutil
 
 from bench.cores import move
 from bench.neighbours import Neighbours, running
+from bench.stubs.embeddings import LONG_FLOATS
 
 # Far above what one core can do: what is measured is work, not waiting for a limit.
 REQUESTS_PER_MINUTE = 10_000_000
@@ -64,13 +65,13 @@ def sampled_worker(
 
 
 @contextmanager
-def script(place: Neighbours, topic: str, core: int | None) -> Iterator[psutil.Process]:
-    """The script on a topic."""
+def script(place: Neighbours, topic: str, core: int | None, *, long_floats: bool = False) -> Iterator[psutil.Process]:
+    """The script on a topic; `long_floats`: its vectors come with 17 digits a number instead of 8."""
     variables = {
         "KAFKA": place.kafka.bootstrap_servers,
         "TOPIC": topic,
         "GROUP": topic,
-        "JINA": f"http://127.0.0.1:{place.jina.port}/v1",
+        "JINA": f"http://127.0.0.1:{place.jina.port}{LONG_FLOATS if long_floats else ''}/v1",
         "QDRANT": f"http://127.0.0.1:{place.qdrant.port}",
     }
     with running(["-m", "bench.script"], variables) as process:

@@ -1,8 +1,9 @@
 """A stand-in for the embedding service that costs next to nothing: its vectors are made once, before it is asked.
 
-    python -m bench.stubs.embeddings [--latency-ms N] [--long-floats]
+    python -m bench.stubs.embeddings [--latency-ms N]
 
-Prints its port as one JSON line. `POST /v1/embeddings` answers floats or base64 as asked, `GET /stats` what was asked.
+Prints its port as one JSON line. `POST /v1/embeddings` answers floats or base64 as asked, `POST /long/v1/embeddings`
+floats with all digits of a double, `GET /stats` what was asked.
 """
 
 import argparse
@@ -16,13 +17,16 @@ import orjson
 
 from bench.stubs.http import NOT_FOUND, Request, Response, json_response, port_of, serve_http
 
+LONG_FLOATS = "/long"  # what a path begins with where floats are wanted so
 MODEL_DIMENSION = 1024
 DISTINCT_VECTORS = 64  # enough that no two inputs of a usual request get the same
 CHARACTERS_PER_TOKEN = 3.5
 
 
 class Encoding(Enum):
-    """How a vector stands in an answer. Floats: the shortest decimals that give the float32 back, or the double's."""
+    """How a vector stands in an answer. Floats: the shortest decimals that give the float32 back (about 8 digits), or
+    those of the double that some servers make of it first (17).
+    """
 
     BASE64 = auto()
     SHORT = auto()
@@ -30,10 +34,9 @@ class Encoding(Enum):
 
 
 class Embeddings:
-    """Answers and counts. `long_floats`: decimals as of doubles, which some servers send of their float32."""
+    """Answers and counts."""
 
-    def __init__(self, long_floats: bool) -> None:
-        self._floats = Encoding.LONG if long_floats else Encoding.SHORT
+    def __init__(self) -> None:
         self.requests = 0
         self.inputs = 0
 
@@ -49,7 +52,8 @@ class Embeddings:
         self.inputs += len(texts)
         tokens = round(sum(map(len, texts)) / CHARACTERS_PER_TOKEN)
         usage = b'{"object":"list","usage":{"total_tokens":%d,"prompt_tokens":%d},"data":[' % (tokens, tokens)
-        encoding = Encoding.BASE64 if asked.get("embedding_type") == "base64" else self._floats
+        floats = Encoding.LONG if request.path.startswith(LONG_FLOATS) else Encoding.SHORT
+        encoding = Encoding.BASE64 if asked.get("embedding_type") == "base64" else floats
         return Response((usage, _data(len(texts), asked.get("dimensions", MODEL_DIMENSION), encoding)))
 
 
@@ -78,8 +82,8 @@ def _vectors(dimension: int, encoding: Encoding) -> list[bytes]:
             return [orjson.dumps(row.tolist()) for row in rows]
 
 
-async def _serve(latency_s: float, long_floats: bool) -> None:
-    server = await serve_http(Embeddings(long_floats).answer, latency_s)
+async def _serve(latency_s: float) -> None:
+    server = await serve_http(Embeddings().answer, latency_s)
     print(orjson.dumps({"port": port_of(server)}).decode(), flush=True)
     async with server:
         await server.serve_forever()
@@ -88,6 +92,5 @@ async def _serve(latency_s: float, long_floats: bool) -> None:
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--latency-ms", type=float, default=0.0)
-    arguments.add_argument("--long-floats", action="store_true")
     options = arguments.parse_args()
-    asyncio.run(_serve(options.latency_ms / 1000, options.long_floats))
+    asyncio.run(_serve(options.latency_ms / 1000))

@@ -5,9 +5,20 @@ from kafka_tools import Kafka
 
 from bench.neighbours import stubs_beside
 from bench.report import as_json
-from bench.scenarios import DELETED, NEW, REDELIVERED, SCRIPT, UPDATED, WORKER, Options, Results, run
+from bench.scenarios import (
+    DELETED,
+    NEW,
+    REDELIVERED,
+    SCRIPT,
+    SCRIPT_LONG,
+    UPDATED,
+    WORKER,
+    Options,
+    Results,
+    run,
+)
 
-# The run starts Kafka, two stubs, four workers and two scripts, one after the other, within the first test's time.
+# The run starts Kafka, two stubs, four workers and three scripts, one after the other, within the first test's time.
 pytestmark = pytest.mark.timeout(300)
 
 OPTIONS = Options(documents=256, rounds=2, partitions=1, open_records=64, profile=True)
@@ -23,8 +34,9 @@ def results(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Results:
 def test_every_scenario_is_measured(results: Results) -> None:
     found = {(figures.scenario, figures.subject): figures.documents for figures in results.figures}
     both = [(scenario, subject) for scenario in (NEW, UPDATED) for subject in (WORKER, SCRIPT)]
-    assert found.keys() == {*both, (REDELIVERED, WORKER), (DELETED, WORKER)}
+    assert found.keys() == {*both, (NEW, SCRIPT_LONG), (REDELIVERED, WORKER), (DELETED, WORKER)}
     assert found[NEW, WORKER] == found[NEW, SCRIPT] == found[DELETED, WORKER] == OPTIONS.documents
+    assert found[NEW, SCRIPT_LONG] == OPTIONS.documents
     assert found[UPDATED, WORKER] == found[UPDATED, SCRIPT] == OPTIONS.rounds * OPTIONS.long_documents
 
 
@@ -60,4 +72,15 @@ def test_the_profile_has_all_stages(results: Results) -> None:
     assert {"decode and validate", "guarded upsert", "garbage collection"} <= {
         stage.name for stage in results.profile.stages
     }
-    assert as_json(results)["script_to_worker_ratio"] == results.ratio
+
+
+def test_each_script_is_compared_with_the_worker(results: Results) -> None:
+    ours = results.of(NEW, WORKER)
+    assert ours is not None
+    ratios = {each["subject"]: each for each in as_json(results)["script_to_worker_ratios"]}
+    assert ratios.keys() == {SCRIPT, SCRIPT_LONG}
+    for subject, ratio in ratios.items():
+        theirs = results.of(NEW, subject)
+        assert theirs is not None
+        assert ratio["typical"] == pytest.approx(theirs.cpu_us / ours.cpu_us)
+        assert ratio["least"] == pytest.approx(theirs.least_cpu_us / ours.least_cpu_us)
