@@ -11,7 +11,7 @@ Each wasted payment pays for one repetition, no more, so what is accepted is exa
 the order in which they are tried:
 
 1. `wrong answer`: the stand-in was told to spoil the answer to this request, or to break it off (the bill says so).
-2. `killed`: the worker was killed after it had sent the request, and the text's event was not committed by then.
+2. `killed`: the worker was killed, and the text's event was not committed by then.
 3. `drain cut`: the worker had sent the request when it had to let the partition go, or end, before it was through (it
    says so in its log, or by its exit code), and the event was not committed by then.
 4. `lost tenure`: another worker was given the partition while this one still had it (a session that expired: no drain
@@ -138,11 +138,13 @@ class Bill:
         if payment.fault in SPOILING:
             return "wrong answer"
         death = self._deaths.get(payment.worker)
-        if death is not None and payment.sent <= death.at and self._open(payment.text, death.at):
+        if death is not None and self._open(payment.text, death.at):
             return str(death.how)
+        # The dead send nothing: what a slow link brings later was sent before.
+        sent = payment.sent if death is None else min(payment.sent, death.at)
         for place in self._births.places[payment.text]:
             for tenure in self._tenures.of(payment.worker, place[0]):
-                if not tenure.covers(payment.sent):
+                if not tenure.covers(sent):
                     continue
                 if tenure.how is End.CUT and self._open(payment.text, tenure.end):
                     return str(End.CUT)

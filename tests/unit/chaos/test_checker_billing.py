@@ -134,6 +134,10 @@ class TestBill:
         case = Case(paid("one", 1.0), paid("one", 5.0, B), events=[exited(2.0)])
         assert case.causes == {"killed": 10}
 
+    def test_so_is_one_before_a_slow_link_brought_the_request(self) -> None:
+        case = Case(paid("one", 2.5), paid("one", 5.0, B), events=[exited(2.0)])
+        assert case.causes == {"killed": 10}
+
     def test_a_kill_after_the_commit_is_none(self) -> None:
         case = Case(paid("one", 1.0), paid("one", 5.0, B), events=[exited(2.0)], commits=[Commit(1.5, 0, 1)])
         assert not case.judged().ok
