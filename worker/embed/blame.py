@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 from worker.embed.jobs import Charge, Parcel
+from worker.embed.refusals import is_refusal
 from worker.errors import Reason, RecordFault, ServiceFault, Stage, SuspectFault
 
 LOG_CHANCE = math.log(1e-12)
@@ -120,7 +121,7 @@ class Blame:
         if not parcel.alone:
             return Step.RETRY
         failures = _failures(parcel)
-        needed = REFUSED_ALONE if _is_refusal(charge) else FAILED_ALONE
+        needed = REFUSED_ALONE if is_refusal(charge.fault) else FAILED_ALONE
         if charge.failures >= needed and self._is_no_chance(charge, failures):
             return Step.CONDEMN
         tried_enough = charge.failures >= needed - 1 and failures >= ENOUGH
@@ -197,10 +198,6 @@ def _charge(parcel: Parcel) -> Charge:
     if parcel.charge is None:
         raise AssertionError("only a parcel that failed is judged")
     return parcel.charge
-
-
-def _is_refusal(charge: Charge) -> bool:
-    return isinstance(charge.fault, SuspectFault) and charge.fault.reason is Reason.REFUSED_BY_EMBEDDER
 
 
 def _halves_at_once(charge: Charge) -> bool:

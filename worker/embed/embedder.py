@@ -308,7 +308,7 @@ class Embedder:
             if throttle is Throttle.CONCURRENCY and len(self._in_flight) > 1 and not attempt.probe:
                 return False
         was_shut = self._valve.shut
-        news = self._valve.failed(fault, attempt.number, now_s, probe=attempt.probe)
+        news = self._valve.failed(fault, attempt.number, now_s, probe=attempt.probe, canary=attempt.canary)
         if self._valve.shut and not was_shut:
             self._metrics.holds.inc()
         if throttle is None and self._valve.shut:

@@ -46,6 +46,11 @@ class Throttled(Busy):
         self.code = code
 
 
+def is_refusal(fault: Exception) -> bool:
+    """Whether the service has looked at the texts and does not want them: an answer, with nothing to wait out."""
+    return isinstance(fault, SuspectFault) and fault.reason is Reason.REFUSED_BY_EMBEDDER
+
+
 def classify(status: int, headers: Mapping[str, str], body: bytes, now_s: float) -> StreamdexError:
     """The fault that an answer other than 200 stands for. `headers` ignore case, `now_s` is in seconds since 1970.
 

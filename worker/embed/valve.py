@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from enum import Enum, auto
 
-from worker.embed.refusals import Busy
+from worker.embed.refusals import Busy, is_refusal
 from worker.errors import AccountFault, ServiceFault
 from worker.retry import backoff_s, obeyed_s
 
@@ -75,14 +75,20 @@ class Valve:
         if self._passed >= CALM:
             self._failed_probes = 0
 
-    def failed(self, fault: Exception, number: int, now_s: float, *, probe: bool) -> bool:
-        """The request of that number failed. False when that says nothing new: it was sent before this last shut."""
+    def failed(self, fault: Exception, number: int, now_s: float, *, probe: bool, canary: bool) -> bool:
+        """The request of that number failed. False when that says nothing new: it was sent before this last shut.
+
+        A parcel refused says no more than that the service works: however long the waits before were, one word is asked
+        soon. Else a few poisoned texts that are left over from an outage would take minutes to be told apart.
+        """
         if number <= self._shut_after:
             return False
         self._failures += 1
-        soon_again = isinstance(fault, Busy) and self._passed < CALM
-        self._failed_probes += probe or soon_again
-        self._passed = 0
+        refused = is_refusal(fault) and not canary
+        if not refused:
+            soon_again = isinstance(fault, Busy) and self._passed < CALM
+            self._failed_probes += probe or soon_again
+            self._passed = 0
         asked_s = fault.retry_after_s if isinstance(fault, ServiceFault) else None
         if isinstance(fault, AccountFault):
             self._shut(Opening.PARCEL, now_s + ACCOUNT_RETRY_S * (0.8 + 0.4 * self._dice()))
@@ -91,7 +97,7 @@ class Valve:
             self._shut(Opening.PARCEL, now_s + self._wait_s(asked_s))
         elif probe or self._failures >= FAILURES_TO_SHUT:
             # The next parcel may be poison: one word tells whether the service works.
-            self._shut(Opening.CANARY, now_s + self._wait_s(None))
+            self._shut(Opening.CANARY, now_s + (backoff_s(0, self._dice) if refused else self._wait_s(None)))
         return True
 
     def hurry(self, now_s: float) -> None:

@@ -26,9 +26,9 @@ class Driven:
         self.number += 1
         return self.number, self.valve.sent(self.number)
 
-    def fail(self, fault: Exception, now_s: float = 0.0) -> None:
+    def fail(self, fault: Exception, now_s: float = 0.0, *, canary: bool = False) -> None:
         number, probe = self.send()
-        self.valve.failed(fault, number, now_s, probe=probe)
+        self.valve.failed(fault, number, now_s, probe=probe, canary=canary)
 
 
 def test_a_few_failures_leave_it_open_and_a_pass_forgets_them() -> None:
@@ -80,6 +80,55 @@ def test_failed_probes_wait_longer_and_longer_until_a_parcel_passes() -> None:
     assert driven.valve.probe_at_s == now_s + 0.5
 
 
+def after_an_outage() -> tuple[Driven, float]:
+    """A valve that has waited long, and was opened by a canary at that time."""
+    driven, now_s = Driven(), 0.0
+    for _ in range(FAILURES_TO_SHUT):
+        driven.fail(BROKEN)
+    for _ in range(8):
+        now_s = driven.valve.probe_at_s
+        driven.fail(BROKEN, now_s, canary=True)
+    now_s = driven.valve.probe_at_s
+    driven.send()
+    driven.valve.passed(probe=True, canary=True)
+    return driven, now_s
+
+
+def test_after_parcels_refused_a_canary_goes_soon_however_long_the_waits_were() -> None:
+    driven, now_s = after_an_outage()
+    for _ in range(FAILURES_TO_SHUT):
+        driven.fail(REFUSED, now_s)
+    assert driven.valve.probe_at_s == now_s + 0.5
+    assert driven.valve.opening(now_s + 0.5) is Opening.CANARY
+    driven.fail(BUSY, now_s + 0.5)
+    driven.fail(REFUSED, driven.valve.probe_at_s)  # the parcel that probes after a 429
+    assert driven.valve.opening(driven.valve.probe_at_s) is Opening.CANARY
+
+
+def test_a_canary_refused_waits_longer_and_longer() -> None:
+    driven = Driven()
+    now_s, waits = 0.0, []
+    for _ in range(FAILURES_TO_SHUT):
+        driven.fail(REFUSED)
+    for _ in range(7):
+        waits.append(driven.valve.probe_at_s - now_s)
+        now_s = driven.valve.probe_at_s
+        driven.fail(REFUSED, now_s, canary=True)
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0]
+
+
+def test_refusals_among_parcels_that_pass_do_not_keep_the_waits_long() -> None:
+    driven, now_s = after_an_outage()
+    for number in range(2 * CALM):
+        if number % 2:
+            driven.fail(REFUSED, now_s)
+        else:
+            driven.send()
+            driven.valve.passed(probe=False, canary=False)
+    driven.fail(BUSY, now_s)
+    assert driven.valve.probe_at_s == now_s + 0.5
+
+
 @pytest.mark.parametrize(("asked_s", "wait_s"), [(None, 0.5), (0.1, 0.5), (7.0, 7.0), (300.0, 300.0), (10_000.0, 16.0)])
 def test_a_429_waits_as_asked_and_the_next_parcel_is_the_probe(asked_s: float | None, wait_s: float) -> None:
     driven = Driven()
@@ -97,10 +146,10 @@ def test_retry_after_is_heard_with_any_status() -> None:
 def test_stragglers_neither_open_it_nor_lengthen_the_wait() -> None:
     driven = Driven()
     numbers = [driven.send()[0] for _ in range(10)]
-    assert driven.valve.failed(BUSY, numbers[0], 0.0, probe=False)
+    assert driven.valve.failed(BUSY, numbers[0], 0.0, probe=False, canary=False)
     probe_at_s = driven.valve.probe_at_s
     for number in numbers[1:]:
-        assert not driven.valve.failed(BUSY, number, 0.3, probe=False)
+        assert not driven.valve.failed(BUSY, number, 0.3, probe=False, canary=False)
     driven.valve.passed(probe=False, canary=False)
     assert driven.valve.shut
     assert driven.valve.probe_at_s == probe_at_s
@@ -109,10 +158,10 @@ def test_stragglers_neither_open_it_nor_lengthen_the_wait() -> None:
 def test_a_straggler_after_the_probe_passed_does_not_shut_it_again() -> None:
     driven = Driven()
     first, late = driven.send()[0], driven.send()[0]
-    driven.valve.failed(ACCOUNT, first, 0.0, probe=False)
+    driven.valve.failed(ACCOUNT, first, 0.0, probe=False, canary=False)
     driven.send()
     driven.valve.passed(probe=True, canary=False)
-    assert not driven.valve.failed(ACCOUNT, late, 20.0, probe=False)
+    assert not driven.valve.failed(ACCOUNT, late, 20.0, probe=False, canary=False)
     assert not driven.valve.shut
 
 
