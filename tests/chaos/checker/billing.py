@@ -17,7 +17,8 @@ the order in which they are tried:
 4. `lost tenure`: another worker was given the partition while this one still had it (a session that expired: no drain
    is possible), and the event was not committed by then, or the payment came later still: a zombie's.
 5. `lost answer`: the worker never got this answer (it notes all it gets), and its own link to Jina was broken, or it
-   stood still, within LOST_WITHIN_S of the payment. An answer that a worker did not wait for is no excuse.
+   stood still, while this was in flight or within LOST_WITHIN_S of its bill. An answer that a worker did not wait for
+   is no excuse.
 
 No allowance is made by the minute, per rebalance or in per cent. Not judged: payments of what is no worker (`verify
 --repair`), counted apart; and the one-word probes, whose text is known.
@@ -94,7 +95,8 @@ class Interval:
 
     def touches(self, payment: Payment) -> bool:
         """Whether an answer to this payment may have been lost by it."""
-        return self.worker == payment.worker and self.start <= payment.at + LOST_WITHIN_S and payment.at <= self.end
+        # Not by the bill alone: an answer that drips is billed when its end is given up, seconds after it broke.
+        return self.worker == payment.worker and self.start <= payment.at + LOST_WITHIN_S and payment.sent <= self.end
 
 
 def troubles(events: Iterable[Line]) -> list[Interval]:

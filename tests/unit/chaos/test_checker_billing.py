@@ -191,6 +191,16 @@ class TestBill:
         other = [{**event, "link": "qdrant"} for event in link]
         assert not Case(*two, events=other, answers=[answer("one", 6.0)]).judged().ok, "another link"
 
+    @pytest.mark.parametrize(("began", "accepted"), [(1.0, True), (3.1, False)])
+    def test_so_is_one_that_broke_while_it_came_drop_by_drop(self, began: float, accepted: bool) -> None:
+        link = [
+            {"kind": "links_broken", "at": 2.0, "link": "jina", "slots": [0]},
+            {"kind": "links_mended", "at": 3.0, "link": "jina", "slots": [0]},
+        ]
+        dripped = paid("one", 9.0, fault="drip")._replace(began=began)
+        case = Case(paid("one", 4.0), dripped, events=link, answers=[answer("one", 4.0)])
+        assert case.judged().ok is accepted
+
     def test_a_worker_that_stood_still_may_lose_an_answer(self) -> None:
         frozen = [
             {"kind": "worker_frozen", "at": 0.9, "worker": A},
