@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -38,6 +38,11 @@ class Said(NamedTuple):
         """What `--json` printed."""
         return json.loads(self.out)
 
+    @property
+    def lines(self) -> dict[str, dict[str, Any]]:
+        """The lines of `streamdex check --json`, by what was checked."""
+        return {line["check"]: line for line in self.json}
+
 
 class Cli:
     """Runs `streamdex` with these arguments and nothing in its environment but what is given."""
@@ -48,6 +53,16 @@ class Cli:
         result = CliRunner().invoke(app, arguments, env=wide, catch_exceptions=False, prog_name="streamdex")
         assert MARK not in (result.stdout + result.stderr).lower()
         return Said(result.exit_code, result.stdout, result.stderr)
+
+
+def kafka_alone(settings: Mapping[str, Any]) -> dict[str, str]:
+    """An environment with these settings of section `kafka`, where Jina and Qdrant are not to be reached."""
+    return {f"{PREFIX}KAFKA__{name.upper()}": str(value) for name, value in settings.items()} | {
+        f"{PREFIX}JINA__API_KEY": JINA_KEY,
+        f"{PREFIX}JINA__BASE_URL": "http://127.0.0.1:1/v1",
+        f"{PREFIX}QDRANT__URL": "http://127.0.0.1:1",
+        f"{PREFIX}QDRANT__GRPC_PORT": "1",
+    }
 
 
 class Services(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import real_services
 
-pytest_plugins = ["fixtures_kafka", "fixtures_jina", "fixtures_qdrant"]
+pytest_plugins = ["fixtures_kafka", "fixtures_jina", "fixtures_qdrant", "fixtures_cli"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -1,7 +1,7 @@
 """Fixtures for tests on real Kafka.
 
-`kafka` is one broker for the whole run: use topics and groups of your own. `kafka_node` and `kafka_cluster` are
-processes that a test may kill; after each test all of their nodes run again.
+`kafka` is one broker for the whole run, `secured` another: use topics and groups of your own. `kafka_node` and
+`kafka_cluster` are processes that a test may kill; after each test all of their nodes run again.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,8 @@ from typing import TypeVar
 import pytest
 import real_services
 from kafka_backends import NoKafkaError, any_kafka, own_cluster
-from kafka_broker import KafkaBroker, KafkaCluster
+from kafka_broker import KafkaBroker, KafkaCluster, KafkaStartError
+from kafka_security import SecuredBroker, secured_broker
 from kafka_tools import Kafka
 
 T = TypeVar("T")
@@ -40,6 +41,16 @@ def kafka_cluster(_three_nodes: KafkaCluster) -> Iterator[KafkaCluster]:
     """Three brokers of our own, each of which the test may kill and restart."""
     yield _three_nodes
     _three_nodes.start()
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[SecuredBroker]:
+    """A broker of our own with a listener for each way to be secured, that allows nothing to whom it does not know."""
+    try:
+        with secured_broker(tmp_path_factory.mktemp("secured")) as broker:
+            yield broker
+    except (OSError, KafkaStartError) as error:
+        raise real_services.refusal(request.config, "Kafka", str(error)) from None
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 A process of its own holds the list and waits for the end of its input, which comes when this process ends.
 """
 
+import atexit
 import functools
 import subprocess
 import sys
@@ -41,10 +42,7 @@ def _guardian() -> IO[str]:
     """The guardian's input. In a session of its own, so that a Ctrl-C does not end it before what it watches."""
     command = [sys.executable, "-c", _WAITS]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603 - ours
-    _started.append(process)
+    atexit.register(process.communicate)  # ends its input, and waits for it
     if process.stdin is None:
         raise RuntimeError("a pipe was asked for")
     return process.stdin
-
-
-_started: list[subprocess.Popen[str]] = []  # referred to until the end, when it sees that we are gone

@@ -1,11 +1,11 @@
 """One real broker with a listener for each way that Kafka is secured, and the files and passwords for them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import confluent_kafka.admin as confluent
+import confluent_kafka.admin
 import trustme
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -17,7 +17,9 @@ from kafka_broker import KafkaBroker, free_ports
 
 USER = "alice"
 PASSWORD = "kakapo-of-alice"
+CLIENT = "client"  # who comes with a certificate
 ANSWER_LIMIT_S = 30.0
+_admin: Any = confluent_kafka.admin  # it does not say which of these names it exports
 
 # Listener to the protocol it speaks. PLAINTEXT is the broker's own, as in every test broker.
 LISTENERS = {
@@ -27,6 +29,14 @@ LISTENERS = {
     "MTLS": "SSL",
     "SASLTLS": "SASL_SSL",
 }
+
+
+class Right(NamedTuple):
+    """What a user may do: `resource` and `operation` as ACLs name them."""
+
+    resource: str
+    name: str
+    operation: str
 
 
 class Files(NamedTuple):
@@ -70,7 +80,7 @@ def secured_broker(directory: Path) -> Iterator[SecuredBroker]:
     )
     try:
         broker.start()
-        _make_user(broker.bootstrap_servers)
+        make_user(broker.bootstrap_servers, USER)
         yield SecuredBroker(addresses, files)
     finally:
         broker.stop()
@@ -97,6 +107,10 @@ def _properties(ports: Mapping[str, int], broker_pem: Path, files: Files) -> dic
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": str(files.authority),
         "listener.name.mtls.ssl.client.auth": "required",
+        # Whoever is not named here may do what was granted, and nothing else.
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:ANONYMOUS;User:{USER};User:{CLIENT}",
+        "ssl.principal.mapping.rules": f"RULE:^.*$/{CLIENT}/",  # any certificate's name
     }
 
 
@@ -125,11 +139,38 @@ def _pkcs8(key: bytes) -> bytes:
     return load_pem_private_key(key, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _make_user(bootstrap_servers: str) -> None:
-    confluent_admin: Any = confluent  # it does not say which of these names it exports
-    admin = confluent_admin.AdminClient({"bootstrap.servers": bootstrap_servers})  # aiokafka cannot
-    for mechanism in (confluent_admin.ScramMechanism.SCRAM_SHA_256, confluent_admin.ScramMechanism.SCRAM_SHA_512):
-        credential = confluent_admin.ScramCredentialInfo(mechanism, 4096)
-        wanted = confluent_admin.UserScramCredentialUpsertion(USER, credential, PASSWORD.encode())
-        for done in admin.alter_user_scram_credentials([wanted]).values():
-            done.result(ANSWER_LIMIT_S)
+def make_user(bootstrap_servers: str, user: str) -> None:
+    """Someone with PASSWORD, for the SCRAM mechanisms."""
+    admin = _client(bootstrap_servers)
+    for mechanism in (_admin.ScramMechanism.SCRAM_SHA_256, _admin.ScramMechanism.SCRAM_SHA_512):
+        credential = _admin.ScramCredentialInfo(mechanism, 4096)
+        wanted = _admin.UserScramCredentialUpsertion(user, credential, PASSWORD.encode())
+        _wait_for(admin.alter_user_scram_credentials([wanted]))
+
+
+def grant(bootstrap_servers: str, user: str, rights: Collection[Right]) -> None:
+    """Let a user do this, beside what is granted already."""
+    admin = _client(bootstrap_servers)
+    if rights:
+        _wait_for(admin.create_acls([_acl(user, right) for right in rights]))
+
+
+def _acl(user: str, right: Right) -> Any:
+    return _admin.AclBinding(
+        getattr(_admin.ResourceType, right.resource),
+        right.name,
+        _admin.ResourcePatternType.LITERAL,
+        f"User:{user}",
+        "*",
+        getattr(_admin.AclOperation, right.operation),
+        _admin.AclPermissionType.ALLOW,
+    )
+
+
+def _client(bootstrap_servers: str) -> Any:
+    return _admin.AdminClient({"bootstrap.servers": bootstrap_servers})  # aiokafka's can do neither
+
+
+def _wait_for(answers: Mapping[Any, Any]) -> None:
+    for answer in answers.values():
+        answer.result(ANSWER_LIMIT_S)

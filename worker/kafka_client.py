@@ -82,13 +82,15 @@ _REFUSALS: Mapping[type[Exception], _Refusal] = {
     errors.TopicAuthorizationFailedError: _Refusal(
         "this user may not use the topic",
         "kafka.topics",
-        "Grant Describe and Read on the topics, Describe and Write on the dead-letter topics.",
+        "Grant Read on the topics, Write on the dead-letter topics.",
     ),
     errors.GroupAuthorizationFailedError: _Refusal(
         "this user may not use the consumer group", "kafka.group_id", "Grant Read on the group."
     ),
-    errors.ClusterAuthorizationFailedError: _Refusal(
-        "this user may not do that on the cluster", "kafka", "Grant IdempotentWrite and Create on the cluster."
+    errors.ClusterAuthorizationFailedError: _Refusal(  # asked for by the producer of dead letters, before it writes
+        "this user may not write dead letters",
+        "kafka.dead_letter_topic",
+        "Grant Write on the dead-letter topics; before Kafka 2.8 also IdempotentWrite on the cluster.",
     ),
     errors.InvalidGroupIdError: _Refusal(
         "the brokers refuse the name of the group", "kafka.group_id", "Choose another name."
@@ -120,7 +122,9 @@ _REFUSALS: Mapping[type[Exception], _Refusal] = {
     errors.MessageSizeTooLargeError: _TOO_LARGE,
     errors.RecordListTooLargeError: _TOO_LARGE,
     errors.UnknownTopicOrPartitionError: _Refusal(
-        "a topic is not there (any more)", "kafka.topics", "Create it, or grant Describe on it."
+        "a topic is not there (any more)",
+        "kafka.topics",
+        "Create it, or grant Read on it (Write on a dead-letter topic).",
     ),
 }
 

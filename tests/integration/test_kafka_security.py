@@ -1,17 +1,13 @@
 """Secured listeners of a real broker: right settings work everywhere, and wrong ones are named in one sentence."""
 
 import asyncio
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import real_services
-import structlog
-from cli_tools import Cli
+from cli_tools import Cli, kafka_alone
 from intake_worker import Worker, numbered, until
-from kafka_broker import KafkaStartError
-from kafka_security import LISTENERS, SecuredBroker, secured_broker
+from kafka_security import LISTENERS, SecuredBroker
 from kafka_tools import Kafka
 
 from worker.config import KafkaSettings
@@ -67,27 +63,6 @@ def named_by(value: str | Changes) -> str:
     )
 
 
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[SecuredBroker]:
-    """The broker, for the tests of this module."""
-    try:
-        with secured_broker(tmp_path_factory.mktemp("secured")) as broker:
-            yield broker
-    except (OSError, KafkaStartError) as error:
-        raise real_services.refusal(request.config, "Kafka", str(error)) from None
-
-
-@pytest.fixture
-def cli() -> Iterator[Cli]:
-    """Commands; what they did to logging is undone afterwards. It sees to it that no secret is printed."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield Cli()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
 def settings_of(secured: SecuredBroker, listener: str, changes: Changes) -> dict[str, Any]:
     """Where a change names a file of the broker's, that is meant."""
     files = secured.files._asdict()
@@ -97,18 +72,9 @@ def settings_of(secured: SecuredBroker, listener: str, changes: Changes) -> dict
 
 def check(cli: Cli, settings: Mapping[str, Any], topic: str) -> dict[str, Any]:
     """The line on Kafka of `streamdex check`. Jina and Qdrant are not there, and not looked at."""
-    environment = {f"STREAMDEX_KAFKA__{name.upper()}": str(value) for name, value in settings.items()}
-    elsewhere = {
-        "STREAMDEX_KAFKA__TOPICS": topic,
-        "STREAMDEX_JINA__API_KEY": "kakapo",
-        "STREAMDEX_JINA__BASE_URL": "http://127.0.0.1:1/v1",
-        "STREAMDEX_QDRANT__URL": "http://127.0.0.1:1",
-        "STREAMDEX_QDRANT__GRPC_PORT": "1",
-    }
-    said = cli("check", "--json", "--create", env=environment | elsewhere)
-    found: dict[str, Any] = {line["check"]: line for line in said.json}
+    found = cli("check", "--json", "--create", env=kafka_alone({**settings, "topics": topic})).lines
     assert found["dead letters"]["ok"] == found["kafka"]["ok"]
-    return dict(found["kafka"])
+    return found["kafka"]
 
 
 @pytest.mark.parametrize(("listener", "changes"), RIGHT, ids=named_by)

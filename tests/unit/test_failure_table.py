@@ -245,7 +245,7 @@ def no_commit(stage: Stage, _: Worker, error: Exception | None) -> None:
 
 
 KAFKA_REFUSALS = {
-    "no right to the topic": (no_read, kafka_errors.TopicAuthorizationFailedError(), "kafka polls", "Grant Describe"),
+    "no right to the topic": (no_read, kafka_errors.TopicAuthorizationFailedError(), "kafka polls", "Grant Read"),
     "no right to the group": (no_read, kafka_errors.GroupAuthorizationFailedError(), "kafka polls", "Grant Read"),
     "no right to commit": (no_commit, kafka_errors.GroupAuthorizationFailedError(), "kafka commits", "Grant Read"),
 }

@@ -18,6 +18,7 @@ from worker.embed import Embedder, resolve
 from worker.errors import AccountFault, ConfigurationError, ExitCode, ServiceFault, StreamdexError
 from worker.index import CollectionMissing, Index
 from worker.kafka_client import survey
+from worker.kafka_rights import check_group, check_topics
 from worker.pipeline import examine
 from worker.telemetry import Health, Metrics, configure_logging
 
@@ -121,8 +122,10 @@ async def _check_kafka(settings: Settings) -> str:
     found = await survey(settings.kafka, settings.kafka.topics)
     for topic in settings.kafka.topics:
         if topic not in found.topics:
-            mend = "Create it (kafka-topics --create), or let this user Describe it."
+            mend = "Create it (kafka-topics --create), or grant this user Read on it."
             raise ConfigurationError(f"the topic {topic} is not there", "kafka.topics", mend)
+    await check_topics(settings.kafka, settings.kafka.topics)
+    await check_group(settings.kafka)
     named = ", ".join(f"{topic} with {found.topics[topic].partitions} partitions" for topic in settings.kafka.topics)
     return f"cluster {found.cluster_id}: {named}"
 

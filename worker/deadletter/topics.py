@@ -10,6 +10,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAlreadyE
 from worker.config import KafkaSettings
 from worker.errors import ConfigurationError
 from worker.kafka_client import ClusterFacts, administered, survey
+from worker.kafka_rights import Right, topics_without
 
 HEADER_ROOM_BYTES = 64 * 1024  # what our headers may add to a record that already fills its topic's bound
 BROKER_DEFAULT_BYTES = 1_048_588  # max.message.bytes where nobody set it, or may read it
@@ -48,6 +49,9 @@ async def prepare_topics(settings: KafkaSettings, *, create: bool) -> list[Lette
         raise ConfigurationError("a topic would be its own dead-letter topic", "kafka.dead_letter_topic", mend)
     facts = await survey(settings, (*names, *names.values()))
     async with administered(settings) as admin:
+        for name in await topics_without(admin, Right.WRITE, facts.topics.keys() & names.values()):
+            what = f"this user may not write to the dead-letter topic {name}"
+            raise ConfigurationError(what, "kafka.dead_letter_topic", "Grant Write on it.")
         bounds = await _max_bytes(admin, facts)
         plans = _plans(names, facts, bounds)
         missing = {name: plan for name, plan in plans.items() if name not in facts.topics}
@@ -100,7 +104,7 @@ async def _max_bytes(admin: AIOKafkaAdminClient, facts: ClusterFacts) -> dict[st
 async def _make(admin: AIOKafkaAdminClient, missing: Mapping[str, _Plan], *, create: bool) -> None:
     if not create:
         name, plan = min(missing.items())
-        mend = f"Run streamdex check --create, or create it with {MAX_BYTES}={plan.wanted_bytes}."
+        mend = f"Run streamdex check --create, create it with {MAX_BYTES}={plan.wanted_bytes}, or grant Write on it."
         raise ConfigurationError(f"the dead-letter topic {name} is not there", "kafka.dead_letter_topic", mend)
     cluster = await admin.describe_cluster()
     if cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}:
@@ -119,6 +123,6 @@ async def _make(admin: AIOKafkaAdminClient, missing: Mapping[str, _Plan], *, cre
 def _not_made(name: str, error: type[KafkaError]) -> ConfigurationError | KafkaError:
     if error.retriable:
         return error()
-    mend = "Create it by hand, or grant this user Create on the cluster or the topic."
+    mend = "Create it by hand; or grant this user Create on it, or Write where it is there."
     what = f"the dead-letter topic {name} cannot be made: {error.__name__}"
     return ConfigurationError(what, "kafka.dead_letter_topic", mend)

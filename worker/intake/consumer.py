@@ -65,7 +65,7 @@ class Consumer:
         facts = await survey(self._settings, self._settings.topics)
         missing = [topic for topic in self._settings.topics if topic not in facts.topics]
         if missing:
-            mend = "Create it (kafka-topics --create), or grant this user Describe and Read on it."
+            mend = "Create it (kafka-topics --create), or grant this user Read on it."
             raise ConfigurationError(f"the topic {missing[0]} is not there", "kafka.topics", mend)
         self._cluster_id = facts.cluster_id
         self._partitions = sum(topic.partitions for topic in facts.topics.values())

@@ -21,6 +21,7 @@ from worker.kafka_client import (
     finished_in_time,
     survey,
 )
+from worker.kafka_rights import check_topics
 from worker.model import Partition, Record
 
 T = TypeVar("T")
@@ -74,8 +75,9 @@ class TopicReader:
         self.cluster_id = facts.cluster_id
         missing = sorted(set(topics) - facts.topics.keys())
         if missing and not missing_ok:
-            mend = "Create it, or grant Describe on it."
+            mend = "Create it, or grant this user Read on it."
             raise ConfigurationError(f"the topic {missing[0]} is not there", "kafka.topics", mend)
+        await check_topics(self._settings, facts.topics)
         partitions = [
             Partition(topic, number) for topic, has in facts.topics.items() for number in range(has.partitions)
         ]

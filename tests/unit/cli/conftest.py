@@ -1,31 +1,13 @@
 """Fixtures of the commands' tests; what they give stands in `cli_tools`."""
 
-import logging
-import os
 from collections.abc import Iterator
 
 import httpx
 import pytest
-import structlog
-from cli_tools import JINA_KEY, QDRANT_KEY, Cli, Services, jina_in_a_thread, qdrant_process
+from cli_tools import JINA_KEY, QDRANT_KEY, Services, jina_in_a_thread, qdrant_process
 
-from worker.config import PREFIX, USUAL_VARIABLES
 from worker.embedded.broker import EmbeddedBroker
 from worker.embedded.jina import Options
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
-    """Commands; what they did to logging is undone afterwards."""
-    for name in os.environ:
-        if "__" in name.removeprefix(PREFIX) or name in USUAL_VARIABLES or name == "STREAMDEX_CONFIG":
-            monkeypatch.delenv(name)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield Cli()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture

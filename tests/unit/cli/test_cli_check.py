@@ -5,7 +5,6 @@ import threading
 import uuid
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
 
 import httpx
 import pytest
@@ -37,15 +36,10 @@ def closed_port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-def lines(said: Said) -> dict[str, Any]:
-    """The lines of `--json` by their check."""
-    return {line["check"]: line for line in said.json}
-
-
 def the_one_wrong(said: Said, check: str) -> str:
     """What stands in the only line that is wrong."""
     assert said.exit_code == 2
-    found = lines(said)
+    found = said.lines
     assert [name for name, line in found.items() if not line["ok"]] == [check]
     assert found[check]["mend"]
     return f"{found[check]['says']} | {found[check]['mend']}"
@@ -54,7 +48,7 @@ def the_one_wrong(said: Said, check: str) -> str:
 def test_all_is_well(cli: Cli, services: Services, topic: str) -> None:
     said = cli("check", "--json", "--create", env=services.environment(topic, topic))
     assert said.exit_code == 0
-    found = lines(said)
+    found = said.lines
     assert list(found) == CHECKS
     assert all(line["ok"] and not line["mend"] for line in found.values())
     assert "jina-embeddings-v3, 1024 dimensions, 500 requests" in found["settings"]["says"]
@@ -62,7 +56,7 @@ def test_all_is_well(cli: Cli, services: Services, topic: str) -> None:
     assert f"{topic}.dlq with 4 partitions" in found["dead letters"]["says"]
     assert "embedded a word into 1024 dimensions" in found["jina"]["says"]
     assert f"collection {topic}" in found["qdrant"]["says"]
-    again = lines(cli("check", "--json", env=services.environment(topic, topic)))
+    again = cli("check", "--json", env=services.environment(topic, topic)).lines
     assert again == found
 
 
@@ -79,12 +73,12 @@ def test_before_the_first_worker_the_collection_need_not_be_there(cli: Cli, serv
     for _ in range(2):
         said = cli("check", "--json", env=services.environment(topic, topic))
         assert said.exit_code == 0
-        assert f"the worker will make the collection {topic}" in lines(said)["qdrant"]["says"]
+        assert f"the worker will make the collection {topic}" in said.lines["qdrant"]["says"]
 
 
 def test_wrong_settings_are_the_only_line_and_are_not_waited_for(cli: Cli, services: Services, topic: str) -> None:
     said = cli("check", "--json", "--wait", "600", env=services.environment(topic, jina__model="jina-embeddings-v9"))
-    assert list(lines(said)) == ["settings"]
+    assert list(said.lines) == ["settings"]
     assert "Known: jina-embeddings-v3," in the_one_wrong(said, "settings")
 
 
@@ -106,7 +100,7 @@ def test_a_missing_dead_letter_topic_is_told_or_made(cli: Cli, services: Service
     assert f"{name}.dlq" not in services.topics()
     made = cli("check", "--json", "--create", env=environment)
     assert made.exit_code == 0
-    assert "created" in lines(made)["dead letters"]["says"]
+    assert "created" in made.lines["dead letters"]["says"]
     assert f"{name}.dlq" in services.topics()
     assert cli("check", "--json", env=environment).exit_code == 0
 
@@ -115,7 +109,7 @@ def test_kafka_down(cli: Cli, services: Services, topic: str, closed_port: int) 
     address = f"127.0.0.1:{closed_port}"
     said = cli("check", "--json", env=services.environment(topic, topic, kafka__bootstrap_servers=address))
     assert said.exit_code == 2
-    found = lines(said)
+    found = said.lines
     assert [check for check, line in found.items() if not line["ok"]] == ["kafka", "dead letters"]
     assert f"no broker at {address}" in found["kafka"]["says"]
     assert "check the address" in found["kafka"]["mend"]
