@@ -21,6 +21,8 @@ from worker.telemetry import COLLECTION_CREATED, COLLECTION_DIFFERS, emit
 
 MANIFESTS_SUFFIX = "__manifests"
 FIRST_SUFFIX = "__1"
+# The one way to a collection that is made otherwise. README has the steps.
+FILL_ANEW = "Fill a new collection from the log (new names for qdrant.collection and kafka.group_id)"
 
 _DISTANCES = {"cosine": q.Cosine, "dot": q.Dot, "euclid": q.Euclid, "manhattan": q.Manhattan}
 _FIELD_TYPES = {
@@ -71,7 +73,7 @@ class Setup:
             await self._create(names.manifests, _manifests_creation())
             await self._create(names.points, creation(self._settings, self._dimension))
         if found is None:
-            # Last, so that whoever finds the alias finds all; and only where there is none: `reindex` switches it.
+            # Last, so that whoever finds the alias finds all; and only where there is none: it may have been switched.
             await self._create_alias(name, names.points)
         info = await self._info(names.points)
         refuse_differences(info, self._settings, self._dimension)
@@ -218,26 +220,25 @@ def refuse_differences(info: Any, settings: QdrantSettings, dimension: int) -> N
     """Refuse a collection whose vectors are of another kind, length or distance. Raises ConfigurationError."""
     vectors = info.config.params.vectors_config
     where = "qdrant.collection"
-    mend = "Run `streamdex reindex` to build a new collection"
     if vectors.WhichOneof("config") != "params" or vectors.params.HasField("multivector_config"):
         raise ConfigurationError(
-            "the collection has named, sparse or multiple vectors, not one plain vector", where, f"{mend}."
+            "the collection has named, sparse or multiple vectors, not one plain vector", where, f"{FILL_ANEW}."
         )
     params = vectors.params
     if params.datatype not in _FLOATS:
-        raise ConfigurationError("the collection stores vectors as integers", where, f"{mend}.")
+        raise ConfigurationError("the collection stores vectors as integers", where, f"{FILL_ANEW}.")
     if params.size != dimension:
         raise ConfigurationError(
             f"the collection holds vectors of {params.size} dimensions, the model makes {dimension}",
             "jina.dimensions",
-            f"{mend}, or set jina.dimensions={params.size} if the model can do that.",
+            f"{FILL_ANEW}, or set jina.dimensions={params.size} if the model can do that.",
         )
     if params.distance != _DISTANCES[settings.distance]:
         found = name_of(q.Distance, params.distance).lower()
         raise ConfigurationError(
             f"the collection compares by {found}, not by {settings.distance}",
             "qdrant.distance",
-            f"{mend}, or set qdrant.distance={found}.",
+            f"{FILL_ANEW}, or set qdrant.distance={found}.",
         )
 
 

@@ -20,6 +20,7 @@ import orjson
 from qdrant_client import grpc as q
 
 from worker.errors import AccountFault, ConfigurationError, Service
+from worker.index.collection import FILL_ANEW
 from worker.index.conditions import Comparison, add, group, has_id
 from worker.index.halving import send_all
 from worker.index.keys import reserved_id
@@ -110,7 +111,7 @@ class Reserved:
                 raise ConfigurationError(
                     f"the collection has seen {GENERATIONS} ways of cutting texts",
                     "chunk, mapping, qdrant.text_key, qdrant.metadata_key",
-                    "Go back to earlier settings, or run `streamdex reindex`.",
+                    f"{FILL_ANEW}, or go back to earlier settings.",
                 )
             item = {KIND: "generation", "number": number, "cutting": cutting}
             await self._insert({reserved_id(f"generation:{number}"): item})
@@ -206,7 +207,7 @@ def _refuse_other_order(mine: Order, stored: JsonObject) -> None:
         raise ConfigurationError(
             f"the collection was written in {stored['order']} order, not in {mine.value} order",
             "worker.order",
-            f"Set worker.order={stored['order']}, or run `streamdex reindex` to build a new collection.",
+            f"{FILL_ANEW}, or set worker.order={stored['order']}.",
         )
 
 
@@ -218,7 +219,7 @@ def _refuse_other_fingerprint(mine: JsonObject, stored: JsonObject) -> None:
         raise ConfigurationError(
             f"the collection's vectors were made in another way: {said}",
             "jina",
-            "Go back to the settings that it was made with, or run `streamdex reindex` to build a new collection.",
+            f"{FILL_ANEW}, or go back to the settings that this one was made with.",
         )
 
 
@@ -265,6 +266,6 @@ def _read(payload: Any) -> JsonObject:
         raise AccountFault(
             Service.QDRANT,
             "a manifest of what the collection remembers is damaged",
-            "Restore the collection and its manifests, or run `streamdex reindex` to build a new collection.",
+            f"{FILL_ANEW}, or restore this one and its manifests.",
         )
     return item
