@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import confluent_kafka.admin
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from worker.cli import app
@@ -24,6 +25,17 @@ MARK = "kakapo"  # in every secret here, and never in what a command prints
 JINA_KEY = f"jina_{MARK}_right"
 QDRANT_KEY = f"qdrant_{MARK}_right"
 START_LIMIT_S = 60.0
+
+
+def _commands_of(group: Any, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        found |= _commands_of(command, f"{prefix}{name} ") if hasattr(command, "commands") else {prefix + name: command}
+    return found
+
+
+COMMANDS = _commands_of(get_command(app))
+"""All commands, those of a group by both names."""
 
 
 class Said(NamedTuple):

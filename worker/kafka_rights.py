@@ -37,15 +37,16 @@ def lacks(operations: int, right: Right) -> bool:
     return bool(operations & 1 << Right.DESCRIBE) and not operations & 1 << right
 
 
-async def check_topics(settings: KafkaSettings, topics: Collection[str]) -> None:
-    """See to it that this user may read these topics.
+async def check_topics(settings: KafkaSettings, topics: Collection[str], right: Right = Right.READ) -> None:
+    """See to it that this user may read these topics, or write to them.
 
     Raises ConfigurationError where the right is missing, or ServiceFault.
     """
     async with administered(settings) as admin:
-        for topic in await topics_without(admin, Right.READ, topics):
+        for topic in await topics_without(admin, right, topics):
             where = "kafka.topics" if topic in settings.topics else "kafka.dead_letter_topic"
-            raise ConfigurationError(f"this user may not read the topic {topic}", where, "Grant Read on it.")
+            what = f"this user may not {right.name.lower()} the topic {topic}"
+            raise ConfigurationError(what, where, f"Grant {right.name.title()} on it.")
 
 
 async def check_group(settings: KafkaSettings) -> None:

@@ -151,7 +151,7 @@ async def test_a_send_while_the_broker_is_down_is_limited_in_time_and_comes_agai
     kafka_node: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.deadletter.producer.SEND_LIMIT_S", 1.0)
-    monkeypatch.setattr("worker.deadletter.producer.STOP_LIMIT_S", 0.5)
+    monkeypatch.setattr("worker.deadletter.client.STOP_LIMIT_S", 0.5)
     kafka = Kafka(kafka_node.bootstrap_servers)
     topic = await kafka.create_topic()
     sender = letters(kafka, topic)

@@ -152,5 +152,20 @@ def test_plan_names_the_group_where_it_must_know_what_is_done(
     assert cli("plan", "--all", env=kafka_alone(place.settings)).exit_code == 0
 
 
+def test_replay_names_the_topic_that_it_may_not_write_before_it_sends(cli: Cli, secured: SecuredBroker) -> None:
+    place = asyncio.run(place_on(secured))
+    place.allow(**ENOUGH)
+    asyncio.run(send_a_letter(place))
+    said = cli("dlq", "list", env=kafka_alone(place.settings))
+    assert f"this user may not read the topic {place.topic}.dlq" in said.err
+    place.allow(letters="READ")
+    assert cli("dlq", "list", "--json", env=kafka_alone(place.settings)).json["records"] == 1
+    said = cli("dlq", "replay", env=kafka_alone(place.settings))
+    assert said.exit_code == 2
+    assert f"this user may not write the topic {place.topic}" in said.err
+    place.allow(topic="WRITE")
+    assert cli("dlq", "replay", env=kafka_alone(place.settings)).out == "Replayed 1 letters.\n"
+
+
 def _checked(cli: Cli, place: Place) -> Said:
     return cli("check", "--json", env=kafka_alone(place.settings))

@@ -15,6 +15,7 @@ import worker.index.store as store_module
 import worker.intake.session as session_module
 import worker.ownership as ownership_module
 from worker import errors
+from worker.deadletter.client import enqueue
 from worker.embed.backlog import Backlog
 from worker.embed.blame import Blame, Step
 from worker.errors import AccountFault, RecordFault, ServiceFault
@@ -198,13 +199,12 @@ def settle_unsent_letters(plant: Planting) -> None:
 
 def write_letters_anew(plant: Planting) -> None:
     """A dead letter carries the record's JSON as we would write it."""
-    shipped = producer_module._enqueue
 
-    async def enqueue(producer: Any, topic: str, record: Record, headers: Any) -> Any:
+    async def write_anew(producer: Any, topic: str, record: Record, headers: Any) -> Any:
         anew = record._replace(value=orjson.dumps(orjson.loads(record.value or b"null")))
-        return await shipped(producer, topic, anew, headers)
+        return await enqueue(producer, topic, anew, headers)
 
-    plant.setattr(producer_module, "_enqueue", enqueue)
+    plant.setattr(producer_module, "enqueue", write_anew)
 
 
 def settle_what_poison_swallowed(plant: Planting) -> None:

@@ -202,7 +202,7 @@ async def _set_up(engine: Engine) -> AsyncIterator[Stage]:
         "worker.intake.consumer.timestamps_at": stage.group.timestamps,
         "worker.intake.session.make_consumer": stage.group.make_consumer,
         "worker.deadletter.producer.prepare_topics": stage.group.no_topics,
-        "worker.deadletter.producer.AIOKafkaProducer": stage.group.make_producer,
+        "worker.deadletter.client.AIOKafkaProducer": stage.group.make_producer,
     }
     with pytest.MonkeyPatch.context() as patch, structlog.testing.capture_logs() as stage.lines:
         for place, value in {**HASTY, **edges}.items():

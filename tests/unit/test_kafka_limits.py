@@ -22,7 +22,8 @@ from aiokafka.structs import OffsetAndMetadata
 
 import worker
 from worker.config import KafkaSettings
-from worker.deadletter import DeadLetters
+from worker.deadletter import DeadLetters, Resender
+from worker.deadletter.headers import letter_headers
 from worker.deadletter.topics import prepare_topics
 from worker.embedded.produce import Message, create_topic, produce
 from worker.errors import Reason, RecordFault, ServiceFault, Stage
@@ -34,6 +35,7 @@ from worker.intake.reader import TopicReader
 from worker.intake.session import Session, open_session
 from worker.intake.watch import Cause
 from worker.kafka_client import connection_fault, finished_in_time, survey
+from worker.kafka_rights import check_group, check_topics
 from worker.model import Partition, Position, Record
 from worker.telemetry import Health, Metrics
 
@@ -65,15 +67,17 @@ LIMITS = (
     "worker.intake.session.POLL_END_LIMIT_S",
     "worker.intake.session.WATCH_EVERY_S",
     "worker.intake.watch.POLL_STUCK_S",
-    "worker.deadletter.producer.OPEN_LIMIT_S",
+    "worker.deadletter.client.OPEN_LIMIT_S",
+    "worker.deadletter.client.STOP_LIMIT_S",
     "worker.deadletter.producer.SEND_LIMIT_S",
-    "worker.deadletter.producer.STOP_LIMIT_S",
+    "worker.deadletter.resender.SEND_LIMIT_S",
     "worker.embedded.produce.OPEN_LIMIT_S",
     "worker.embedded.produce.WINDOW_LIMIT_S",
     "worker.embedded.produce.CLOSE_LIMIT_S",
 )
 
 
+NO_GROUP = {"error_code": 0, "authorized_operations": 0}
 NEVER = object()  # the answer to a send whose acknowledgement does not come
 FAILS = object()  # the answer of a stop that fails, so that we take the client apart
 WHOLE = ("admin", "self._consumer", "kafka", "self._kafka", "producer", "connection")
@@ -139,6 +143,8 @@ class Client(Part):
             "position": 0,
             "getmany": {},
             "partitions_for": {0},
+            "find_coordinator": 1,
+            "_send_request": SimpleNamespace(to_object=lambda: {"topics": [], "groups": [NO_GROUP]}),
             "list_consumer_group_offsets": {AT_A: OffsetAndMetadata(0, "")},
             **answers,
         }
@@ -229,6 +235,13 @@ async def closing_letters(_: Client) -> None:
     await letters.close()
 
 
+async def resending(_: Client) -> None:
+    position = Position("documents", 0, 0, 7, 1)
+    headers = letter_headers(RECORD, RecordFault(Stage.DECODE, Reason.NO_ID, "none"), position, 1, "w")
+    async with Resender(SETTINGS) as resender:
+        await resender.send(RECORD._replace(topic="documents.dlq", headers=headers))
+
+
 async def reading(_: Client) -> None:
     async with TopicReader(SETTINGS) as reader:
         await reader.ranges(["documents"])
@@ -301,14 +314,22 @@ TABLE = (
     Row("deadletter/topics.py admin.describe_cluster", lambda _: prepare_topics(SETTINGS, create=True)),
     Row("deadletter/topics.py admin.describe_topics", lambda _: prepare_topics(SETTINGS, create=True)),
     Row("deadletter/topics.py admin.create_topics", lambda _: prepare_topics(SETTINGS, create=True)),
-    Row("deadletter/producer.py producer.start", sending),
-    Row("deadletter/producer.py producer.partitions_for", sending),
-    Row("deadletter/producer.py producer.send", sending),
-    Row("deadletter/producer.py producer.send", sending, answers={"send": NEVER}),
-    Row("deadletter/producer.py producer.send_batch", lambda client: sending(client, EMPTY)),
-    Row("deadletter/producer.py producer.stop", closing_letters, None),
-    Row("deadletter/producer.py producer._sender.close", closing_letters, None, APART),
-    Row("deadletter/producer.py producer.client.close", closing_letters, None, APART),
+    Row("deadletter/client.py producer.start", sending),
+    Row("deadletter/client.py producer.partitions_for", sending),
+    Row("deadletter/client.py producer.send", sending),
+    Row("deadletter/client.py producer.send", sending, answers={"send": NEVER}),
+    Row("deadletter/client.py producer.send_batch", lambda client: sending(client, EMPTY)),
+    Row("deadletter/client.py producer.stop", closing_letters, None),
+    Row("deadletter/client.py producer._sender.close", closing_letters, None, APART),
+    Row("deadletter/client.py producer.client.close", closing_letters, None, APART),
+    Row("deadletter/client.py producer.start", resending),
+    Row("deadletter/client.py producer.partitions_for", resending),
+    Row("deadletter/client.py producer.send", resending),
+    Row("deadletter/client.py producer.send", resending, answers={"send": NEVER}),
+    Row("deadletter/client.py producer.stop", resending, None),
+    Row("kafka_rights.py admin._send_request", lambda _: check_topics(SETTINGS, SETTINGS.topics)),
+    Row("kafka_rights.py admin._send_request", lambda _: check_group(SETTINGS)),
+    Row("kafka_rights.py admin.find_coordinator", lambda _: check_group(SETTINGS)),
     Row("embedded/produce.py admin.create_topics", lambda _: create_topic(SETTINGS, "documents", 1)),
     Row("embedded/produce.py producer.start", producing),
     Row("embedded/produce.py producer.send", producing),
@@ -332,7 +353,7 @@ async def test_what_hangs_ends(short: pytest.MonkeyPatch, row: Row) -> None:
         "worker.kafka_client.AIOKafkaAdminClient",
         "worker.intake.reader.AIOKafkaConsumer",
         "worker.intake.session.make_consumer",
-        "worker.deadletter.producer.AIOKafkaProducer",
+        "worker.deadletter.client.AIOKafkaProducer",
         "worker.embedded.produce.AIOKafkaProducer",
     ):
         short.setattr(place, lambda *_, **__: client)

@@ -11,6 +11,7 @@ from worker.cli.check import check
 from worker.cli.config import config
 from worker.cli.crash import describe
 from worker.cli.demo import demo
+from worker.cli.dlq import dlq
 from worker.cli.explain import explain
 from worker.cli.plan import plan
 from worker.cli.run import run
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 for command in (run, demo, check, search, plan, explain, verify, config, serve_embeddings):
     app.command()(command)
+app.add_typer(dlq, name="dlq")
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+from worker.cli.options import ConfigOption, JsonOption, SetOption, document_key, settings_from, time_text
 from worker.errors import ConfigurationError
 from worker.explanation import ChunkState, Explanation, Forecast, explain_document
 from worker.model import Manifest, Rank
@@ -45,22 +44,13 @@ def explain(
     Example: `echo '{"id": "guide-1", "text": "Rotate keys monthly."}' | streamdex explain guide-1 --event -`
     """
     settings = settings_from(config_file, overrides)
-    key = _document_key(document, integer=integer)
+    key = document_key(document, integer=integer)
     value = None if event is None else _read_event(event)
     explained = asyncio.run(explain_document(settings, key, value or None, asked=event is not None))
     if as_json:
         typer.echo(orjson.dumps(_as_json(explained, show_text), option=orjson.OPT_INDENT_2).decode())
     else:
         _show(Console(), explained, show_text)
-
-
-def _document_key(document: str, *, integer: bool) -> str:
-    if not integer:
-        return f"s:{document}"
-    try:
-        return f"i:{int(document)}"
-    except ValueError:
-        raise ConfigurationError("the id is not an integer", "--integer", "Leave it out for a string.") from None
 
 
 def _read_event(file: str) -> bytes:
@@ -94,11 +84,11 @@ def _manifest_as_json(manifest: Manifest, same_cut: bool) -> dict[str, Any]:
         "partition": position.partition,
         "epoch": position.epoch,
         "offset": position.offset,
-        "time": _time(position.timestamp_ms),
+        "time": time_text(position.timestamp_ms),
         "generation": manifest.generation,
         "cut_by_these_settings": same_cut,
         "content_hash": manifest.content_hash,
-        "tombstone_until": None if manifest.tombstone_until_ms is None else _time(manifest.tombstone_until_ms),
+        "tombstone_until": None if manifest.tombstone_until_ms is None else time_text(manifest.tombstone_until_ms),
     }
 
 
@@ -130,10 +120,6 @@ def _rank(rank: Rank) -> dict[str, int]:
     return {"version": rank.version} | ({"sequence": rank.sequence} if rank.sequence else {})
 
 
-def _time(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
-
-
 # --- for people -------------------------------------------------------------------------------------------------
 
 
@@ -161,13 +147,13 @@ def _show_manifest(console: Console, manifest: Manifest, same_cut: bool) -> None
     epoch = f", epoch {position.epoch}" if position.epoch else ""
     cut = "" if same_cut else ", not cut by these settings"
     lines = {
-        "last event": f"{place_of(position)}{epoch}, {_time(position.timestamp_ms)}",
+        "last event": f"{place_of(position)}{epoch}, {time_text(position.timestamp_ms)}",
         "rank": _rank_text(manifest.rank),
         "generation": f"{manifest.generation}{cut}",
         "content hash": manifest.content_hash or "none",
     }
     if manifest.tombstone_until_ms is not None:
-        lines["deleted"] = f"remembered until {_time(manifest.tombstone_until_ms)}"
+        lines["deleted"] = f"remembered until {time_text(manifest.tombstone_until_ms)}"
     for name, value in lines.items():
         console.print(Text(f"  {name:13}{value}"))
 

@@ -1,5 +1,6 @@
-"""What several commands share: how settings are named on the command line, and how secrets are shown."""
+"""What several commands share: how settings and documents are named on the command line, and how times are shown."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,16 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text for people.")]
 
 
+def document_key(document: str, *, integer: bool) -> str:
+    """The key of a document that is named by its id: strings and integers are kept apart. Raises ConfigurationError."""
+    if not integer:
+        return f"s:{document}"
+    try:
+        return f"i:{int(document)}"
+    except ValueError:
+        raise ConfigurationError("the id is not an integer", "--integer", "Leave it out for a string.") from None
+
+
 def settings_from(config: Path | None, overrides: list[str] | None) -> Settings:
     """The settings of a command. Raises ConfigurationError for what cannot be read or is not known."""
     flags = {}
@@ -28,3 +39,8 @@ def settings_from(config: Path | None, overrides: list[str] | None) -> Settings:
             raise ConfigurationError("an override has no value", "--set", "Write --set section.name=value.")
         flags[name.strip()] = value.strip()
     return load_settings(config, flags)
+
+
+def time_text(time_ms: int) -> str:
+    """A time for people and programs: ISO 8601 in UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,28 +1,21 @@
 """Sends dead letters. A letter is sent when the topic has acknowledged it; until then its record stays unsettled."""
 
 import asyncio
-from collections.abc import Awaitable
 from enum import StrEnum
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import KafkaError
 
 from worker.config import KafkaSettings
+from worker.deadletter.client import SEND_LIMIT_S, enqueue, open_producer, stop_producer
 from worker.deadletter.headers import letter_headers
 from worker.deadletter.topics import LetterTopic, prepare_topics
 from worker.errors import AccountFault, ConfigurationError, RecordFault, Service, ServiceFault
-from worker.kafka_client import as_fault, at_start, client_options, connection_fault, finished_in_time
+from worker.kafka_client import as_fault
 from worker.model import Position, Record
 from worker.position_headers import Headers
 from worker.telemetry import DEAD_LETTER_REFUSED, DEAD_LETTER_TOPIC_SMALL, KAFKA_RESTARTED, Health, Metrics, emit
 
-OPEN_LIMIT_S = 15.0
-SEND_LIMIT_S = 10.0
-STOP_LIMIT_S = 3.0
-REQUEST_TIMEOUT_MS = 15_000
-# Whether a record is too large is for the broker to say, which knows the topic's bound and the compressed size. The
-# client's own check would measure before compression; this is what a broker reads at most (socket.request.max.bytes).
-MAX_REQUEST_BYTES = 100 * 1024 * 1024
 HEALTH_NAME = "dead letters"
 
 
@@ -95,7 +88,7 @@ class DeadLetters:
             raise AccountFault(Service.KAFKA, f"{error.what} ({error.where})", error.mend) from None
         try:
             async with asyncio.timeout(SEND_LIMIT_S):
-                acknowledged = await _enqueue(producer, topic, record, headers)
+                acknowledged = await enqueue(producer, topic, record, headers)
                 await acknowledged
         except TimeoutError:
             self._discard(producer, Cause.SEND_UNANSWERED)
@@ -110,32 +103,8 @@ class DeadLetters:
             if self._closed:
                 raise ServiceFault(Service.KAFKA, "the producer of dead letters is closed")
             if self._producer is None:
-                self._producer = await self._open()
+                self._producer = await open_producer(self._settings)
             return self._producer
-
-    async def _open(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            **client_options(self._settings),
-            acks="all",
-            enable_idempotence=True,
-            compression_type="gzip",  # a source may be compressed: what fits there may not fit here without
-            max_request_size=MAX_REQUEST_BYTES,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-        )
-        try:
-            async with asyncio.timeout(OPEN_LIMIT_S):
-                await producer.start()
-        except TimeoutError:
-            await _stop(producer)
-            raise ServiceFault(Service.KAFKA, "the brokers take too long to answer") from None
-        except KafkaError as error:
-            await _stop(producer)
-            fault = at_start(error)
-            raise (await connection_fault(self._settings) if isinstance(fault, ServiceFault) else fault) from None
-        except BaseException:  # a stop while connecting
-            await _stop(producer)
-            raise
-        return producer
 
     def _discard(self, producer: AIOKafkaProducer, cause: Cause) -> None:
         """The next send makes a new producer; others that share this one fail as well, and come again."""
@@ -147,7 +116,7 @@ class DeadLetters:
 
     def _end(self, producer: AIOKafkaProducer) -> None:
         self._producer = None
-        task = asyncio.ensure_future(_stop(producer))
+        task = asyncio.ensure_future(stop_producer(producer))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -158,30 +127,6 @@ class DeadLetters:
             self._end(self._producer)
         if self._closing:
             await asyncio.wait(tuple(self._closing))
-
-
-async def _enqueue(producer: AIOKafkaProducer, topic: str, record: Record, headers: Headers) -> Awaitable[object]:
-    """Hand the record to the producer, for the partition with the source's number; awaits its acknowledgement."""
-    partitions = await producer.partitions_for(topic)
-    partition = record.partition % len(partitions)
-    ours = list(headers)  # aiokafka takes nothing else
-    acknowledged: Awaitable[object]
-    if record.key is not None or record.value is not None:
-        acknowledged = await producer.send(topic, record.value, record.key, partition=partition, headers=ours)
-    else:
-        batch = producer.create_batch()  # `send` refuses a record without key and value, which Kafka itself allows
-        batch.append(timestamp=None, key=None, value=None, headers=ours)
-        batch.close()
-        acknowledged = await producer.send_batch(batch, topic, partition=partition)
-    return acknowledged
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    """Flush and close if that can be done in time; otherwise take it apart, which aiokafka has no call for."""
-    if not await finished_in_time(producer.stop(), STOP_LIMIT_S):
-        await finished_in_time(producer._sender.close(), STOP_LIMIT_S)
-        producer._message_accumulator.fail_all(ProducerClosed())
-        await finished_in_time(producer.client.close(), STOP_LIMIT_S)
 
 
 def _tell(topic: LetterTopic) -> str:

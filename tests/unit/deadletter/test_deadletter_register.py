@@ -1,0 +1,91 @@
+"""Which letter stands for a record, and which of them are wanted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worker.deadletter import MOST_REPLAYS, Letter, LetterFacts, Register, Wanted
+from worker.model import Partition, Position
+
+AT = Partition("documents.dlq", 0)
+
+
+def letter(offset: int, first: int, reason: str = "too_deep", replays: int = 0, document: str | None = None) -> Letter:
+    """The letter at an offset of its topic, for the record that stood at `first` in its own; it failed at that ms."""
+    position = Position("documents", 0, 0, first, 1_700)
+    facts = LetterFacts(position, "decode", reason, "why it is", 1, first, "worker-1", replays)
+    return Letter(*AT, offset, facts, document, 12)
+
+
+@pytest.fixture
+def register(tmp_path: Path) -> Iterator[Register]:
+    with Register(tmp_path / "letters") as opened:
+        yield opened
+
+
+def shown(register: Register, wanted: Wanted, most: int = 100) -> list[int]:
+    return [each.offset for each in register.newest(wanted, most)]
+
+
+def test_a_letter_comes_back_as_it_was(register: Register) -> None:
+    whole = letter(7, 40, document="s:guide")
+    register.add(whole)
+    assert list(register.newest(Wanted(), 10)) == [whole]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_of_a_records_letters_the_last_replay_counts(register: Register, order: tuple[int, ...]) -> None:
+    letters = [letter(10 + replays, 40, replays=replays) for replays in range(3)]
+    for number in order:
+        register.add(letters[number])
+    assert shown(register, Wanted()) == [12]
+    assert register.count(Wanted()) == {"too_deep": 1}
+    assert [register.holds(Wanted(), AT, offset) for offset in (10, 11, 12)] == [False, False, True]
+    assert register.ranges(Wanted()) == {AT: (12, 13)}
+
+
+def test_of_a_letter_that_stands_there_twice_the_later_counts(register: Register) -> None:
+    register.add(letter(10, 40))
+    register.add(letter(11, 40))
+    assert shown(register, Wanted()) == [11]
+
+
+def test_an_earlier_reason_is_forgotten_with_its_letter(register: Register) -> None:
+    register.add(letter(10, 40, "too_many_tokens"))
+    register.add(letter(11, 40, "internal", replays=1))
+    assert register.count(Wanted(reasons=("too_many_tokens",))) == {}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offsets"),
+    [
+        (Wanted(), [4, 3, 2, 1]),
+        (Wanted(reasons=("no_id",)), [2]),
+        (Wanted(reasons=("no_id", "internal")), [4, 2]),
+        (Wanted(since_ms=20), [4, 3, 2]),
+        (Wanted(until_ms=20), [1]),
+        (Wanted(since_ms=20, until_ms=40), [3, 2]),
+        (Wanted(document="s:a"), [3, 1]),
+        (Wanted(document="i:1"), []),
+        (Wanted(replays=MOST_REPLAYS), [3, 2, 1]),
+        (Wanted(reasons=("too_deep",), document="s:a", since_ms=20), [3]),
+    ],
+)
+def test_filters_narrow_what_is_wanted(register: Register, wanted: Wanted, offsets: list[int]) -> None:
+    register.add(letter(1, 10, document="s:a"))
+    register.add(letter(2, 20, "no_id"))
+    register.add(letter(3, 30, document="s:a"))
+    register.add(letter(4, 40, "internal", MOST_REPLAYS, "s:b"))
+    assert shown(register, wanted) == offsets
+    assert sum(register.count(wanted).values()) == len(offsets)
+    assert [offset for offset in range(1, 5) if register.holds(wanted, AT, offset)] == offsets[::-1]
+    expected = {AT: (offsets[-1], offsets[0] + 1)} if offsets else {}
+    assert register.ranges(wanted) == expected
+
+
+def test_the_newest_come_first_and_the_most_frequent_reason(register: Register) -> None:
+    for number in range(5):
+        register.add(letter(number, number, "no_id" if number % 2 else "too_deep"))
+    assert shown(register, Wanted(), most=2) == [4, 3]
+    assert list(register.count(Wanted()).items()) == [("too_deep", 3), ("no_id", 2)]
