@@ -28,6 +28,9 @@ class Right(IntEnum):
     DESCRIBE = 8
 
 
+_DEEDS = {Right.READ: "read", Right.WRITE: "write to"}
+
+
 def lacks(operations: int, right: Right) -> bool:
     """Whether this set of operations, a bit for each code, says that a right is missing.
 
@@ -45,7 +48,7 @@ async def check_topics(settings: KafkaSettings, topics: Collection[str], right: 
     async with administered(settings) as admin:
         for topic in await topics_without(admin, right, topics):
             where = "kafka.topics" if topic in settings.topics else "kafka.dead_letter_topic"
-            what = f"this user may not {right.name.lower()} the topic {topic}"
+            what = f"this user may not {_DEEDS[right]} the topic {topic}"
             raise ConfigurationError(what, where, f"Grant {right.name.title()} on it.")
 
 

@@ -1,28 +1,42 @@
 """What lies in the dead-letter topics, and what of it is tried again: for `streamdex dlq`."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from worker.config import Settings
-from worker.deadletter import MOST_REPLAYS, Letter, Register, Resender, Wanted, parse_letter
-from worker.errors import Service, ServiceFault
+from worker.deadletter import Entry, Register, Resender, Wanted, parse_letter, why_it_stays
+from worker.errors import ConfigurationError, Service, ServiceFault, TooLarge
 from worker.intake import Decoder, TopicReader
 from worker.model import Partition, Record
 from worker.verification import Said, dead_letter_topics, records_in, told
 
-WINDOWS_PER_S = 10  # letters are sent together, in so many windows a second: each waits for its acknowledgements
-MOST_AT_ONCE = 100
+# Letters are sent together, in so many windows a second, and each window waits for its acknowledgements. Its bytes are
+# bounded since aiokafka compresses on the event loop, while the limits of all that are sent with it run.
+WINDOWS_PER_S = 10
+WINDOW_LETTERS = 100
+WINDOW_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What came of a replay. `too_large`: those that their own topic does not take with the headers they need."""
+
+    sent: int = 0
+    too_large: list[Record] = field(default_factory=list)
 
 
 class LetterBox:
     """The letters of the topics that are read, as they stood when it was opened. `register` answers about them."""
 
-    def __init__(self, settings: Settings, reader: TopicReader, register: Register) -> None:
+    def __init__(self, settings: Settings, reader: TopicReader, register: Register, forgotten_before_ms: int) -> None:
+        """Of events written before `forgotten_before_ms` a later delete may be forgotten: they stay."""
         self._settings = settings
         self._reader = reader
+        self._forgotten_before_ms = forgotten_before_ms
         self._decoder = Decoder(settings.mapping, settings.caps)
         self.register = register
         self.letters = 0
@@ -31,42 +45,41 @@ class LetterBox:
 
     async def read(self, said: Said) -> None:
         """Look at all of them. Raises ConfigurationError or ServiceFault."""
-        ranges = await self._reader.ranges(dead_letter_topics(self._settings), missing_ok=True)
+        ranges = await self._reader.ranges(dead_letter_topics(self._settings))
         async for record in told(said, "dead letters", records_in(ranges), self._reader.records(ranges)):
-            letter = self._letter(record)
-            if letter is None:
+            entry = self._entry(record)
+            if entry is None:
                 self.others += 1
             else:
                 self.letters += 1
-                self.register.add(letter)
+                self.register.add(entry)
 
-    async def send_back(self, wanted: Wanted, rate: int, said: Said) -> int:
-        """Send the wanted letters to their own topics, at most `rate` a second; how many that were.
+    async def send_back(self, wanted: Wanted, rate: int, said: Said) -> Replayed:
+        """Send the wanted letters to their own topics, at most `rate` a second, but those that stay.
 
-        Those that came back MOST_REPLAYS times stay. Raises ConfigurationError or ServiceFault; then some were sent,
-        and may be sent again.
+        Raises ConfigurationError or ServiceFault; then some were sent, and may be sent again.
         """
-        wanted = replayable(wanted)
+        wanted = replace(wanted, to_replay=True)
         total = sum(self.register.count(wanted).values())
-        clock = asyncio.get_running_loop()
-        sent, began_s = 0, clock.time()
-        async with Resender(self._settings.kafka) as resender:
-            async for window in _windows(self._wanted(wanted), min(MOST_AT_ONCE, max(1, rate // WINDOWS_PER_S))):
-                results = await asyncio.gather(*map(resender.send, window), return_exceptions=True)
-                faults = [result for result in results if result is not None]
-                sent += len(window) - len(faults)
-                said("replay", len(window) - len(faults), total)
-                if faults:
-                    raise _with_count(faults[0], sent, total)
-                await asyncio.sleep(max(0.0, began_s + sent / rate - clock.time()))
-        return sent
+        done = Replayed()
+        if not total:
+            return done
+        try:
+            async with Resender(self._settings.kafka) as resender:
+                async for window in _paced(_windows(self._wanted(wanted), rate), rate):
+                    await _send_window(resender, window, done)
+                    said("replay", len(window), total)
+        except ServiceFault as fault:
+            far = f"{done.sent:,} of {total:,} letters were replayed; to replay those again does no harm"
+            raise ServiceFault(Service.KAFKA, f"{fault.message}; {far}") from None
+        return done
 
     async def _wanted(self, wanted: Wanted) -> AsyncIterator[Record]:
         async for record in self._reader.records(self.register.ranges(wanted)):
             if self.register.holds(wanted, Partition(record.topic, record.partition), record.offset):
                 yield record
 
-    def _letter(self, record: Record) -> Letter | None:
+    def _entry(self, record: Record) -> Entry | None:
         try:
             facts = parse_letter(record)
         except ValueError:
@@ -74,7 +87,8 @@ class LetterBox:
         if facts.position.topic not in self._settings.kafka.topics:
             return None
         at = (record.topic, record.partition, record.offset)
-        return Letter(*at, facts, self._document(record), len(record.value or b""))
+        stays = why_it_stays(facts, self._forgotten_before_ms)
+        return Entry(*at, facts, self._document(record), len(record.value or b""), stays)
 
     def _document(self, record: Record) -> str | None:
         """The document's key; where the event cannot be read, that of the record's own key."""
@@ -89,11 +103,17 @@ class LetterBox:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, folder: Path, said: Said = lambda *_: None) -> AsyncIterator[LetterBox]:
-    """All letters, read. `folder` takes the register. Raises ConfigurationError or ServiceFault."""
+async def opened(
+    settings: Settings, folder: Path, said: Said = lambda *_: None, *, with_old: bool = False
+) -> AsyncIterator[LetterBox]:
+    """All letters, read. `folder` takes the register; `with_old`: also those of which a delete may be forgotten.
+
+    Raises ConfigurationError or ServiceFault.
+    """
+    forgotten_before_ms = 0 if with_old else int((time.time() - settings.worker.tombstone_ttl_s) * 1000)
     async with TopicReader(settings.kafka) as reader:
         with Register(folder / "letters") as register:
-            box = LetterBox(settings, reader, register)
+            box = LetterBox(settings, reader, register, forgotten_before_ms)
             await box.read(said)
             yield box
 
@@ -103,32 +123,50 @@ async def letter_at(settings: Settings, at: Partition, offset: int) -> Record | 
 
     Raises ConfigurationError or ServiceFault.
     """
+    if at.topic not in dead_letter_topics(settings):
+        return None
     async with TopicReader(settings.kafka) as reader:
-        begin, end = (await reader.ranges([at.topic], missing_ok=True)).get(at, (0, 0))
+        begin, end = (await reader.ranges([at.topic])).get(at, (0, 0))
         if begin <= offset < end:
             async for record in reader.records({at: (offset, offset + 1)}):
                 return record
     return None
 
 
-def replayable(wanted: Wanted) -> Wanted:
-    """Those of them that did not come back too often."""
-    return replace(wanted, replays=min(wanted.replays, MOST_REPLAYS))
+async def _send_window(resender: Resender, window: Sequence[Record], done: Replayed) -> None:
+    """Send these together. Of those that fail, each is sent again by itself when one was refused for its size."""
+    results = await asyncio.gather(*map(resender.send, window), return_exceptions=True)
+    failed = [(letter, fault) for letter, fault in zip(window, results, strict=True) if fault is not None]
+    done.sent += len(window) - len(failed)
+    faults = [fault for _, fault in failed]
+    if faults and not any(isinstance(fault, TooLarge) for fault in faults):
+        raise next((fault for fault in faults if isinstance(fault, ConfigurationError)), faults[0])
+    for letter, _ in failed:
+        await resender.renew()
+        try:
+            await resender.send(letter)
+        except TooLarge:
+            done.too_large.append(letter)
+        else:
+            done.sent += 1
 
 
-def _with_count(fault: BaseException, sent: int, total: int) -> BaseException:
-    """A fault of the service's says how far it went; what a person must mend is said as it is."""
-    if not isinstance(fault, ServiceFault):
-        return fault
-    done = f"{sent:,} of {total:,} letters were replayed; to replay those again does no harm"
-    return ServiceFault(Service.KAFKA, f"{fault.message}; {done}")
+async def _paced(windows: AsyncIterator[Sequence[Record]], rate: int) -> AsyncIterator[Sequence[Record]]:
+    """The windows, so far apart that `rate` letters a second are not exceeded. What was late is not caught up."""
+    clock = asyncio.get_running_loop()
+    next_s = clock.time()
+    async for window in windows:
+        await asyncio.sleep(max(0.0, next_s - clock.time()))
+        next_s = clock.time() + len(window) / rate
+        yield window
 
 
-async def _windows(items: AsyncIterator[Record], size: int) -> AsyncIterator[Sequence[Record]]:
+async def _windows(letters: AsyncIterator[Record], rate: int) -> AsyncIterator[Sequence[Record]]:
+    most = min(WINDOW_LETTERS, max(1, rate // WINDOWS_PER_S))
     window: list[Record] = []
-    async for item in items:
-        window.append(item)
-        if len(window) == size:
+    async for letter in letters:
+        window.append(letter)
+        if len(window) == most or sum(one.size_bytes for one in window) >= WINDOW_BYTES:
             yield window
             window = []
     if window:

@@ -160,11 +160,11 @@ def test_replay_names_the_topic_that_it_may_not_write_before_it_sends(cli: Cli, 
     assert f"this user may not read the topic {place.topic}.dlq" in said.err
     place.allow(letters="READ")
     assert cli("dlq", "list", "--json", env=kafka_alone(place.settings)).json["records"] == 1
-    said = cli("dlq", "replay", env=kafka_alone(place.settings))
+    said = cli("dlq", "replay", "--old", env=kafka_alone(place.settings))
     assert said.exit_code == 2
-    assert f"this user may not write the topic {place.topic}" in said.err
+    assert f"this user may not write to the topic {place.topic}" in said.err
     place.allow(topic="WRITE")
-    assert cli("dlq", "replay", env=kafka_alone(place.settings)).out == "Replayed 1 letters.\n"
+    assert cli("dlq", "replay", "--old", env=kafka_alone(place.settings)).out == "Letters replayed: 1.\n"
 
 
 def _checked(cli: Cli, place: Place) -> Said:

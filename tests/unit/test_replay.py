@@ -11,9 +11,9 @@ from virtual_time import run_virtually
 from worker.config import Settings
 from worker.deadletter import Register, Wanted
 from worker.deadletter.headers import letter_headers
-from worker.errors import ConfigurationError, Reason, RecordFault, Service, ServiceFault, Stage
+from worker.errors import ConfigurationError, Reason, RecordFault, Service, ServiceFault, Stage, TooLarge
 from worker.model import Partition, Position, Record
-from worker.replay import LetterBox
+from worker.replay import LetterBox, Replayed
 
 AT = Partition("documents.dlq", 0)
 FAULT = RecordFault(Stage.DECODE, Reason.UNDECODABLE, "the value is not JSON")
@@ -29,40 +29,61 @@ def letters(count: int) -> list[Record]:
 
 
 class Reader:
-    """A dead-letter topic."""
+    """A dead-letter topic. Read again, a letter comes late or not at all where `waits_s` and `faults` say so."""
 
     def __init__(self, records: list[Record]) -> None:
         self._records = records
+        self.waits_s: dict[int, float] = {}
+        self.faults: dict[int, Exception] = {}
+        self._read = False
 
-    async def ranges(self, _: object, *, missing_ok: bool) -> Mapping[Partition, tuple[int, int]]:
-        assert missing_ok
+    async def ranges(self, _: object) -> Mapping[Partition, tuple[int, int]]:
         return {AT: (0, len(self._records))}
 
     async def records(self, ranges: Mapping[Partition, tuple[int, int]]) -> AsyncIterator[Record]:
         for begin, end in ranges.values():
             for record in self._records[begin:end]:
+                if self._read:
+                    await asyncio.sleep(self.waits_s.get(record.offset, 0.0))
+                    if record.offset in self.faults:
+                        raise self.faults[record.offset]
                 yield record
+        self._read = True
 
 
 class Sent:
-    """What was sent and when, instead of the resender; `fault` comes in the place of the letter at its offset."""
+    """What was sent and when, instead of the resender. It takes `enters_s` to connect."""
 
     def __init__(self) -> None:
         self.at_s: list[float] = []
+        self.offsets: list[int] = []
         self.faults: dict[int, Exception] = {}
+        """Instead of the letter at this offset, each time."""
+        self.breaks: set[int] = set()
+        """Fails once, as a neighbour of one that was refused does."""
+        self.renewed = 0
+        self.enters_s = 0.0
 
     def __call__(self, _: object) -> Self:
         return self
 
     async def __aenter__(self) -> Self:
+        await asyncio.sleep(self.enters_s)
         return self
 
     async def __aexit__(self, *_: object) -> None: ...
 
+    async def renew(self) -> None:
+        self.renewed += 1
+
     async def send(self, letter: Record) -> None:
         if letter.offset in self.faults:
             raise self.faults[letter.offset]
+        if letter.offset in self.breaks:
+            self.breaks.remove(letter.offset)
+            raise ServiceFault(Service.KAFKA, "Kafka: OutOfOrderSequenceNumber")
         self.at_s.append(asyncio.get_running_loop().time())
+        self.offsets.append(letter.offset)
 
 
 @pytest.fixture
@@ -72,25 +93,63 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     return made
 
 
-async def replayed(folder: Path, count: int, rate: int) -> tuple[int, list[tuple[Any, ...]]]:
-    told: list[tuple[Any, ...]] = []
-    settings = Settings.model_validate({"kafka": {"topics": "documents"}})
-    with Register(folder / "letters") as register:
-        box = LetterBox(settings, Reader(letters(count)), register)  # type: ignore[arg-type]  # in the reader's place
-        await box.read(lambda *_: None)
-        return await box.send_back(Wanted(), rate, lambda *said: told.append(said)), told
+Told = list[tuple[Any, ...]]
+
+
+def replayed(folder: Path, count: int, rate: int, **reader_says: Any) -> tuple[Replayed, Told]:
+    reader = Reader(letters(count))
+    vars(reader).update(reader_says)
+    told: Told = []
+
+    async def run() -> Replayed:
+        settings = Settings.model_validate({"kafka": {"topics": "documents"}})
+        with Register(folder / "letters") as register:
+            box = LetterBox(settings, reader, register, 0)  # type: ignore[arg-type]  # in the reader's place
+            await box.read(lambda *_: None)
+            return await box.send_back(Wanted(), rate, lambda *said: told.append(said))
+
+    return run_virtually(run()), told
+
+
+def most_in_a_second(at_s: list[float]) -> int:
+    return max(sum(began_s <= at < began_s + 1.0 for at in at_s) for began_s in at_s)
 
 
 @pytest.mark.parametrize(("rate", "at_once"), [(1, 1), (20, 2), (100, 10), (10_000, 100)])
 def test_no_more_than_the_rate_are_sent(sent: Sent, tmp_path: Path, rate: int, at_once: int) -> None:
     count = min(300, 15 * rate)
-    done, told = run_virtually(replayed(tmp_path, count, rate))
-    assert done == len(sent.at_s) == count
-    for began_s in sent.at_s:
-        assert sum(began_s <= at_s < began_s + 1.0 for at_s in sent.at_s) <= rate + at_once
-    assert sent.at_s[-1] == pytest.approx((count - at_once) / rate, abs=0.01), "and not much fewer"
+    done, told = replayed(tmp_path, count, rate)
+    assert done.sent == len(sent.at_s) == count
+    assert most_in_a_second(sent.at_s) <= rate + at_once
+    assert sent.at_s[-1] - sent.at_s[0] == pytest.approx((count - at_once) / rate, abs=0.01), "and not much fewer"
     assert sum(more for _, more, _ in told) == count
     assert {total for *_, total in told} == {count}
+
+
+def test_what_was_late_is_not_caught_up(sent: Sent, tmp_path: Path) -> None:
+    sent.enters_s = 30.0
+    done, _ = replayed(tmp_path, 300, 100, waits_s={50: 20.0})
+    assert done.sent == 300
+    assert sent.at_s[-1] - sent.at_s[0] > 20.0
+    assert most_in_a_second(sent.at_s) <= 110
+
+
+@pytest.mark.usefixtures("sent")
+def test_a_window_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.replay.WINDOW_BYTES", 2 * letters(1)[0].size_bytes)
+    _, told = replayed(tmp_path, 10, 10_000)
+    assert [more for _, more, _ in told] == [2] * 5
+
+
+def test_one_that_is_too_large_is_left_and_its_neighbours_go(sent: Sent, tmp_path: Path) -> None:
+    sent.faults[3] = TooLarge(Service.KAFKA, "a record is larger than the topic documents takes")
+    sent.breaks |= {5, 6}
+    done, told = replayed(tmp_path, 30, 100)
+    assert [letter.offset for letter in done.too_large] == [3]
+    assert done.sent == 29
+    assert sorted(sent.offsets) == [offset for offset in range(30) if offset != 3]
+    assert sent.renewed == 3, "one for each that failed"
+    assert sum(more for _, more, _ in told) == 30
 
 
 def test_a_service_that_fails_is_told_with_how_far_it_went(sent: Sent, tmp_path: Path) -> None:
@@ -98,11 +157,18 @@ def test_a_service_that_fails_is_told_with_how_far_it_went(sent: Sent, tmp_path:
     with pytest.raises(
         ServiceFault, match="does not acknowledge; 29 of 60 letters were replayed; to replay those again"
     ):
-        run_virtually(replayed(tmp_path, 60, 100))
-    assert len(sent.at_s) == 29, "those that went with it"
+        replayed(tmp_path, 60, 100)
 
 
-def test_what_a_person_must_mend_is_told_as_it_is(sent: Sent, tmp_path: Path) -> None:
-    sent.faults[0] = ConfigurationError("this user may not use the topic", "kafka.topics", "Grant Write on it.")
-    with pytest.raises(ConfigurationError, match="may not use the topic"):
-        run_virtually(replayed(tmp_path, 5, 100))
+@pytest.mark.usefixtures("sent")
+def test_so_is_a_reader_that_fails(tmp_path: Path) -> None:
+    fault = ServiceFault(Service.KAFKA, "the brokers do not send what stands on the topics")
+    with pytest.raises(ServiceFault, match=r"do not send .*; 20 of 60 letters were replayed"):
+        replayed(tmp_path, 60, 100, faults={25: fault})
+
+
+def test_what_a_person_must_mend_is_told_as_it_is_and_first(sent: Sent, tmp_path: Path) -> None:
+    sent.faults[0] = ServiceFault(Service.KAFKA, "Kafka: OutOfOrderSequenceNumber")
+    sent.faults[4] = ConfigurationError("this user may not write to the topic", "kafka.topics", "Grant Write on it.")
+    with pytest.raises(ConfigurationError, match="may not write to the topic"):
+        replayed(tmp_path, 50, 100)

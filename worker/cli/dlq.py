@@ -2,26 +2,28 @@
 
 import asyncio
 import re
+import sqlite3
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from worker.cli.bars import Bars
 from worker.cli.options import ConfigOption, JsonOption, SetOption, document_key, settings_from, time_text
 from worker.config import Settings
-from worker.deadletter import MOST_REPLAYS, Letter, Wanted, parse_letter
-from worker.errors import ConfigurationError, Reason
+from worker.deadletter import Entry, Wanted, parse_letter
+from worker.errors import ConfigurationError, ExitCode, Reason
 from worker.model import Partition, Record
-from worker.replay import LetterBox, letter_at, opened, replayable
+from worker.replay import LetterBox, Replayed, letter_at, opened
 from worker.telemetry import configure_logging
+from worker.verification import dead_letter_topics
 from worker.verify import Spot, place_of
 
 _PLACE = re.compile(r"(?P<topic>[^\[\]]+)\[(?P<partition>[0-9]{1,9})\]@(?P<offset>[0-9]{1,18})", re.ASCII)
@@ -29,9 +31,14 @@ _PLACE = re.compile(r"(?P<topic>[^\[\]]+)\[(?P<partition>[0-9]{1,9})\]@(?P<offse
 ReasonOption = Annotated[
     list[Reason] | None, typer.Option("--reason", help="Only these reasons; may be repeated.", case_sensitive=False)
 ]
-SinceOption = Annotated[datetime | None, typer.Option("--since", help="Only what failed at this time (UTC) or later.")]
-UntilOption = Annotated[datetime | None, typer.Option("--until", help="Only what failed before this time (UTC).")]
-DocumentOption = Annotated[str | None, typer.Option("--document", metavar="ID", help="Only this document's.")]
+SinceOption = Annotated[datetime | None, typer.Option("--since", help="Only what failed then or later; UTC.")]
+UntilOption = Annotated[datetime | None, typer.Option("--until", help="Only what failed before that; UTC.")]
+DocumentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--document", metavar="ID", help="Only this document's; where the event cannot be read, by the record's key."
+    ),
+]
 IntegerOption = Annotated[bool, typer.Option("--integer", help="The document's id is an integer.")]
 
 dlq = typer.Typer(
@@ -56,7 +63,8 @@ def list_letters(
     """List dead letters by reason, and the newest of them one by one.
 
     A record that was replayed and failed again counts once, by its last letter. Letters stay in their topic until its
-    retention ends, also when their record was replayed and indexed since: `streamdex explain` tells that.
+    retention ends, also when their record was replayed and indexed since: `streamdex explain` tells that. What is known
+    of them is kept in the temporary folder (TMPDIR), some 500 bytes for each.
 
     Exit codes: 0 listed, also when there are none; 1 the brokers fail; 2 configuration.
 
@@ -64,7 +72,7 @@ def list_letters(
     """
     settings = _settings(config_file, overrides)
     wanted = _wanted(reason, since, until, document, integer=integer)
-    asyncio.run(_list(settings, wanted, limit, as_json=as_json))
+    asyncio.run(_list(settings, wanted, limit, with_old=False, as_json=as_json))
 
 
 @dlq.command("show")
@@ -88,7 +96,10 @@ def show_letter(
     settings = _settings(config_file, overrides)
     record = asyncio.run(letter_at(settings, *_parse_place(place)))
     if record is None:
-        raise ConfigurationError(f"there is no record at {place}", "PLACE", "streamdex dlq list prints the places.")
+        topics = ", ".join(sorted(dead_letter_topics(settings)))
+        raise ConfigurationError(
+            f"no dead letter stands at {place}", "PLACE", f"Name one in {topics}, as list prints it."
+        )
     if value:
         sys.stdout.buffer.write(record.value or b"")
     else:
@@ -105,25 +116,35 @@ def replay_letters(
     document: DocumentOption = None,
     integer: IntegerOption = False,
     rate: Annotated[int, typer.Option(min=1, max=10_000, help="How many a second at most.")] = 100,
+    old: Annotated[
+        bool,
+        typer.Option("--old", help="Also events older than worker.tombstone_ttl_s; what was deleted may come back."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be replayed.")] = False,
+    limit: Annotated[int, typer.Option(min=0, max=1_000_000, help="How many --dry-run shows.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """Send dead letters back to the topic and partition they came from, byte for byte, for the workers to try again.
 
-    A replayed event keeps the place in the order that it had first: what is newer in the collection is never
-    overwritten, and to replay a letter twice does no harm. What fails again becomes a letter again; what came back
-    three times stays where it is. Without filters all letters are replayed; mend first what made them fail.
+    A replayed event keeps the place in the order that it had first: what is newer in the collection is not
+    overwritten, and to replay a letter twice does no harm. What fails again becomes a letter again. Without filters all
+    letters are replayed; mend first what made them fail.
 
-    Exit codes: 0 replayed, also when there was nothing; 1 the brokers fail; 2 configuration.
+    Some stay where they are, and are counted: what came back three times; what had lost its place in the order; and
+    what is older than deletes are remembered, unless --old is given. A compacted topic takes nothing back: the
+    replayed event would push out newer ones of its key.
+
+    Exit codes: 0 replayed, also when there was nothing; 1 the brokers fail, or a letter is too large for its topic; 2
+    configuration.
 
     Example: `streamdex dlq replay --reason too_many_tokens --dry-run`
     """
     settings = _settings(config_file, overrides)
     wanted = _wanted(reason, since, until, document, integer=integer)
     if dry_run:
-        asyncio.run(_list(settings, replayable(wanted), limit=20, as_json=as_json))
+        asyncio.run(_list(settings, replace(wanted, to_replay=True), limit, with_old=old, as_json=as_json))
     else:
-        asyncio.run(_replay(settings, wanted, rate, as_json=as_json))
+        asyncio.run(_replay(settings, wanted, rate, with_old=old, as_json=as_json))
 
 
 # --- what is asked ----------------------------------------------------------------------------------------------
@@ -138,6 +159,10 @@ def _settings(config_file: Path | None, overrides: list[str] | None) -> Settings
 def _wanted(
     reasons: list[Reason] | None, since: datetime | None, until: datetime | None, document: str | None, *, integer: bool
 ) -> Wanted:
+    if integer and document is None:
+        raise ConfigurationError(
+            "--integer says how --document is meant, which is not there", "--integer", "Give both."
+        )
     return Wanted(
         reasons=tuple(reason.value for reason in reasons) if reasons else None,
         since_ms=_ms(since),
@@ -147,7 +172,9 @@ def _wanted(
 
 
 def _ms(when: datetime | None) -> int | None:
-    return None if when is None else int(when.replace(tzinfo=UTC).timestamp() * 1000)
+    if when is None:
+        return None
+    return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _parse_place(place: str) -> tuple[Partition, int]:
@@ -161,42 +188,63 @@ def _parse_place(place: str) -> tuple[Partition, int]:
 # --- what is answered -------------------------------------------------------------------------------------------
 
 
-async def _list(settings: Settings, wanted: Wanted, limit: int, *, as_json: bool) -> None:
-    with tempfile.TemporaryDirectory(prefix="streamdex-dlq-") as folder:
-        with Bars(quiet=as_json) as bars:
-            async with opened(settings, Path(folder), bars) as box:
-                counts, shown = box.register.count(wanted), list(box.register.newest(wanted, limit))
-        if as_json:
-            typer.echo(orjson.dumps(_list_as_json(box, counts, shown), option=orjson.OPT_INDENT_2).decode())
-        else:
-            _print_list(Console(), box, counts, shown)
-
-
-async def _replay(settings: Settings, wanted: Wanted, rate: int, *, as_json: bool) -> None:
-    with tempfile.TemporaryDirectory(prefix="streamdex-dlq-") as folder, Bars(quiet=as_json) as bars:
-        async with opened(settings, Path(folder), bars) as box:
-            found = sum(box.register.count(wanted).values())
-            stay = found - sum(box.register.count(replayable(wanted)).values())
-            sent = await box.send_back(wanted, rate, bars) if found > stay else 0
-    if as_json:
-        typer.echo(orjson.dumps({"replayed": sent, "stay": stay}).decode())
+async def _list(settings: Settings, wanted: Wanted, limit: int, *, with_old: bool, as_json: bool) -> None:
+    with _folder() as folder, Bars(quiet=as_json) as bars:
+        async with opened(settings, folder, bars, with_old=with_old) as box:
+            counts, shown = box.register.count(wanted), list(box.register.newest(wanted, limit))
+            stay = box.register.staying(replace(wanted, to_replay=False))
+    if not as_json:
+        _print_list(box, counts, shown)
+        _print_staying(stay)
         return
-    typer.echo(f"Replayed {sent:,} letters." if sent else "There is nothing to replay.")
-    if stay:
-        typer.echo(f"{stay:,} stay where they are: they came back {MOST_REPLAYS} times.")
-
-
-def _list_as_json(box: LetterBox, counts: dict[str, int], shown: list[Letter]) -> dict[str, Any]:
-    return {
+    whole = {
         "letters": box.letters,
         "not_ours": box.others,
         "records": sum(counts.values()),
         "by_reason": counts,
+        "stay": stay,
         "shown": [_letter_as_json(letter) for letter in shown],
     }
+    typer.echo(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode())
 
 
-def _letter_as_json(letter: Letter) -> dict[str, Any]:
+async def _replay(settings: Settings, wanted: Wanted, rate: int, *, with_old: bool, as_json: bool) -> None:
+    with _folder() as folder, Bars(quiet=as_json) as bars:
+        async with opened(settings, folder, bars, with_old=with_old) as box:
+            stay = box.register.staying(wanted)
+            done = await box.send_back(wanted, rate, bars)
+    large = [_place(record) for record in done.too_large]
+    if as_json:
+        typer.echo(orjson.dumps({"replayed": done.sent, "stay": stay, "too_large": large}).decode())
+    else:
+        typer.echo(f"Letters replayed: {done.sent:,}." if done.sent else "Nothing was replayed.")
+        _print_staying(stay)
+    if large:
+        typer.echo(_too_large(done, large), err=True)
+        raise typer.Exit(ExitCode.CRASHED)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A temporary one. Raises ConfigurationError when it cannot be written to."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="streamdex-dlq-") as folder:
+            yield Path(folder)
+    except (OSError, sqlite3.OperationalError) as error:
+        what = f"the temporary folder cannot be written to: {type(error).__name__}"
+        raise ConfigurationError(what, "TMPDIR", "Set TMPDIR to a folder with room.") from None
+
+
+def _too_large(done: Replayed, places: list[str]) -> str:
+    topics = sorted({parse_letter(record).position.topic for record in done.too_large})
+    return (
+        f"Error: {len(places):,} letters are larger than their topic takes, with the headers of a replay\n"
+        f"  where: {places[0]}{' and others' if len(places) > 1 else ''}\n"
+        f"  mend:  Raise max.message.bytes of {', '.join(topics)}, then replay again."
+    )
+
+
+def _letter_as_json(letter: Entry) -> dict[str, Any]:
     facts, first = letter.facts, letter.facts.position
     return {
         "place": _place(letter),
@@ -213,27 +261,33 @@ def _letter_as_json(letter: Letter) -> dict[str, Any]:
         "message": facts.message,
         "attempts": facts.attempts,
         "replays": facts.replays,
+        "stays": letter.stays,
         "worker": facts.worker,
     }
 
 
-def _print_list(console: Console, box: LetterBox, counts: dict[str, int], shown: list[Letter]) -> None:
+def _print_list(box: LetterBox, counts: dict[str, int], shown: list[Entry]) -> None:
     if not counts:
-        console.print("There are no such letters." if box.letters else "There are no dead letters.")
+        typer.echo("There are no such letters." if box.letters else "There are no dead letters.")
     for reason, count in counts.items():
-        console.print(Text(f"{count:>10,}  {reason}"))
+        typer.echo(f"{count:>10,}  {reason}")
+    for letter in shown:  # lines, no table: a place must be whole in a narrow terminal, and in a pipe
+        facts = letter.facts
+        document = "" if letter.document is None else f"  {letter.document[2:]}"
+        replays = f" (replays: {facts.replays})" if facts.replays else ""
+        typer.echo(f"\n{_place(letter)}  {time_text(facts.first_failed_at_ms)}{document}")
+        typer.echo(f"    {facts.reason}: {facts.message}{replays}")
     if shown:
-        table = Table("failed at", "place", "document", "reason", "replays", "why")
-        for letter in shown:
-            facts = letter.facts
-            document = "" if letter.document is None else letter.document[2:]
-            cells = (time_text(facts.first_failed_at_ms), _place(letter), document, facts.reason, str(facts.replays))
-            table.add_row(*map(Text, (*cells, facts.message)))
-        console.print(table)
+        typer.echo()
     if sum(counts.values()) > len(shown) > 0:
-        console.print(f"The newest {len(shown):,} are shown; --limit shows more.")
+        typer.echo(f"Shown are the newest {len(shown):,}; --limit shows more.")
     if box.others:
-        console.print(f"{box.others:,} records there are no letters of these topics.")
+        typer.echo(f"Records there that are no letters of these topics: {box.others:,}.")
+
+
+def _print_staying(stay: dict[str, int]) -> None:
+    for why, count in stay.items():
+        typer.echo(f"Left out by a replay: {count:,} ({why}).")
 
 
 def _show(record: Record, *, as_json: bool) -> None:
@@ -242,16 +296,17 @@ def _show(record: Record, *, as_json: bool) -> None:
     except ValueError as error:
         mend = "Look at it with a Kafka tool, or with --value."
         raise ConfigurationError(f"the record there cannot be read: {error}", "PLACE", mend) from None
-    letter = Letter(record.topic, record.partition, record.offset, facts, None, len(record.value or b""))
+    letter = Entry(record.topic, record.partition, record.offset, facts, None, len(record.value or b""))
     whole = _letter_as_json(letter)
-    del whole["document_id"]  # `list` knows it, by the settings of the mapping
+    del whole["document_id"], whole["stays"]  # `list` knows that
+    whole["value_bytes"] = None if record.value is None else len(record.value)
     whole["key"] = None if record.key is None else record.key.decode(errors="replace")
     if as_json:
         typer.echo(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode())
         return
     for name, value in whole.items():
-        Console().print(Text(f"{name.replace('_', ' '):14}{'' if value is None else value}"))
+        typer.echo(f"{name.replace('_', ' '):14}{'' if value is None else value}")
 
 
-def _place(letter: Letter) -> str:
+def _place(letter: Entry | Record) -> str:
     return place_of(Spot(letter.topic, letter.partition, letter.offset))

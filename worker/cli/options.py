@@ -21,6 +21,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 def document_key(document: str, *, integer: bool) -> str:
     """The key of a document that is named by its id: strings and integers are kept apart. Raises ConfigurationError."""
+    try:
+        document.encode()
+    except UnicodeEncodeError:  # bytes that the terminal's encoding does not know
+        raise ConfigurationError("the id is not UTF-8", "the document's id", "Give it as UTF-8.") from None
     if not integer:
         return f"s:{document}"
     try:
@@ -42,5 +46,8 @@ def settings_from(config: Path | None, overrides: list[str] | None) -> Settings:
 
 
 def time_text(time_ms: int) -> str:
-    """A time for people and programs: ISO 8601 in UTC."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    """A time for people and programs: ISO 8601 in UTC. What no calendar has is shown as the number that it is."""
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):  # producers may write any timestamp
+        return f"{time_ms} ms"

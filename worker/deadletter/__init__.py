@@ -6,18 +6,20 @@ way back: which letters there are, and a resender for those that are to be tried
 
 from worker.deadletter.headers import LetterFacts, count_replays, parse_letter, replay_headers
 from worker.deadletter.producer import DeadLetters
-from worker.deadletter.register import MOST_REPLAYS, Letter, Register, Wanted
+from worker.deadletter.register import MOST_REPLAYS, Entry, Register, Stays, Wanted, why_it_stays
 from worker.deadletter.resender import Resender
 
 __all__ = [
     "MOST_REPLAYS",
     "DeadLetters",
-    "Letter",
+    "Entry",
     "LetterFacts",
     "Register",
     "Resender",
+    "Stays",
     "Wanted",
     "count_replays",
     "parse_letter",
     "replay_headers",
+    "why_it_stays",
 ]

@@ -16,12 +16,17 @@ ATTEMPTS = PREFIX + "attempts"
 FIRST_FAILED_AT = PREFIX + "first_failed_at"
 WORKER = PREFIX + "worker"
 REPLAYS = PREFIX + "replays"
+MISPLACED = PREFIX + "misplaced"  # with any value
 
 MESSAGE_BYTES = 512
 
 
 class LetterFacts(NamedTuple):
-    """What a dead letter says of itself. `stage` and `reason` are plain text: a newer version may know more."""
+    """What a dead letter says of itself. `stage` and `reason` are plain text: a newer version may know more.
+
+    `misplaced`: the record had come back with damaged position headers. Its `position` is where it stood then, behind
+    events that are newer.
+    """
 
     position: Position
     stage: str
@@ -31,6 +36,7 @@ class LetterFacts(NamedTuple):
     first_failed_at_ms: int
     worker: str
     replays: int
+    misplaced: bool = False
 
 
 def letter_headers(
@@ -47,6 +53,7 @@ def letter_headers(
         (FIRST_FAILED_AT, b"%d" % first_failed_at_ms),
         (WORKER, worker.encode()),
         (REPLAYS, b"%d" % max(replays, count_replays(record))),
+        *(((MISPLACED, b"1"),) if _is_misplaced(record) else ()),
     )
 
 
@@ -76,6 +83,7 @@ def parse_letter(letter: Record) -> LetterFacts:
         first_failed_at_ms=parse_number(found.get(FIRST_FAILED_AT)),
         worker=found.get(WORKER, b"").decode(),
         replays=count_replays(letter),
+        misplaced=MISPLACED in found,
     )
 
 
@@ -89,6 +97,14 @@ def count_replays(record: Record) -> int:
             except ValueError:
                 count = 0
     return count
+
+
+def _is_misplaced(record: Record) -> bool:
+    try:
+        parse_position(record.headers)
+    except ValueError:
+        return True
+    return False
 
 
 def _own(record: Record) -> Headers:

@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -15,30 +16,44 @@ from typing import Any, NamedTuple, Self
 from worker.deadletter.headers import LetterFacts
 from worker.model import Partition, Position
 
-MOST_REPLAYS = 3  # a record that came back so often stays where it is: it is not cured by trying
+MOST_REPLAYS = 3
+
+
+class Stays(StrEnum):
+    """Why a letter is not replayed."""
+
+    CAME_BACK = "came back 3 times"
+    """It is not cured by trying."""
+    MISPLACED = "their place in the order is lost"
+    """It would rank above events that are newer."""
+    OLD = "older than deletes are remembered (worker.tombstone_ttl_s)"
+    """A document that was deleted since, and forgotten, would come back."""
+
 
 # All of it can be made again: no journal, nothing is flushed.
 _SCHEMA = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-16384;
 CREATE TABLE letters (topic TEXT, partition INTEGER, epoch INTEGER, offset INTEGER, replays INTEGER, reason TEXT,
                       failed_at_ms INTEGER, document TEXT, at_topic TEXT, at_partition INTEGER, at_offset INTEGER,
-                      body TEXT, PRIMARY KEY (topic, partition, epoch, offset)) WITHOUT ROWID;
+                      stays TEXT, body TEXT, PRIMARY KEY (topic, partition, epoch, offset)) WITHOUT ROWID;
 CREATE INDEX by_place ON letters (at_topic, at_partition, at_offset);
 BEGIN;
 """
 _INSERT = """
-INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET replays = excluded.replays, reason = excluded.reason, failed_at_ms = excluded.failed_at_ms,
+INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (topic, partition, epoch, offset) DO UPDATE
+SET replays = excluded.replays, reason = excluded.reason, failed_at_ms = excluded.failed_at_ms,
     document = excluded.document, at_topic = excluded.at_topic, at_partition = excluded.at_partition,
-    at_offset = excluded.at_offset, body = excluded.body
+    at_offset = excluded.at_offset, stays = excluded.stays, body = excluded.body
 WHERE excluded.replays >= replays
 """
 _WANTED = """
 (:since_ms IS NULL OR failed_at_ms >= :since_ms) AND (:until_ms IS NULL OR failed_at_ms < :until_ms)
 AND (:reasons IS NULL OR reason IN (SELECT value FROM json_each(:reasons)))
-AND (:document IS NULL OR document = :document) AND replays < :replays
+AND (:document IS NULL OR document = :document) AND (NOT :to_replay OR stays IS NULL)
 """
 _BY_REASON = f"SELECT reason, count(*) FROM letters WHERE {_WANTED} GROUP BY reason ORDER BY 2 DESC, 1"  # noqa: S608  # constants
+_STAYING = f"SELECT stays, count(*) FROM letters WHERE {_WANTED} AND stays IS NOT NULL GROUP BY stays ORDER BY 1"  # noqa: S608  # constants
 _NEWEST = f"SELECT body FROM letters WHERE {_WANTED} ORDER BY failed_at_ms DESC, at_offset DESC LIMIT :most"  # noqa: S608  # constants
 _RANGES = f"""SELECT at_topic, at_partition, min(at_offset), max(at_offset) + 1 FROM letters WHERE {_WANTED}
 GROUP BY at_topic, at_partition"""  # noqa: S608  # constants
@@ -46,8 +61,11 @@ _ONE = f"""SELECT 1 FROM letters WHERE at_topic = :at_topic AND at_partition = :
 AND {_WANTED}"""  # noqa: S608  # constants
 
 
-class Letter(NamedTuple):
-    """A dead letter without its key and value, and where it stands. `document` is the document's key, where known."""
+class Entry(NamedTuple):
+    """A dead letter without its key and value, where it stands, and why it is not replayed, if so.
+
+    `document` is the document's key; where the event cannot be read, it is made of the record's own.
+    """
 
     topic: str
     partition: int
@@ -55,18 +73,19 @@ class Letter(NamedTuple):
     facts: LetterFacts
     document: str | None
     size_bytes: int
+    stays: Stays | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which letters are meant; None: whichever. Times are those at which a record failed first; `until` is not in."""
+    """Which letters are meant; None: whichever. Times are those at which a record failed; `until` is not in."""
 
     reasons: tuple[str, ...] | None = None
     since_ms: int | None = None
     until_ms: int | None = None
     document: str | None = None
-    replays: int = 2**31
-    """Those that came back less often than that."""
+    to_replay: bool = False
+    """Without those that stay."""
 
     def values(self) -> dict[str, Any]:
         """As the statements name them."""
@@ -75,8 +94,17 @@ class Wanted:
             "since_ms": self.since_ms,
             "until_ms": self.until_ms,
             "document": self.document,
-            "replays": self.replays,
+            "to_replay": self.to_replay,
         }
+
+
+def why_it_stays(facts: LetterFacts, forgotten_before_ms: int) -> Stays | None:
+    """Why a letter is not replayed. A delete of an event written before `forgotten_before_ms` may be forgotten."""
+    if facts.misplaced:
+        return Stays.MISPLACED
+    if facts.replays >= MOST_REPLAYS:
+        return Stays.CAME_BACK
+    return Stays.OLD if facts.position.timestamp_ms < forgotten_before_ms else None
 
 
 class Register:
@@ -95,23 +123,27 @@ class Register:
     ) -> None:
         self._database.close()
 
-    def add(self, letter: Letter) -> None:
+    def add(self, entry: Entry) -> None:
         """The last of a record's letters stands: that with most replays, of equal ones the later."""
-        facts = letter.facts
+        facts = entry.facts
         first = facts.position
         known = (first.topic, first.partition, first.epoch, first.offset, facts.replays, facts.reason)
-        place = (letter.topic, letter.partition, letter.offset)
-        row = (*known, facts.first_failed_at_ms, letter.document, *place, json.dumps(letter))
+        place = (entry.topic, entry.partition, entry.offset)
+        row = (*known, facts.first_failed_at_ms, entry.document, *place, entry.stays, json.dumps(entry))
         self._database.execute(_INSERT, row)
 
     def count(self, wanted: Wanted) -> dict[str, int]:
         """How many records by reason, the most frequent first."""
         return dict(self._database.execute(_BY_REASON, wanted.values()))
 
-    def newest(self, wanted: Wanted, most: int) -> Iterator[Letter]:
+    def staying(self, wanted: Wanted) -> dict[str, int]:
+        """How many of them are not replayed, by why."""
+        return dict(self._database.execute(_STAYING, wanted.values()))
+
+    def newest(self, wanted: Wanted, most: int) -> Iterator[Entry]:
         """At most so many, that which failed last first."""
         for (body,) in self._database.execute(_NEWEST, {**wanted.values(), "most": most}):
-            yield _letter(json.loads(body))
+            yield _entry(json.loads(body))
 
     def ranges(self, wanted: Wanted) -> dict[Partition, tuple[int, int]]:
         """Where in the dead-letter topics they stand: [begin, end) of each partition that has some."""
@@ -124,7 +156,7 @@ class Register:
         return self._database.execute(_ONE, {**wanted.values(), **place}).fetchone() is not None
 
 
-def _letter(body: list[Any]) -> Letter:
-    topic, partition, offset, facts, document, size_bytes = body
-    position, *rest = facts
-    return Letter(topic, partition, offset, LetterFacts(Position(*position), *rest), document, size_bytes)
+def _entry(body: list[Any]) -> Entry:
+    topic, partition, offset, (position, *facts), document, size_bytes, stays = body
+    whole = LetterFacts(Position(*position), *facts)
+    return Entry(topic, partition, offset, whole, document, size_bytes, None if stays is None else Stays(stays))

@@ -2,25 +2,35 @@
 
 import asyncio
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+)
 
 from worker.config import KafkaSettings
 from worker.deadletter.client import SEND_LIMIT_S, enqueue, open_producer, stop_producer
 from worker.deadletter.headers import parse_letter, replay_headers
-from worker.errors import ConfigurationError, Service, ServiceFault
-from worker.kafka_client import at_start, survey
+from worker.deadletter.topics import topic_configs
+from worker.errors import ConfigurationError, Service, ServiceFault, TooLarge
+from worker.kafka_client import administered, at_start, survey
 from worker.kafka_rights import Right, check_topics
 from worker.model import Record
 
+POLICY = "cleanup.policy"
+
 
 class Resender:
-    """A context manager. Entering raises ConfigurationError or ServiceFault, also where a topic may not be written."""
+    """A context manager. Entering raises ConfigurationError where a topic must not be written to, or ServiceFault."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._producer: Any = None
+        self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Self:
         found = await survey(self._settings, self._settings.topics)
@@ -29,18 +39,27 @@ class Resender:
                 mend = "Create it, or grant this user Write on it."
                 raise ConfigurationError(f"the topic {topic} is not there", "kafka.topics", mend)
         await check_topics(self._settings, self._settings.topics, Right.WRITE)
-        self._producer = await open_producer(self._settings)
+        await self._refuse_compacted()
+        await self.renew()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await stop_producer(self._producer)
+        await self._stop()
+
+    async def renew(self) -> None:
+        """Go on with a new producer: after a refusal the old one's numbers have a hole.
+
+        Raises ConfigurationError or ServiceFault.
+        """
+        await self._stop()
+        self._producer = await open_producer(self._settings)
 
     async def send(self, letter: Record) -> None:
         """Returns when the letter's own topic has acknowledged it, in the partition that it came from.
 
-        Raises ValueError for what is no letter of ours, ConfigurationError or ServiceFault.
+        Raises ValueError for what is no letter of ours, TooLarge, ConfigurationError or ServiceFault.
         """
         headers = replay_headers(letter)
         first = parse_letter(letter).position
@@ -52,4 +71,26 @@ class Resender:
         except TimeoutError:
             raise ServiceFault(Service.KAFKA, f"the topic {first.topic} does not acknowledge") from None
         except KafkaError as error:
-            raise at_start(error) from None
+            raise _fault(error, first.topic) from None
+
+    async def _refuse_compacted(self) -> None:
+        """There the last record of a key stands, and a replayed one would be the last."""
+        async with administered(self._settings) as admin:
+            policies = await topic_configs(admin, POLICY, self._settings.topics)
+        for topic, policy in policies.items():
+            if "compact" in policy:
+                what = f"the topic {topic} is compacted: a replayed event would push out newer ones of its key"
+                raise ConfigurationError(what, "kafka.topics", "Produce these documents anew instead.")
+
+    async def _stop(self) -> None:
+        if self._producer is not None:
+            await stop_producer(self._producer)
+            self._producer = None
+
+
+def _fault(error: KafkaError, topic: str) -> ServiceFault | ConfigurationError:
+    if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+        return TooLarge(Service.KAFKA, f"a record is larger than the topic {topic} takes")
+    if isinstance(error, TopicAuthorizationFailedError | ClusterAuthorizationFailedError):
+        return ConfigurationError(f"this user may not write to the topic {topic}", "kafka.topics", "Grant Write on it.")
+    return at_start(error)

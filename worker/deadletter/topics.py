@@ -1,6 +1,6 @@
 """The dead-letter topics: are they there, and do they take what their sources hold?"""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -52,7 +52,8 @@ async def prepare_topics(settings: KafkaSettings, *, create: bool) -> list[Lette
         for name in await topics_without(admin, Right.WRITE, facts.topics.keys() & names.values()):
             what = f"this user may not write to the dead-letter topic {name}"
             raise ConfigurationError(what, "kafka.dead_letter_topic", "Grant Write on it.")
-        bounds = await _max_bytes(admin, facts)
+        configs = await topic_configs(admin, MAX_BYTES, facts.topics)
+        bounds = {topic: int(value) for topic, value in configs.items()}
         plans = _plans(names, facts, bounds)
         missing = {name: plan for name, plan in plans.items() if name not in facts.topics}
         if missing:
@@ -84,20 +85,20 @@ def _plans(names: Mapping[str, str], facts: ClusterFacts, bounds: Mapping[str, i
     return plans
 
 
-async def _max_bytes(admin: AIOKafkaAdminClient, facts: ClusterFacts) -> dict[str, int]:
-    """max.message.bytes of each topic that we may ask about."""
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name, {MAX_BYTES: None}) for name in facts.topics]
+async def topic_configs(admin: AIOKafkaAdminClient, name: str, topics: Collection[str]) -> dict[str, str]:
+    """What a setting of these topics is, where we may ask about it. Raises KafkaError."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic, {name: None}) for topic in topics]
     try:
         answers = await admin.describe_configs(asked) if asked else []
     except IncompatibleBrokerVersion:  # librdkafka's mock cluster does not know the question
         return {}
     resources = [resource for answer in answers for resource in answer.to_object()["resources"]]
     return {
-        resource["resource_name"]: int(entry["config_value"])
+        resource["resource_name"]: entry["config_value"]
         for resource in resources
-        if resource["error_code"] == 0  # most often the right to describe configs is missing: then the default counts
+        if resource["error_code"] == 0  # else most often for want of the right to describe configs
         for entry in resource["config_entries"]
-        if entry["config_names"] == MAX_BYTES
+        if entry["config_names"] == name
     }
 
 

@@ -22,7 +22,7 @@ from worker.telemetry import COLLECTION_CREATED, COLLECTION_DIFFERS, emit
 MANIFESTS_SUFFIX = "__manifests"
 FIRST_SUFFIX = "__1"
 # The one way to a collection that is made otherwise. README has the steps.
-FILL_ANEW = "Fill a new collection from the log (new names for qdrant.collection and kafka.group_id)"
+FILL_ANEW = "fill a new collection from the log (new names for qdrant.collection and kafka.group_id)"
 
 _DISTANCES = {"cosine": q.Cosine, "dot": q.Dot, "euclid": q.Euclid, "manhattan": q.Manhattan}
 _FIELD_TYPES = {
@@ -222,23 +222,27 @@ def refuse_differences(info: Any, settings: QdrantSettings, dimension: int) -> N
     where = "qdrant.collection"
     if vectors.WhichOneof("config") != "params" or vectors.params.HasField("multivector_config"):
         raise ConfigurationError(
-            "the collection has named, sparse or multiple vectors, not one plain vector", where, f"{FILL_ANEW}."
+            "the collection has named, sparse or multiple vectors, not one plain vector",
+            where,
+            f"Name one that streamdex made, or {FILL_ANEW}.",
         )
     params = vectors.params
     if params.datatype not in _FLOATS:
-        raise ConfigurationError("the collection stores vectors as integers", where, f"{FILL_ANEW}.")
+        raise ConfigurationError(
+            "the collection stores vectors as integers", where, f"Name one that streamdex made, or {FILL_ANEW}."
+        )
     if params.size != dimension:
         raise ConfigurationError(
             f"the collection holds vectors of {params.size} dimensions, the model makes {dimension}",
             "jina.dimensions",
-            f"{FILL_ANEW}, or set jina.dimensions={params.size} if the model can do that.",
+            f"Set jina.dimensions={params.size} if the model can do that, or {FILL_ANEW}.",
         )
     if params.distance != _DISTANCES[settings.distance]:
         found = name_of(q.Distance, params.distance).lower()
         raise ConfigurationError(
             f"the collection compares by {found}, not by {settings.distance}",
             "qdrant.distance",
-            f"{FILL_ANEW}, or set qdrant.distance={found}.",
+            f"Set qdrant.distance={found}, or {FILL_ANEW}.",
         )
 
 

@@ -111,7 +111,7 @@ class Reserved:
                 raise ConfigurationError(
                     f"the collection has seen {GENERATIONS} ways of cutting texts",
                     "chunk, mapping, qdrant.text_key, qdrant.metadata_key",
-                    f"{FILL_ANEW}, or go back to earlier settings.",
+                    f"Go back to earlier settings, or {FILL_ANEW}.",
                 )
             item = {KIND: "generation", "number": number, "cutting": cutting}
             await self._insert({reserved_id(f"generation:{number}"): item})
@@ -207,7 +207,7 @@ def _refuse_other_order(mine: Order, stored: JsonObject) -> None:
         raise ConfigurationError(
             f"the collection was written in {stored['order']} order, not in {mine.value} order",
             "worker.order",
-            f"{FILL_ANEW}, or set worker.order={stored['order']}.",
+            f"Set worker.order={stored['order']}, or {FILL_ANEW}.",
         )
 
 
@@ -219,7 +219,7 @@ def _refuse_other_fingerprint(mine: JsonObject, stored: JsonObject) -> None:
         raise ConfigurationError(
             f"the collection's vectors were made in another way: {said}",
             "jina",
-            f"{FILL_ANEW}, or go back to the settings that this one was made with.",
+            f"Go back to the settings that it was made with, or {FILL_ANEW}.",
         )
 
 
@@ -266,6 +266,6 @@ def _read(payload: Any) -> JsonObject:
         raise AccountFault(
             Service.QDRANT,
             "a manifest of what the collection remembers is damaged",
-            f"{FILL_ANEW}, or restore this one and its manifests.",
+            f"Restore the collection and its manifests, or {FILL_ANEW}.",
         )
     return item

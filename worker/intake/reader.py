@@ -75,8 +75,9 @@ class TopicReader:
         self.cluster_id = facts.cluster_id
         missing = sorted(set(topics) - facts.topics.keys())
         if missing and not missing_ok:
-            mend = "Create it, or grant this user Read on it."
-            raise ConfigurationError(f"the topic {missing[0]} is not there", "kafka.topics", mend)
+            where = "kafka.topics" if missing[0] in self._settings.topics else "kafka.dead_letter_topic"
+            mend = "Check its name; create it, or grant this user Read on it."
+            raise ConfigurationError(f"the topic {missing[0]} is not there", where, mend)
         await check_topics(self._settings, facts.topics)
         partitions = [
             Partition(topic, number) for topic, has in facts.topics.items() for number in range(has.partitions)

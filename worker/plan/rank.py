@@ -29,7 +29,11 @@ def rank_of(event: Event, order: Order, bases: Bases, generation: int) -> Rank:
     position = event.position
     base = bases.get(base_key(position))
     if base is None:
-        raise RecordFault(Stage.PLAN, Reason.UNDECODABLE, "the position headers name a topic that is not read here")
+        raise RecordFault(
+            Stage.PLAN,
+            Reason.UNDECODABLE,
+            "the position headers name a topic or an epoch that this collection has not seen",
+        )
     sequence = (base + position.offset) * GENERATIONS + generation
     if order is Order.OFFSET:
         return Rank(sequence)

@@ -41,7 +41,7 @@ def test_the_names_and_values_are_what_tools_rely_on() -> None:
 
 def test_a_letter_tells_what_it_was_told() -> None:
     facts = parse_letter(letter(record()))
-    assert facts == (FIRST, "embed", "refused_by_embedder", "status 422", 4, 1_800, "worker-1", 0)
+    assert facts == (FIRST, "embed", "refused_by_embedder", "status 422", 4, 1_800, "worker-1", 0, False)
 
 
 def test_a_replay_carries_the_first_place_and_a_count_and_nothing_else_of_ours() -> None:
@@ -100,3 +100,11 @@ def test_damaged_letters_are_not_replayed() -> None:
     for parse in (parse_letter, replay_headers):
         with pytest.raises(ValueError, match="incomplete"):
             parse(damaged)
+
+
+def test_a_record_that_had_lost_its_place_says_so_in_its_letter() -> None:
+    assert not parse_letter(letter(record())).misplaced
+    damaged = record((("__streamdex.offset", b"3"),))
+    first = letter(damaged)
+    assert parse_letter(first).misplaced
+    assert not parse_letter(letter(first)).misplaced, "each letter tells of its own record alone"

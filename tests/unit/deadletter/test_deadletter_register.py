@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from worker.deadletter import MOST_REPLAYS, Letter, LetterFacts, Register, Wanted
+from worker.deadletter import MOST_REPLAYS, Entry, LetterFacts, Register, Stays, Wanted, why_it_stays
 from worker.model import Partition, Position
 
 AT = Partition("documents.dlq", 0)
 
 
-def letter(offset: int, first: int, reason: str = "too_deep", replays: int = 0, document: str | None = None) -> Letter:
+def letter(offset: int, first: int, reason: str = "too_deep", replays: int = 0, document: str | None = None) -> Entry:
     """The letter at an offset of its topic, for the record that stood at `first` in its own; it failed at that ms."""
     position = Position("documents", 0, 0, first, 1_700)
     facts = LetterFacts(position, "decode", reason, "why it is", 1, first, "worker-1", replays)
-    return Letter(*AT, offset, facts, document, 12)
+    return Entry(*AT, offset, facts, document, 12, why_it_stays(facts, 1_000))
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_an_earlier_reason_is_forgotten_with_its_letter(register: Register) -> N
         (Wanted(since_ms=20, until_ms=40), [3, 2]),
         (Wanted(document="s:a"), [3, 1]),
         (Wanted(document="i:1"), []),
-        (Wanted(replays=MOST_REPLAYS), [3, 2, 1]),
+        (Wanted(to_replay=True), [3, 2, 1]),
         (Wanted(reasons=("too_deep",), document="s:a", since_ms=20), [3]),
     ],
 )
@@ -89,3 +90,30 @@ def test_the_newest_come_first_and_the_most_frequent_reason(register: Register) 
         register.add(letter(number, number, "no_id" if number % 2 else "too_deep"))
     assert shown(register, Wanted(), most=2) == [4, 3]
     assert list(register.count(Wanted()).items()) == [("too_deep", 3), ("no_id", 2)]
+
+
+def test_those_that_stay_are_counted_by_why(register: Register) -> None:
+    register.add(letter(1, 10, replays=MOST_REPLAYS))
+    register.add(letter(2, 20, replays=MOST_REPLAYS + 7))
+    register.add(letter(3, 30, "no_id", MOST_REPLAYS))
+    register.add(letter(4, 40))
+    assert register.staying(Wanted()) == {"came back 3 times": 3}
+    assert register.staying(Wanted(reasons=("no_id",))) == {"came back 3 times": 1}
+    assert [each.stays for each in register.newest(Wanted(), 2)] == [None, Stays.CAME_BACK]
+
+
+@pytest.mark.parametrize(
+    ("changes", "forgotten_before_ms", "stays"),
+    [
+        ({}, 0, None),
+        ({}, 1_700, None),
+        ({}, 1_701, Stays.OLD),
+        ({"replays": MOST_REPLAYS - 1}, 0, None),
+        ({"replays": MOST_REPLAYS}, 0, Stays.CAME_BACK),
+        ({"misplaced": True}, 0, Stays.MISPLACED),
+    ],
+)
+def test_what_must_not_be_replayed_stays(
+    changes: dict[str, Any], forgotten_before_ms: int, stays: Stays | None
+) -> None:
+    assert why_it_stays(letter(1, 10).facts._replace(**changes), forgotten_before_ms) is stays
