@@ -120,7 +120,7 @@ class World:
             return await repair_collection(settings or self.settings, Path(folder), to_end=to_end)
 
     async def replay(self) -> int:
-        """Put every dead letter back to its topic, as `dlq replay` would; how many."""
+        """Put every dead letter back to its topic; how many. `dlq replay` would send one of each record."""
         letters = await self.kafka.read_all(f"{self.topic}.dlq")
         messages = [Message(one.key, one.value, replay_headers(one)) for one in letters]  # type: ignore[arg-type]  # ours are never null
         await self.produce(*messages)

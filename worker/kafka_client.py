@@ -6,7 +6,7 @@ Shared by the rooms that read and write Kafka, which do not know each other.
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -252,6 +252,16 @@ async def survey(settings: KafkaSettings, topics: Iterable[str]) -> ClusterFacts
         if name in wanted and partitions
     }
     return ClusterFacts(cluster["cluster_id"] or "", facts)
+
+
+async def survey_all(settings: KafkaSettings, topics: Collection[str]) -> ClusterFacts:
+    """The same, where none of them may be missing. Raises ConfigurationError or ServiceFault."""
+    facts = await survey(settings, topics)
+    for topic in sorted(set(topics) - facts.topics.keys()):
+        where = "kafka.topics" if topic in settings.topics else "kafka.dead_letter_topic"
+        mend = "Check its name; create it (kafka-topics --create), or grant this user Read on it."
+        raise ConfigurationError(f"the topic {topic} is not there", where, mend)
+    return facts
 
 
 async def committed_offsets(settings: KafkaSettings, partitions: Iterable[Partition]) -> dict[Partition, int]:

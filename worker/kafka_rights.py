@@ -40,16 +40,13 @@ def lacks(operations: int, right: Right) -> bool:
     return bool(operations & 1 << Right.DESCRIBE) and not operations & 1 << right
 
 
-async def check_topics(settings: KafkaSettings, topics: Collection[str], right: Right = Right.READ) -> None:
-    """See to it that this user may read these topics, or write to them.
+async def check_topics(settings: KafkaSettings, topics: Collection[str]) -> None:
+    """See to it that this user may read these topics.
 
     Raises ConfigurationError where the right is missing, or ServiceFault.
     """
     async with administered(settings) as admin:
-        for topic in await topics_without(admin, right, topics):
-            where = "kafka.topics" if topic in settings.topics else "kafka.dead_letter_topic"
-            what = f"this user may not {_DEEDS[right]} the topic {topic}"
-            raise ConfigurationError(what, where, f"Grant {right.name.title()} on it.")
+        await refuse_without(admin, settings, Right.READ, topics)
 
 
 async def check_group(settings: KafkaSettings) -> None:
@@ -61,6 +58,16 @@ async def check_group(settings: KafkaSettings) -> None:
         if await _is_closed(admin, settings.group_id):
             what = f"this user may not use the consumer group {settings.group_id}"
             raise ConfigurationError(what, "kafka.group_id", "Grant Read on the group.")
+
+
+async def refuse_without(
+    admin: AIOKafkaAdminClient, settings: KafkaSettings, right: Right, topics: Collection[str]
+) -> None:
+    """Raises ConfigurationError for the first of these topics for which a right is missing, or KafkaError."""
+    for topic in await topics_without(admin, right, topics):
+        where = "kafka.topics" if topic in settings.topics else "kafka.dead_letter_topic"
+        what = f"this user may not {_DEEDS[right]} the topic {topic}"
+        raise ConfigurationError(what, where, f"Grant {right.name.title()} on it.")
 
 
 async def topics_without(admin: AIOKafkaAdminClient, right: Right, topics: Collection[str]) -> list[str]:

@@ -27,8 +27,8 @@ TOO_LITTLE: list[tuple[str, str | None, str, str]] = [
     ("group", None, "kafka", "may not use the consumer group"),
     ("group", "DESCRIBE", "kafka", "may not use the consumer group"),
     ("letters", None, "dead letters", "is not there (kafka.dead_letter_topic)"),
-    ("letters", "DESCRIBE", "dead letters", "may not write to the dead-letter topic"),
-    ("letters", "READ", "dead letters", "may not write to the dead-letter topic"),
+    ("letters", "DESCRIBE", "dead letters", "may not write to the topic"),
+    ("letters", "READ", "dead letters", "may not write to the topic"),
 ]
 
 
@@ -124,7 +124,7 @@ def test_check_names_what_is_missing_until_it_is_granted(
 async def test_a_worker_that_could_not_write_its_first_dead_letter_does_not_start(secured: SecuredBroker) -> None:
     place = await place_on(secured)
     place.allow(**{**ENOUGH, "letters": "DESCRIBE"})
-    with pytest.raises(ConfigurationError, match=r"may not write to the dead-letter topic .* Grant Write on it"):
+    with pytest.raises(ConfigurationError, match=r"may not write to the topic .* Grant Write on it"):
         await send_a_letter(place)
 
 

@@ -198,7 +198,7 @@ async def _set_up(engine: Engine) -> AsyncIterator[Stage]:
     stage = Stage(engine)
     edges = {
         "worker.index.connection.make_client": stage.client,
-        "worker.intake.consumer.survey": stage.group.survey,
+        "worker.intake.consumer.survey_all": stage.group.survey,
         "worker.intake.consumer.timestamps_at": stage.group.timestamps,
         "worker.intake.session.make_consumer": stage.group.make_consumer,
         "worker.deadletter.producer.prepare_topics": stage.group.no_topics,

@@ -17,7 +17,7 @@ from worker.deadletter import DeadLetters
 from worker.embed import Embedder, resolve
 from worker.errors import AccountFault, ConfigurationError, ExitCode, ServiceFault, StreamdexError
 from worker.index import CollectionMissing, Index
-from worker.kafka_client import survey
+from worker.kafka_client import survey_all
 from worker.kafka_rights import check_group, check_topics
 from worker.pipeline import examine
 from worker.telemetry import Health, Metrics, configure_logging
@@ -119,11 +119,7 @@ async def _check_settings(settings: Settings) -> str:
 
 
 async def _check_kafka(settings: Settings) -> str:
-    found = await survey(settings.kafka, settings.kafka.topics)
-    for topic in settings.kafka.topics:
-        if topic not in found.topics:
-            mend = "Create it (kafka-topics --create), or grant this user Read on it."
-            raise ConfigurationError(f"the topic {topic} is not there", "kafka.topics", mend)
+    found = await survey_all(settings.kafka, settings.kafka.topics)
     await check_topics(settings.kafka, settings.kafka.topics)
     await check_group(settings.kafka)
     named = ", ".join(f"{topic} with {found.topics[topic].partitions} partitions" for topic in settings.kafka.topics)

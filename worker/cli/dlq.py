@@ -18,7 +18,7 @@ import typer
 from worker.cli.bars import Bars
 from worker.cli.options import ConfigOption, JsonOption, SetOption, document_key, settings_from, time_text
 from worker.config import Settings
-from worker.deadletter import Entry, Wanted, parse_letter
+from worker.deadletter import Entry, LetterFacts, Wanted, parse_letter
 from worker.errors import ConfigurationError, ExitCode, Reason
 from worker.model import Partition, Record
 from worker.replay import LetterBox, Replayed, letter_at, opened
@@ -245,11 +245,18 @@ def _too_large(done: Replayed, places: list[str]) -> str:
 
 
 def _letter_as_json(letter: Entry) -> dict[str, Any]:
-    facts, first = letter.facts, letter.facts.position
     return {
         "place": _place(letter),
         "document_id": None if letter.document is None else letter.document[2:],
         "value_bytes": letter.size_bytes,
+        **_facts_as_json(letter.facts),
+        "stays": letter.stays,
+    }
+
+
+def _facts_as_json(facts: LetterFacts) -> dict[str, Any]:
+    first = facts.position
+    return {
         "topic": first.topic,
         "partition": first.partition,
         "epoch": first.epoch,
@@ -261,7 +268,6 @@ def _letter_as_json(letter: Entry) -> dict[str, Any]:
         "message": facts.message,
         "attempts": facts.attempts,
         "replays": facts.replays,
-        "stays": letter.stays,
         "worker": facts.worker,
     }
 
@@ -296,11 +302,12 @@ def _show(record: Record, *, as_json: bool) -> None:
     except ValueError as error:
         mend = "Look at it with a Kafka tool, or with --value."
         raise ConfigurationError(f"the record there cannot be read: {error}", "PLACE", mend) from None
-    letter = Entry(record.topic, record.partition, record.offset, facts, None, len(record.value or b""))
-    whole = _letter_as_json(letter)
-    del whole["document_id"], whole["stays"]  # `list` knows that
-    whole["value_bytes"] = None if record.value is None else len(record.value)
-    whole["key"] = None if record.key is None else record.key.decode(errors="replace")
+    whole = {
+        "place": _place(record),
+        "key": None if record.key is None else record.key.decode(errors="replace"),
+        "value_bytes": None if record.value is None else len(record.value),
+        **_facts_as_json(facts),
+    }
     if as_json:
         typer.echo(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode())
         return

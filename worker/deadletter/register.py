@@ -22,7 +22,7 @@ MOST_REPLAYS = 3
 class Stays(StrEnum):
     """Why a letter is not replayed."""
 
-    CAME_BACK = "came back 3 times"
+    CAME_BACK = f"came back {MOST_REPLAYS} times"
     """It is not cured by trying."""
     MISPLACED = "their place in the order is lost"
     """It would rank above events that are newer."""

@@ -1,6 +1,7 @@
 """Sends dead letters back to where they came from, each with the position that it had there first."""
 
 import asyncio
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -18,8 +19,8 @@ from worker.deadletter.client import SEND_LIMIT_S, enqueue, open_producer, stop_
 from worker.deadletter.headers import parse_letter, replay_headers
 from worker.deadletter.topics import topic_configs
 from worker.errors import ConfigurationError, Service, ServiceFault, TooLarge
-from worker.kafka_client import administered, at_start, survey
-from worker.kafka_rights import Right, check_topics
+from worker.kafka_client import administered, at_start, survey_all
+from worker.kafka_rights import Right, refuse_without
 from worker.model import Record
 
 POLICY = "cleanup.policy"
@@ -33,13 +34,11 @@ class Resender:
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Self:
-        found = await survey(self._settings, self._settings.topics)
-        for topic in self._settings.topics:
-            if topic not in found.topics:  # some brokers would make it at the first record
-                mend = "Create it, or grant this user Write on it."
-                raise ConfigurationError(f"the topic {topic} is not there", "kafka.topics", mend)
-        await check_topics(self._settings, self._settings.topics, Right.WRITE)
-        await self._refuse_compacted()
+        topics = self._settings.topics
+        await survey_all(self._settings, topics)  # some brokers would make a missing one at the first record
+        async with administered(self._settings) as admin:
+            await refuse_without(admin, self._settings, Right.WRITE, topics)
+            _refuse_compacted(await topic_configs(admin, POLICY, topics))
         await self.renew()
         return self
 
@@ -73,19 +72,18 @@ class Resender:
         except KafkaError as error:
             raise _fault(error, first.topic) from None
 
-    async def _refuse_compacted(self) -> None:
-        """There the last record of a key stands, and a replayed one would be the last."""
-        async with administered(self._settings) as admin:
-            policies = await topic_configs(admin, POLICY, self._settings.topics)
-        for topic, policy in policies.items():
-            if "compact" in policy:
-                what = f"the topic {topic} is compacted: a replayed event would push out newer ones of its key"
-                raise ConfigurationError(what, "kafka.topics", "Produce these documents anew instead.")
-
     async def _stop(self) -> None:
         if self._producer is not None:
             await stop_producer(self._producer)
             self._producer = None
+
+
+def _refuse_compacted(policies: Mapping[str, str]) -> None:
+    """There the last record of a key stands, and a replayed one would be the last."""
+    for topic, policy in policies.items():
+        if "compact" in policy:
+            what = f"the topic {topic} is compacted: a replayed event would push out newer ones of its key"
+            raise ConfigurationError(what, "kafka.topics", "Produce these documents anew instead.")
 
 
 def _fault(error: KafkaError, topic: str) -> ServiceFault | ConfigurationError:

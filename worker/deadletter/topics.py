@@ -10,7 +10,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAlreadyE
 from worker.config import KafkaSettings
 from worker.errors import ConfigurationError
 from worker.kafka_client import ClusterFacts, administered, survey
-from worker.kafka_rights import Right, topics_without
+from worker.kafka_rights import Right, refuse_without
 
 HEADER_ROOM_BYTES = 64 * 1024  # what our headers may add to a record that already fills its topic's bound
 BROKER_DEFAULT_BYTES = 1_048_588  # max.message.bytes where nobody set it, or may read it
@@ -49,9 +49,7 @@ async def prepare_topics(settings: KafkaSettings, *, create: bool) -> list[Lette
         raise ConfigurationError("a topic would be its own dead-letter topic", "kafka.dead_letter_topic", mend)
     facts = await survey(settings, (*names, *names.values()))
     async with administered(settings) as admin:
-        for name in await topics_without(admin, Right.WRITE, facts.topics.keys() & names.values()):
-            what = f"this user may not write to the dead-letter topic {name}"
-            raise ConfigurationError(what, "kafka.dead_letter_topic", "Grant Write on it.")
+        await refuse_without(admin, settings, Right.WRITE, facts.topics.keys() & names.values())
         configs = await topic_configs(admin, MAX_BYTES, facts.topics)
         bounds = {topic: int(value) for topic, value in configs.items()}
         plans = _plans(names, facts, bounds)

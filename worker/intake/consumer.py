@@ -13,7 +13,7 @@ from worker.intake.reader import timestamps_at
 from worker.intake.session import Session, open_session
 from worker.intake.supervisor import Supervisor
 from worker.intake.watch import Cause
-from worker.kafka_client import survey
+from worker.kafka_client import survey_all
 from worker.model import Partition
 from worker.telemetry import Health, Metrics
 
@@ -62,11 +62,7 @@ class Consumer:
 
         Raises ConfigurationError (missing topic, refused credentials, unusable key files) or ServiceFault.
         """
-        facts = await survey(self._settings, self._settings.topics)
-        missing = [topic for topic in self._settings.topics if topic not in facts.topics]
-        if missing:
-            mend = "Create it (kafka-topics --create), or grant this user Read on it."
-            raise ConfigurationError(f"the topic {missing[0]} is not there", "kafka.topics", mend)
+        facts = await survey_all(self._settings, self._settings.topics)
         self._cluster_id = facts.cluster_id
         self._partitions = sum(topic.partitions for topic in facts.topics.values())
         await self._open()

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from worker.config import KafkaSettings
-from worker.errors import ConfigurationError, Service, ServiceFault
+from worker.errors import Service, ServiceFault
 from worker.kafka_client import (
     CLOSE_LIMIT_S,
     TOO_SLOW,
@@ -20,6 +20,7 @@ from worker.kafka_client import (
     connection_fault,
     finished_in_time,
     survey,
+    survey_all,
 )
 from worker.kafka_rights import check_topics
 from worker.model import Partition, Record
@@ -71,13 +72,8 @@ class TopicReader:
 
     async def ranges(self, topics: Collection[str], *, missing_ok: bool = False) -> Ranges:
         """[begin, end) of each partition of the topics as they stand now."""
-        facts = await survey(self._settings, topics)
+        facts = await (survey if missing_ok else survey_all)(self._settings, topics)
         self.cluster_id = facts.cluster_id
-        missing = sorted(set(topics) - facts.topics.keys())
-        if missing and not missing_ok:
-            where = "kafka.topics" if missing[0] in self._settings.topics else "kafka.dead_letter_topic"
-            mend = "Check its name; create it, or grant this user Read on it."
-            raise ConfigurationError(f"the topic {missing[0]} is not there", where, mend)
         await check_topics(self._settings, facts.topics)
         partitions = [
             Partition(topic, number) for topic, has in facts.topics.items() for number in range(has.partitions)
