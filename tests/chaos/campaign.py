@@ -126,13 +126,11 @@ class Campaign:
         await stage.traffic.flush()
         stage.run.event("healed")
         healed_s = time.monotonic()
-        ends = {at.number: end for at, end in (await stage.kafka.end_offsets(TOPIC)).items()}
-        while any(self._offsets.latest.get(number, 0) < end for number, end in ends.items() if end):
+        while any((lag := await self._offsets.lag(stage.kafka)).values()):
             if time.monotonic() - healed_s > GIVE_UP_S:
                 break
             await asyncio.sleep(0.2)
         drained_s = time.monotonic() - healed_s
-        lag = {number: end - self._offsets.latest.get(number, 0) for number, end in ends.items()}
         stage.run.event("lag_zero" if not any(lag.values()) else "lag_stays", seconds=drained_s, lag=lag)
         self.ledger.drains_s.append(drained_s)
         return drained_s

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from chaos.run_directory import RunDirectory
+from kafka_tools import Kafka
 
 OFFSETS_TOPIC = "__consumer_offsets"
 OFFSETS_PARTITIONS = 3  # as the broker of the tests is set
@@ -45,6 +46,16 @@ class GroupOffsets:
         self._group = group
         self._topic = topic
         self.latest: dict[int, int] = {}
+
+    async def lag(self, kafka: Kafka) -> dict[int, int]:
+        """The records that the group has still to commit, by partition.
+
+        The ends are asked for at each call: Kafka writes a transaction's marker after its producer has been told of the
+        end, or after its timeout, so the end grows by one when nobody sends any more. And the group may have committed
+        that marker since the ends were told: then it is ahead of them, which is no lag.
+        """
+        ends = await kafka.end_offsets(self._topic)
+        return {at.number: max(0, end - self.latest.get(at.number, 0)) for at, end in ends.items()}
 
     async def follow_for_ever(self) -> None:
         """Until cancelled. The topic must be there."""

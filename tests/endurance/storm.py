@@ -19,7 +19,7 @@ from chaos.fleet import Worker
 from chaos.judging import judged
 from chaos.stage import ended
 from endurance.findings import Findings
-from endurance.storm_stage import GROUP, MOST, TOPIC, Stage, open_stage
+from endurance.storm_stage import GROUP, MOST, Stage, open_stage
 from endurance.voice import Voice
 
 FEWEST = 2
@@ -87,13 +87,12 @@ class Storm:
         await stage.traffic.flush()
         stage.run.event("healed")
         healed_s = time.monotonic()
-        ends = {at.number: end for at, end in (await stage.kafka.end_offsets(TOPIC)).items()}
-        while self._lag(ends) and time.monotonic() - healed_s < GIVE_UP_S:
-            self._tell(f"calm, {self._lag(ends):,} records of lag")
+        while (lag := sum((await stage.offsets.lag(stage.kafka)).values())) and time.monotonic() - healed_s < GIVE_UP_S:
+            self._tell(f"calm, {lag:,} records of lag")
             await asyncio.sleep(0.2)
         drained_s = time.monotonic() - healed_s
-        stage.run.event("lag_stays" if self._lag(ends) else "lag_zero", seconds=drained_s)
-        await self._watched(ends)
+        stage.run.event("lag_stays" if lag else "lag_zero", seconds=drained_s)
+        await self._watched(dict(stage.offsets.latest))
         return drained_s
 
     def findings(self, report: Report, drained_s: float) -> Findings:
@@ -163,9 +162,6 @@ class Storm:
         )
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
-
-    def _lag(self, ends: Mapping[int, int]) -> int:
-        return sum(max(0, end - self._stage.offsets.latest.get(number, 0)) for number, end in ends.items())
 
     def _tell(self, what: str) -> None:
         counts = self._stage.traffic.counts

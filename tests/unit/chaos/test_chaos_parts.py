@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 from chaos.faults import conduct
-from chaos.group_offsets import Commit, decode_commit
+from chaos.group_offsets import Commit, GroupOffsets, decode_commit
 from chaos.hooked_worker import STEPS, Hand
 from chaos.ledger import MUST_FIRE_AFTER, Ledger
+from chaos.run_directory import RunDirectory
+from kafka_tools import Isolation, Kafka
+
+from worker.model import Partition
 
 ROOT = Path(__file__).parents[3]
 
@@ -56,6 +60,27 @@ def test_commits_are_read_from_kafkas_own_topic() -> None:
     assert decode_commit(key, value, 1_500) == Commit("group", "topic", 4, 17, 1.5)
     assert decode_commit(key, None, 0) is None  # an offset that was deleted
     assert decode_commit(struct.pack(">h", 2) + _string("group"), b"member data", 0) is None
+
+
+class _GrowingLog(Kafka):
+    """A log of one partition that holds an open transaction: its marker comes between the first look and the second."""
+
+    ends = iter((182, 183, 183))
+
+    async def end_offsets(self, topic: str, isolation: Isolation = "read_uncommitted") -> dict[Partition, int]:
+        return {Partition(topic, 0): next(self.ends)}
+
+
+async def test_a_transactions_marker_that_comes_after_the_last_record_is_neither_missed_nor_a_negative_lag(
+    tmp_path: Path,
+) -> None:
+    offsets, kafka = GroupOffsets(RunDirectory(tmp_path), "nowhere:1", "group", "topic"), _GrowingLog("nowhere:1")
+    offsets.latest = {0: 183}
+    assert await offsets.lag(kafka) == {0: 0}, "committed since the ends were told"
+    offsets.latest = {0: 182}
+    assert await offsets.lag(kafka) == {0: 1}, "the marker is there now, and has to be committed as well"
+    offsets.latest = {}
+    assert await offsets.lag(kafka) == {0: 183}
 
 
 class Scripted:
