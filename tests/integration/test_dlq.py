@@ -13,9 +13,9 @@ from fixtures_qdrant import QdrantSpace
 from kafka_tools import Kafka, Message
 from verify_tools import World, long_text, upsert
 
+from worker.config import with_section
 from worker.deadletter import MOST_REPLAYS
 from worker.embedded.jina import JinaServer
-from worker.embedded.stage import with_section
 from worker.kafka_client import survey
 from worker.model import Outcome, Partition
 

@@ -12,8 +12,8 @@ from kafka_tools import Kafka, Message
 from qdrant_client import models
 from verify_tools import World, delete, long_text, upsert
 
+from worker.config import with_section
 from worker.embedded.jina import FaultKind, JinaServer
-from worker.embedded.stage import with_section
 from worker.errors import ConfigurationError
 from worker.index import Progress
 from worker.kafka_client import survey

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from worker.cli.options import ConfigOption, JsonOption, SetOption, settings_from
 from worker.cli.story import Story
-from worker.config import Settings
-from worker.embedded.stage import Stage, stage_for, with_section
+from worker.config import Settings, with_section
+from worker.embedded.stage import Stage, stage_for
 from worker.errors import ExitCode
 from worker.model import Outcome
 from worker.search import search_collection

@@ -10,10 +10,10 @@ from typing import TypeVar
 import orjson
 from rich.progress import Progress, TaskID
 
-from worker.config import Settings
+from worker.config import Settings, with_section
 from worker.embedded.documents import SampleDocument, sample_documents
 from worker.embedded.produce import Message, create_topic, produce
-from worker.embedded.stage import Stage, with_section
+from worker.embedded.stage import Stage
 from worker.errors import Service, ServiceFault
 from worker.intake import TopicReader
 from worker.model import Outcome

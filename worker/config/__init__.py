@@ -20,6 +20,7 @@ from worker.config.sections import (
     QdrantSettings,
     Settings,
     WorkerSettings,
+    with_section,
 )
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
     "Settings",
     "WorkerSettings",
     "load_settings",
+    "with_section",
 ]

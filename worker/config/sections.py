@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -313,3 +313,9 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags first; `load_settings` adds the rest, since only it knows the file."""
         return (init_settings,)
+
+
+def with_section(settings: Settings, section: str, **changes: Any) -> Settings:
+    """The settings with some names of one section changed."""
+    part: BaseModel = getattr(settings, section)
+    return settings.model_copy(update={section: part.model_copy(update=changes)})

@@ -4,11 +4,10 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
-from worker.config import MEMORY_URL, LimitsPreset, Settings
+from worker.config import MEMORY_URL, LimitsPreset, Settings, with_section
 from worker.embedded.broker import EmbeddedBroker
 from worker.embedded.jina import JinaServer, Limits, Options
 from worker.embedded.qdrant import EmbeddedQdrant
@@ -59,9 +58,3 @@ async def qdrant_for(settings: Settings) -> AsyncIterator[Settings]:
         return
     async with EmbeddedQdrant() as server:
         yield with_section(settings, "qdrant", url=f"http://{server.host}:{server.port}", grpc_port=server.port)
-
-
-def with_section(settings: Settings, section: str, **changes: Any) -> Settings:
-    """The settings with some names of one section changed."""
-    part: BaseModel = getattr(settings, section)
-    return settings.model_copy(update={section: part.model_copy(update=changes)})
