@@ -30,6 +30,7 @@ class Deployment:
     group: str
     folder: Path
     produced: list[tuple[bytes | None, bytes | None]] = field(default_factory=list)
+    number: int = 1  # of the collection that the name leads to
     wrong: list[str] = field(default_factory=list)  # what the last comparison found wrong in the collection itself
 
     def worker(self, name: str = "worker", **settings: str) -> WorkerProcess:
@@ -69,9 +70,9 @@ class Deployment:
             assert await worker.stop() == 0
         return self.jina.stats.inputs_embedded - before
 
-    async def catch_up(self, name: str) -> WorkerProcess:
+    async def catch_up(self, name: str, **settings: str) -> WorkerProcess:
         """Run one worker until the collection equals the fold, where the group's commits cannot tell. It has ended."""
-        async with self.worker(name) as worker, asyncio.timeout(LIMIT_S):
+        async with self.worker(name, **settings) as worker, asyncio.timeout(LIMIT_S):
             while not worker.events("partitions.assigned") or not await self.equals_the_fold():
                 assert worker.running
                 await asyncio.sleep(0.3)
@@ -80,7 +81,7 @@ class Deployment:
 
     async def equals_the_fold(self) -> bool:
         """Whether the collection holds what was produced, and nothing is wrong in itself."""
-        found = await held(self.qdrant, self.collection)
+        found = await held(self.qdrant, self.collection, self.number)
         self.wrong = found.wrong
         return found.wrong == [] and squeezed(found.texts) == squeezed(fold(self.produced))
 

@@ -39,12 +39,15 @@ class Held:
     points: int = 0
 
 
-async def held(address: QdrantAddress, collection: str) -> Held:
-    """Read the collection and its manifests whole."""
+async def held(address: QdrantAddress, collection: str, number: int = 1) -> Held:
+    """Read the collection and its manifests whole. `number`: which of the alias' collections it must be."""
     client = address.client()
     try:
+        aliases = {alias.alias_name: alias.collection_name for alias in (await client.get_aliases()).aliases}
+        if aliases.get(collection) != f"{collection}__{number}":
+            return Held(wrong=[f"{collection} leads to {aliases.get(collection)}"])
         points = [point.payload async for point in _scroll(client, collection)]
-        manifests = [point.payload async for point in _scroll(client, f"{collection}__1__manifests")]
+        manifests = [point.payload async for point in _scroll(client, f"{collection}__{number}__manifests")]
     finally:
         await client.close()
     return _judge(points, [one for one in manifests if "document_key" in one])

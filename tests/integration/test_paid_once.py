@@ -4,7 +4,6 @@ import asyncio
 import json
 import random
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,27 +63,6 @@ async def test_a_new_collection_under_the_old_group_is_complete(deployment: Depl
     deployment.collection += "-new"  # its name still begins as the test's own, so it is removed with it
     worker = await deployment.catch_up("second")
     assert worker.events("progress.behind")
-
-
-async def test_another_model_fills_a_collection_beside_the_old_one(deployment: Deployment) -> None:
-    """As README says: the old worker goes on meanwhile, and both have all that is produced."""
-    await deployment.produce(stream(300, random.Random(10)))
-    other = {"STREAMDEX_JINA__DIMENSIONS": "256"}
-    async with deployment.worker("old") as old:
-        await deployment.settled()
-        async with deployment.worker("refused", **other) as refused:
-            assert await refused.wait() == 2
-        assert "new names for qdrant.collection and kafka.group_id" in refused.log
-        # What is produced is one list for both.
-        beside = replace(deployment, collection=f"{deployment.collection}-new", group=f"{deployment.group}-new")
-        async with beside.worker("new", **other) as new:
-            await beside.settled()
-            await deployment.produce(stream(100, random.Random(11)))
-            await asyncio.gather(deployment.settled(), beside.settled())
-            assert await new.stop() == 0
-        assert await old.stop() == 0
-    assert await beside.equals_the_fold(), beside.wrong
-    assert await deployment.equals_the_fold(), deployment.wrong
 
 
 async def test_a_collection_restored_from_an_older_copy_catches_up(

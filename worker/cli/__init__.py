@@ -14,6 +14,7 @@ from worker.cli.demo import demo
 from worker.cli.dlq import dlq
 from worker.cli.explain import explain
 from worker.cli.plan import plan
+from worker.cli.reindex import reindex
 from worker.cli.run import run
 from worker.cli.search import search
 from worker.cli.serve_embeddings import serve_embeddings
@@ -46,7 +47,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Document changes on Kafka, embedded by Jina, searchable in Qdrant within a second.",
 )
-for command in (run, demo, check, search, plan, explain, verify, config, serve_embeddings):
+for command in (run, demo, check, search, plan, explain, verify, reindex, config, serve_embeddings):
     app.command()(command)
 app.add_typer(dlq, name="dlq")
 

@@ -11,14 +11,17 @@ from worker.index.payload import check_payload
 from worker.index.reader import Hit, Source, StoredPoint
 from worker.index.reserved import Progress
 from worker.index.room import Index
+from worker.index.succession import Alias, Succession
 
 __all__ = [
+    "Alias",
     "CollectionMissing",
     "Hit",
     "Index",
     "Progress",
     "Source",
     "StoredPoint",
+    "Succession",
     "WriteJob",
     "Written",
     "check_payload",

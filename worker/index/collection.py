@@ -11,8 +11,9 @@ from qdrant_client import grpc as q
 
 from worker.config import QdrantSettings
 from worker.errors import ConfigurationError, SuspectFault
+from worker.index.aliases import alias_target, lead_alias, plain_collections
 from worker.index.connection import Connection
-from worker.index.faults import as_account_fault, refuse_unfinished
+from worker.index.faults import refuse_unfinished
 from worker.index.guards import DOCUMENT_KEY, Guards
 from worker.index.manifests import KIND, TOMBSTONE_UNTIL
 from worker.index.store import Names
@@ -21,8 +22,9 @@ from worker.telemetry import COLLECTION_CREATED, COLLECTION_DIFFERS, emit
 
 MANIFESTS_SUFFIX = "__manifests"
 FIRST_SUFFIX = "__1"
-# The one way to a collection that is made otherwise. README has the steps.
-FILL_ANEW = "fill a new collection from the log (new names for qdrant.collection and kafka.group_id)"
+OTHER_NAME = "Set it to a name that is not in use: the worker makes the collection."
+# The way to a collection that is made otherwise than the one in use.
+FILL_ANEW = "run streamdex reindex, which fills a new collection from the log and switches to it"
 
 _DISTANCES = {"cosine": q.Cosine, "dot": q.Dot, "euclid": q.Euclid, "manhattan": q.Manhattan}
 _FIELD_TYPES = {
@@ -68,13 +70,12 @@ class Setup:
                 f"there is no collection {name}", "qdrant.collection", "Start the worker first: it makes it."
             )
         points = found or name + FIRST_SUFFIX
-        names = Names(points, points + MANIFESTS_SUFFIX)
+        names = names_of(points)
         if create:
-            await self._create(names.manifests, _manifests_creation())
-            await self._create(names.points, creation(self._settings, self._dimension))
+            await self.make(names)
         if found is None:
             # Last, so that whoever finds the alias finds all; and only where there is none: it may have been switched.
-            await self._create_alias(name, names.points)
+            await lead_alias(self._connection, name, names.points)
         info = await self._info(names.points)
         refuse_differences(info, self._settings, self._dimension)
         if not create and not await self._exists(names.manifests):
@@ -89,20 +90,20 @@ class Setup:
             await self._create_indexes(names.manifests, await self._info(names.manifests), self._manifest_indexes())
         return Prepared(names, info.config.params.replication_factor > 1)
 
+    async def make(self, names: Names) -> None:
+        """Make what is missing of these two, without an alias. Raises ConfigurationError when Qdrant refuses."""
+        await self._create(names.manifests, _manifests_creation())
+        await self._create(names.points, creation(self._settings, self._dimension))
+
     async def _named(self) -> str | None:
         """The plain collection of that name, or where the alias leads.
 
         Not by CollectionExists, which follows an alias that another worker has made a moment ago.
         """
         name = self._settings.collection
-        plain = await self._connection.collections("List", q.ListCollectionsRequest())
-        if any(collection.name == name for collection in plain.collections):
+        if name in await plain_collections(self._connection):
             return name
-        aliases = await self._connection.collections("ListAliases", q.ListAliasesRequest())
-        for alias in aliases.aliases:
-            if alias.alias_name == name:
-                return str(alias.collection_name)
-        return None
+        return await alias_target(self._connection, name)
 
     async def _exists(self, name: str) -> bool:
         request = q.CollectionExistsRequest(collection_name=name)
@@ -124,15 +125,6 @@ class Setup:
                 "See the server's log; the settings of section qdrant decide what is asked for.",
             ) from None
         emit(COLLECTION_CREATED, collection=name)
-
-    async def _create_alias(self, alias: str, points: str) -> None:
-        """Create the alias. Two workers do so at once without harm: they name the same collection."""
-        request = q.ChangeAliases(timeout=self._connection.server_timeout_s)
-        request.actions.add().create_alias.CopyFrom(q.CreateAlias(collection_name=points, alias_name=alias))
-        try:
-            await self._connection.collections("UpdateAliases", request)
-        except SuspectFault as fault:
-            raise as_account_fault(fault) from None
 
     async def _info(self, name: str) -> Any:
         request = q.GetCollectionInfoRequest(collection_name=name)
@@ -188,6 +180,11 @@ class Setup:
         refuse_unfinished("CreateFieldIndex", (response.result,))
 
 
+def names_of(points: str) -> Names:
+    """The collection of points with that of its manifests."""
+    return Names(points, points + MANIFESTS_SUFFIX)
+
+
 def _manifests_creation() -> Any:
     """The request that makes the collection without vectors."""
     return q.CreateCollection(vectors_config=q.VectorsConfig(params_map=q.VectorParamsMap()))
@@ -224,13 +221,11 @@ def refuse_differences(info: Any, settings: QdrantSettings, dimension: int) -> N
         raise ConfigurationError(
             "the collection has named, sparse or multiple vectors, not one plain vector",
             where,
-            f"Name one that streamdex made, or {FILL_ANEW}.",
+            OTHER_NAME,
         )
     params = vectors.params
     if params.datatype not in _FLOATS:
-        raise ConfigurationError(
-            "the collection stores vectors as integers", where, f"Name one that streamdex made, or {FILL_ANEW}."
-        )
+        raise ConfigurationError("the collection stores vectors as integers", where, OTHER_NAME)
     if params.size != dimension:
         raise ConfigurationError(
             f"the collection holds vectors of {params.size} dimensions, the model makes {dimension}",

@@ -146,9 +146,8 @@ class Reader:
 
     async def all_manifests(self) -> AsyncIterator[Manifest]:
         """Every document's manifest, in the order of their ids."""
-        async for point in self._store.scroll(self._store.names.manifests):
-            if KIND not in point.payload:
-                yield self._manifests.read(point.payload)
+        async for manifest in manifests_in(self._store, self._manifests):
+            yield manifest
 
     def _stored(self, point: Any) -> StoredPoint:
         payload = point.payload
@@ -163,6 +162,13 @@ class Reader:
             indexed_at=payload[INDEXED_AT].string_value,
             source=_source(payload),
         )
+
+
+async def manifests_in(store: Store, manifests: ManifestFormat) -> AsyncIterator[Manifest]:
+    """Every document's manifest of a store, in the order of their ids."""
+    async for point in store.scroll(store.names.manifests):
+        if KIND not in point.payload:
+            yield manifests.read(point.payload)
 
 
 def _id_of(point: Any) -> str:

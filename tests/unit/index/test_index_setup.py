@@ -159,11 +159,11 @@ async def test_a_plain_collection_that_no_worker_has_written_to_is_no_place_to_s
 @pytest.mark.parametrize(
     ("options", "where", "mend"),
     [
-        ({"dimension": 8}, "jina.dimensions", "qdrant.collection and kafka.group_id"),
+        ({"dimension": 8}, "jina.dimensions", "streamdex reindex"),
         ({"distance": "dot"}, "qdrant.distance", "qdrant.distance=cosine"),
         ({"order": Order.VERSION}, "worker.order", "worker.order=offset"),
-        ({"fingerprint": {**FINGERPRINT, "task": "text-matching"}}, "jina", "qdrant.collection and kafka.group_id"),
-        ({"fingerprint": {"model": "stand-in"}}, "jina", "qdrant.collection and kafka.group_id"),
+        ({"fingerprint": {**FINGERPRINT, "task": "text-matching"}}, "jina", "streamdex reindex"),
+        ({"fingerprint": {"model": "stand-in"}}, "jina", "streamdex reindex"),
     ],
 )
 @pytest.mark.parametrize("create", [True, False])

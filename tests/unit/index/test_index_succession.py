@@ -1,0 +1,118 @@
+"""One collection takes another's place: which one comes next, and the switch of the alias."""
+
+import pytest
+from index_tools import DIMENSION, opened, put, settings_for
+from qdrant_client import AsyncQdrantClient
+
+from worker.config import with_section
+from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
+from worker.errors import AccountFault, ConfigurationError
+from worker.index import Alias, CollectionMissing, Succession
+from worker.index.succession import succession_of
+from worker.model import Order
+from worker.telemetry import Metrics
+
+FIRST, SECOND, THIRD = "articles__1", "articles__2", "articles__3"
+
+
+@pytest.mark.parametrize(
+    ("predecessor", "collections", "successor", "begun"),
+    [
+        (FIRST, [FIRST], SECOND, False),
+        (FIRST, [FIRST, f"{FIRST}__manifests", f"{SECOND}__manifests"], SECOND, False),
+        (FIRST, [FIRST, SECOND], SECOND, True),
+        (FIRST, [FIRST, SECOND, THIRD], THIRD, True),
+        (SECOND, [FIRST, SECOND], THIRD, False),
+        ("articles__9", [f"articles__{number}" for number in range(1, 11)], "articles__10", True),
+        (FIRST, [FIRST, "articles-new__7", "articles__x", "articles__02", "xarticles__8"], SECOND, False),
+        ("made by hand", ["made by hand", FIRST], SECOND, False),  # whether the first is newer, nobody knows
+        ("made by hand", ["made by hand"], FIRST, False),
+    ],
+)
+def test_the_successor_is_the_newest_that_was_begun_or_the_next(
+    predecessor: str, collections: list[str], successor: str, begun: bool
+) -> None:
+    found = succession_of("articles", predecessor, collections, anew=False)
+    assert found == Succession("articles", predecessor, successor, int(successor.rpartition("__")[2]), begun)
+
+
+def test_anew_is_always_the_next() -> None:
+    found = succession_of("articles", FIRST, [FIRST, SECOND], anew=True)
+    assert (found.successor, found.begun) == (THIRD, False)
+
+
+def test_a_name_is_no_pattern() -> None:
+    assert succession_of("a.b", "a.b__1", ["a.b__1", "axb__7"], anew=False).successor == "a.b__2"
+
+
+async def led_to(client: AsyncQdrantClient) -> dict[str, str]:
+    return {alias.alias_name: alias.collection_name for alias in (await client.get_aliases()).aliases}
+
+
+async def test_a_successor_is_filled_by_its_own_name_and_then_takes_the_place(
+    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
+) -> None:
+    settings = settings_for(qdrant_server)
+    async with opened(qdrant_server, settings) as old, Alias(settings, Metrics()) as alias:
+        await put(old, "s:a", 64, ["old"])
+        succession = await alias.succession(anew=False)
+        assert succession == Succession("documents", "documents__1", "documents__2", 2, False)
+        await alias.begin(succession, DIMENSION + 1)
+        await alias.begin(succession, DIMENSION + 1)  # of two at once the second finds it made
+        assert await led_to(qdrant_client) == {"documents": "documents__1"}
+        assert (await alias.succession(anew=False)).begun
+
+        beside = with_section(settings, "qdrant", collection="documents__2")
+        async with opened(qdrant_server, beside, dimension=DIMENSION + 1, fingerprint={"model": "another"}):
+            assert await led_to(qdrant_client) == {"documents": "documents__1"}, "it needs no alias of its own"
+        await alias.switch(succession)
+        await alias.switch(succession)
+    assert await led_to(qdrant_client) == {"documents": "documents__2"}
+    info = await qdrant_client.get_collection("documents")
+    assert info.config.params.vectors.size == DIMENSION + 1  # type: ignore[union-attr]  # one plain vector
+
+
+async def test_documents_are_those_of_a_collection_in_any_order_without_what_it_remembers(
+    qdrant_server: EmbeddedQdrant,
+) -> None:
+    for order in Order:
+        settings = settings_for(qdrant_server, order=order, collection=f"in-{order.value}-order")
+        async with opened(qdrant_server, settings) as index:
+            await put(index, "s:kept", 64, ["text"])
+            await put(index, "s:deleted", 64, None)
+            await index.generation("cutting")
+        async with Alias(settings, Metrics()) as alias:
+            found = [one async for one in alias.documents(f"in-{order.value}-order__1")]
+        assert {one.document_key: one.tombstone_until_ms is None for one in found} == {
+            "s:kept": True,
+            "s:deleted": False,
+        }
+
+
+async def test_where_nothing_is_in_use_there_is_nothing_to_take_the_place_of(qdrant_server: EmbeddedQdrant) -> None:
+    async with Alias(settings_for(qdrant_server), Metrics()) as alias:
+        with pytest.raises(CollectionMissing, match="Start the worker"):
+            await alias.succession(anew=False)
+
+
+async def test_a_plain_collection_cannot_be_switched(
+    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
+) -> None:
+    await qdrant_client.create_collection("documents", vectors_config={})
+    async with Alias(settings_for(qdrant_server), Metrics()) as alias:
+        with pytest.raises(ConfigurationError, match=r"not an alias .*qdrant\.collection and kafka\.group_id"):
+            await alias.succession(anew=False)
+
+
+async def test_a_switch_that_is_refused_is_no_bug_of_ours(
+    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
+) -> None:
+    settings = settings_for(qdrant_server)
+    async with opened(qdrant_server, settings), Alias(settings, Metrics()) as alias:
+        succession = await alias.succession(anew=False)
+        await alias.begin(succession, DIMENSION)
+        refused = qdrant_server.faults.inject(Fault(Kind.PERMISSION_DENIED, frozenset({"Collections.UpdateAliases"})))
+        with pytest.raises(AccountFault):
+            await alias.switch(succession)
+        assert refused.fired
+    assert await led_to(qdrant_client) == {"documents": "documents__1"}

@@ -1,0 +1,83 @@
+"""What a reindexing decides without a store: settings of its worker, how far it is, why a document is missing."""
+
+import pytest
+
+from worker.config import LimitsPreset, Settings
+from worker.index import Progress, Succession
+from worker.model import Manifest, Partition, Position, Rank
+from worker.reindex import Lack, Reindexed, is_ahead, lack_of, settled_of, shared_limits, successor_settings
+
+SUCCESSION = Succession("articles", "articles__1", "articles__2", 2, begun=False)
+LOG = {Partition("articles", 0): (10, 50)}
+
+
+def manifest(offset: int, *, topic: str = "articles", partition: int = 0, epoch: int = 3) -> Manifest:
+    return Manifest("s:a", Rank(64), Position(topic, partition, epoch, offset, 0), (), "", 0)
+
+
+def test_the_worker_has_a_group_and_a_collection_of_its_own_and_all_else_from_the_settings() -> None:
+    settings = Settings(
+        kafka={"group_id": "streamdex", "auto_offset_reset": "latest", "group_instance_id": "one", "epoch": 3},
+        qdrant={"collection": "articles", "distance": "dot"},
+        jina={"limits": "free"},
+    )
+    made = successor_settings(settings, SUCCESSION, 0.5)
+    assert (made.qdrant.collection, made.qdrant.distance) == ("articles__2", "dot")
+    assert (made.kafka.group_id, made.kafka.auto_offset_reset, made.kafka.group_instance_id) == (
+        "streamdex__2",
+        "earliest",
+        None,
+    )
+    assert made.kafka.epoch == 3
+    assert made.kafka.dead_letter_topic_of("articles") == settings.kafka.dead_letter_topic_of("articles")
+    assert made.jina.effective_limits == tuple(limit // 2 for limit in settings.jina.effective_limits)
+
+
+@pytest.mark.parametrize(("share", "limits"), [(1.0, (100, 100_000, 2)), (0.5, (50, 50_000, 1)), (0.001, (1, 100, 1))])
+def test_a_share_of_the_limits_is_never_nothing(share: float, limits: tuple[int, int, int]) -> None:
+    jina = Settings(jina={"limits": LimitsPreset.FREE}).jina
+    assert jina.effective_limits == (100, 100_000, 2)
+    assert tuple(shared_limits(jina, share).values()) == limits
+
+
+@pytest.mark.parametrize(("committed", "settled"), [(0, 0), (10, 0), (11, 1), (50, 40), (51, 40)])
+def test_what_is_settled_lies_within_the_log(committed: int, settled: int) -> None:
+    assert settled_of((10, 50), committed) == settled
+
+
+@pytest.mark.parametrize(
+    ("missing", "lack"),
+    [
+        (manifest(10), Lack.NOT_INDEXED),
+        (manifest(49), Lack.NOT_INDEXED),
+        (manifest(9), Lack.NOT_IN_THE_LOG),
+        (manifest(50), Lack.NOT_IN_THE_LOG),
+        (manifest(20, epoch=2), Lack.NOT_IN_THE_LOG),
+        (manifest(20, partition=1), Lack.NOT_IN_THE_LOG),
+        (manifest(20, topic="others"), Lack.NOT_IN_THE_LOG),
+    ],
+)
+def test_why_a_document_is_missing_is_told_by_where_its_event_stood(missing: Manifest, lack: Lack) -> None:
+    assert lack_of(missing, LOG, epoch=3) is lack
+
+
+@pytest.mark.parametrize(
+    ("written", "ahead"),
+    [
+        (manifest(29), False),
+        (manifest(30), True),
+        (manifest(30, epoch=2), False),
+        (manifest(30, partition=1), False),
+    ],
+)
+def test_what_the_old_workers_wrote_since_is_not_missing(written: Manifest, ahead: bool) -> None:
+    assert is_ahead(written, 3, {Partition("articles", 0): Progress(30, None)}) is ahead
+
+
+def test_all_are_counted_and_a_few_are_named() -> None:
+    done = Reindexed(SUCCESSION, "streamdex__2")
+    for number in range(7):
+        done.lacks(Lack.NOT_INDEXED, f"s:{number}")
+    done.lacks(Lack.NOT_IN_THE_LOG, "i:7")
+    assert done.missing == {Lack.NOT_INDEXED: 7, Lack.NOT_IN_THE_LOG: 1}
+    assert done.examples == {Lack.NOT_INDEXED: [f"s:{number}" for number in range(5)], Lack.NOT_IN_THE_LOG: ["i:7"]}

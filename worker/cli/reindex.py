@@ -1,0 +1,124 @@
+"""`streamdex reindex`: a new collection from the log, and the switch to it."""
+
+import asyncio
+import signal
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from worker.cli.bars import Bars
+from worker.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+from worker.cli.run import STOPS
+from worker.config import Settings
+from worker.errors import ExitCode
+from worker.reindex import Reindexed, Reindexing, Wishes
+from worker.telemetry import configure_logging
+
+
+def reindex(
+    config_file: ConfigOption = None,
+    overrides: SetOption = None,
+    share: Annotated[float, typer.Option(min=0.001, max=1.0, help="Which part of the key's limits to use.")] = 0.5,
+    switch: Annotated[bool, typer.Option(help="Let the alias lead to the new collection at the end.")] = True,
+    accept_missing: Annotated[
+        bool, typer.Option("--accept-missing", help="Switch also when the new collection lacks documents.")
+    ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Fill another one, whatever is there or was begun. All is paid for again.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fill a new collection from the log with other settings, and let qdrant.collection lead to it.
+
+    For another model, other dimensions, another distance or order. Give the new settings. qdrant.collection is an
+    alias, so its next collection (articles__2 after articles__1) is filled beside it, in a consumer group of its own
+    (streamdex__2), while the old workers go on with the old one. When it has every document of the old one, the alias
+    is switched in one step. Then start the workers with the new settings: they catch up on what came since. Searches
+    need query vectors of the new model from the moment of the switch; with --no-switch it is filled and compared, and
+    the same command without it comes to that moment later, in little time.
+
+    Every text is embedded again: streamdex plan --all tells what that takes. It uses a share of the key's limits; give
+    the old workers the rest of them meanwhile. SIGTERM or SIGINT stops it, and the same command goes on from there,
+    without paying for anything twice. Several may run at once and share the work.
+
+    Exit codes: 0 filled, and switched unless --no-switch; 1 not switched, since documents are missing, or a service
+    fails; 2 configuration; 3 stopped before the end.
+
+    Example: `streamdex reindex --config streamdex.toml --set jina.dimensions=256`
+    """
+    settings = settings_from(config_file, overrides)
+    configure_logging(settings.worker.log_format, "warning")
+    wishes = Wishes(share, anew, switch, accept_missing)
+    with Bars(quiet=as_json) as bars:
+        done, stopped = asyncio.run(_reindex(settings, wishes, bars))
+    if as_json:
+        typer.echo(orjson.dumps(_as_json(done), option=orjson.OPT_INDENT_2).decode())
+    else:
+        _show(Console(), done, wishes)
+    if not done.switched and (switch or not done.filled):
+        raise typer.Exit(ExitCode.DRAIN_INCOMPLETE if stopped else ExitCode.CRASHED)
+
+
+async def _reindex(settings: Settings, wishes: Wishes, bars: Bars) -> tuple[Reindexed, bool]:
+    """What came of it, and whether it was stopped."""
+    reindexing = Reindexing(settings, wishes, bars)
+    loop = asyncio.get_running_loop()
+    for number in STOPS:
+        loop.add_signal_handler(number, reindexing.stop)
+    done = await reindexing.run()
+    for number in STOPS:  # all is done: one more signal must not make another exit code of it
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    return done, reindexing.stopped
+
+
+def _as_json(done: Reindexed) -> dict[str, Any]:
+    return {
+        "alias": done.succession.alias,
+        "predecessor": done.succession.predecessor,
+        "successor": done.succession.successor,
+        "group": done.group,
+        "filled": done.filled,
+        "switched": done.switched,
+        "compared": done.compared,
+        "missing": {
+            lack.name.lower(): {"count": count, "examples": [{"document_id": key[2:]} for key in done.examples[lack]]}
+            for lack, count in done.missing.items()
+        },
+    }
+
+
+def _show(console: Console, done: Reindexed, wishes: Wishes) -> None:
+    alias, predecessor, successor, *_ = done.succession
+    if not done.filled:
+        console.print(f"Stopped: {successor} is not filled yet. The same command goes on from where it was.")
+        return
+    missing = sum(done.missing.values())
+    console.print(f"{successor} has {done.compared - missing:,} of the {done.compared:,} documents of {predecessor}.")
+    if missing:
+        _show_missing(console, done)
+    if done.switched:
+        console.print(f"{alias} leads to {successor} [green]now[/]. Start the workers with these settings.")
+        console.print(
+            f"{predecessor} and {predecessor}__manifests are kept; when nobody needs them any more, delete them in "
+            f"Qdrant, and the group {done.group} in Kafka."
+        )
+    elif missing and not wishes.accept_missing:
+        console.print(
+            f"{alias} [red]still leads[/] to {predecessor}. The same command goes on when that is mended; "
+            "--accept-missing switches all the same."
+        )
+    else:
+        console.print(f"{alias} still leads to {predecessor}. The same command without --no-switch switches.")
+
+
+def _show_missing(console: Console, done: Reindexed) -> None:
+    table = Table("count", "why", "such as", title="Documents that are missing")
+    for lack, count in done.missing.items():
+        examples = "\n".join(key[2:] for key in done.examples[lack])
+        table.add_row(f"{count:,}", Text(lack.value), Text(examples))  # ids are no markup
+    console.print(table)
