@@ -8,29 +8,28 @@ old collection. The alias is switched only when the new collection has every doc
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from worker.config import JinaSettings, Settings, with_section
 from worker.errors import AccountFault, ConfigurationError, ServiceFault
 from worker.index import Alias, CollectionMissing, Index, Progress, Succession
 from worker.intake import TopicReader
-from worker.model import Manifest, Partition
+from worker.model import Manifest, Order, Partition
 from worker.pipeline import Pipeline, examine
 from worker.telemetry import Metrics
-from worker.verification import Said, told
+from worker.verification import Ranges, Said, records_in, told
 
 POLL_S = 0.5
 BATCH_DOCUMENTS = 256
 MOST_EXAMPLES = 5
 
-Ranges = Mapping[Partition, tuple[int, int]]
-
 
 class Lack(StrEnum):
-    """Why the new collection has no manifest of a document that the old one has."""
+    """Why the new collection lacks a document of the old one, or has it as it was before."""
 
     NOT_INDEXED = "its last event was not indexed with these settings: see `streamdex dlq list`"
     NOT_IN_THE_LOG = "the log does not hold its last event any more: produce the document again"
@@ -52,10 +51,11 @@ class Wishes:
 
 @dataclass(slots=True)
 class Reindexed:
-    """What came of it. `examples` are document keys."""
+    """What came of it. `examples` are document keys; of `stopped` ones nothing was compared, or not all."""
 
     succession: Succession
     group: str
+    stopped: bool = False
     filled: bool = False
     switched: bool = False
     compared: int = 0
@@ -80,60 +80,78 @@ class Reindexing:
         self._said = said
         self._profile, _ = examine(settings)
         self._pipeline: Pipeline | None = None
-        self.stopped = False
+        self._running: asyncio.Task[Any] | None = None
+        self._stopped = False
 
     def stop(self) -> None:
-        """Finish what is paid for, and end; called again, do not wait for that."""
-        self.stopped = True
+        """Finish what is paid for, and end; called again, do not wait for that. Before there is a worker nothing is
+        under way yet: then `run` is cancelled.
+        """
+        self._stopped = True
         if self._pipeline is not None:
             self._pipeline.stop()
+        elif self._running is not None:
+            self._running.cancel()
 
     async def run(self) -> Reindexed:
-        """Fill, compare, switch. Raises ConfigurationError, AccountFault and ServiceFault."""
-        metrics = Metrics()
-        async with Alias(self._settings, metrics) as alias:
-            succession = await alias.succession(anew=self._wishes.anew)
-            if not self._wishes.anew:
-                await self._refuse_needless(metrics)
-            await alias.begin(succession, self._profile.dimension)
+        """Fill, compare, switch.
+
+        Raises ConfigurationError, AccountFault and ServiceFault; CancelledError when stopped before there was a worker.
+        """
+        self._running = asyncio.current_task()
+        async with AsyncExitStack() as opened:
+            alias = await opened.enter_async_context(Alias(self._settings, Metrics()))
+            succession = await self._succession(alias)
             settings = successor_settings(self._settings, succession, self._wishes.share)
+            reader = await opened.enter_async_context(TopicReader(settings.kafka))
+            await reader.ranges(settings.kafka.topics)  # a topic that is not there is told before anything is made
+            await alias.begin(succession, self._profile.dimension)
+            index = await self._open(settings, succession)
+            opened.push_async_callback(index.close)
             done = Reindexed(succession, settings.kafka.group_id)
-            index = await self._open(settings, succession, metrics)
-            try:
-                async with TopicReader(settings.kafka) as reader, self._worker(settings) as working:
-                    done.filled = await self._fill(reader, settings, working)
-                    if done.filled:
-                        await self._compare(alias, index, reader, done)
-                        if self._may_switch(done):
-                            await alias.switch(succession)
-                            done.switched = True
-            finally:
-                await index.close()
+            async with self._worker(settings) as working:
+                state = _State(reader, index, settings)
+                done.filled = await self._fill(state, working)
+                if done.filled:
+                    await self._compare(alias, state, done)
+                done.stopped = self._stopped
+                if self._may_switch(done):
+                    await alias.switch(succession)
+                    done.switched = True
         return done
 
     def _may_switch(self, done: Reindexed) -> bool:
-        return self._wishes.switch and not self.stopped and (self._wishes.accept_missing or not done.missing)
+        asked = done.filled and not done.stopped and self._wishes.switch
+        return asked and (self._wishes.accept_missing or not done.missing)
 
-    async def _refuse_needless(self, metrics: Metrics) -> None:
-        """To embed everything again costs as much as the first time: not without need."""
+    async def _succession(self, alias: Alias) -> Succession:
+        """Which collection takes which one's place. To embed everything again costs as much as the first time, so it is
+        refused where the one in use was made with these settings.
+        """
+        succession = await alias.succession(anew=self._wishes.anew)
+        if not self._wishes.anew and await self._is_made_so():
+            raise ConfigurationError(
+                f"the collection that {succession.alias} leads to was made with these settings",
+                "qdrant.collection",
+                "Nothing needs to be done; --anew fills another one all the same, at the full cost.",
+            )
+        return succession
+
+    async def _is_made_so(self) -> bool:
         profile = self._profile
         try:
-            index = await Index.open(self._settings, profile.fingerprint, profile.dimension, metrics, create=False)
+            index = await Index.open(self._settings, profile.fingerprint, profile.dimension, Metrics(), create=False)
         except CollectionMissing:
             raise
         except (ConfigurationError, AccountFault):
-            return  # made in another way, or damaged: that is what a new one is for
+            return False  # in another way, or damaged: that is what a new one is for
         await index.close()
-        raise ConfigurationError(
-            f"the collection that {self._settings.qdrant.collection} leads to was made with these settings",
-            "qdrant.collection",
-            "Nothing needs to be done; --anew fills another one all the same, at the full cost.",
-        )
+        return True
 
-    async def _open(self, settings: Settings, succession: Succession, metrics: Metrics) -> Index:
+    async def _open(self, settings: Settings, succession: Succession) -> Index:
         profile = self._profile
         try:
-            return await Index.open(settings, profile.fingerprint, profile.dimension, metrics)
+            return await Index.open(settings, profile.fingerprint, profile.dimension, Metrics())
         except ConfigurationError as error:
             if not succession.begun:
                 raise
@@ -149,33 +167,33 @@ class Reindexing:
     async def _worker(self, settings: Settings) -> AsyncIterator[asyncio.Task[int]]:
         """A worker that runs meanwhile. What it dies of is raised at the end."""
         self._pipeline = Pipeline(settings, worker_name=f"{socket.gethostname()}-{os.getpid()}-reindex")
-        if self.stopped:
-            self._pipeline.stop()
         working = asyncio.create_task(self._pipeline.run())
         try:
             yield working
         finally:
-            if not self.stopped:
+            if not self._stopped:
                 self._pipeline.stop()
             await working
 
-    async def _fill(self, reader: TopicReader, settings: Settings, working: asyncio.Task[int]) -> bool:
+    async def _fill(self, state: "_State", working: asyncio.Task[int]) -> bool:
         """Up to the log's end as it is now, and then to the end as it is by then; False when stopped before."""
-        return await self._reach(reader, settings, working, "records") and await self._reach(
-            reader, settings, working, "records that came since"
-        )
+        reached: dict[Partition, int] = {}
+        for what in ("records", "records that came since"):
+            log = await state.log()
+            wanted = {at: (reached.get(at, begin), end) for at, (begin, end) in log.items()}
+            if not await self._reach(wanted, state, working, what):
+                return False
+            reached = {at: end for at, (_, end) in wanted.items()}
+        return True
 
-    async def _reach(self, reader: TopicReader, settings: Settings, working: asyncio.Task[int], what: str) -> bool:
-        log = await reader.ranges(settings.kafka.topics)
-        total = sum(end - begin for begin, end in log.values())
-        before = 0
+    async def _reach(self, wanted: Ranges, state: "_State", working: asyncio.Task[int], what: str) -> bool:
+        total, before = records_in(wanted), 0
         self._said(what, 0, total)
         while before < total:
-            if working.done() or self.stopped:
+            if working.done() or self._stopped:
                 return False
             with suppress(ServiceFault):  # the worker meets the same, says so, and waits
-                committed = await reader.committed(log)
-                settled = sum(settled_of(log[partition], offset) for partition, offset in committed.items())
+                settled = settled_in(wanted, await state.progress(wanted))
                 self._said(what, settled - before, total)
                 before = settled
             await asyncio.sleep(POLL_S)
@@ -183,28 +201,88 @@ class Reindexing:
 
     # --- compare ------------------------------------------------------------------------------------------------
 
-    async def _compare(self, alias: Alias, index: Index, reader: TopicReader, done: Reindexed) -> None:
+    async def _compare(self, alias: Alias, state: "_State", done: Reindexed) -> None:
         """Count the documents of the predecessor that the successor lacks."""
-        log = await reader.ranges(self._settings.kafka.topics)
-        epoch = self._settings.kafka.epoch
-        progress = await index.progress(reader.cluster_id, epoch, list(log))
+        judge = Judge(await state.log(), self._settings.kafka.epoch, self._settings.worker.order)
+        progress = await state.progress(judge.log)
         batch: list[Manifest] = []
         documents = alias.documents(done.succession.predecessor)
         async for manifest in told(self._said, "documents compared", None, documents):
-            if manifest.tombstone_until_ms is None and not is_ahead(manifest, epoch, progress):
+            if self._stopped:
+                return
+            if manifest.tombstone_until_ms is None and not judge.is_ahead(manifest, progress):
                 batch.append(manifest)
             if len(batch) == BATCH_DOCUMENTS:
-                await _note_missing(batch, index, log, epoch, done)
+                await _note(batch, state, judge, done)
                 batch = []
-        await _note_missing(batch, index, log, epoch, done)
+        await _note(batch, state, judge, done)
 
 
-async def _note_missing(batch: Sequence[Manifest], index: Index, log: Ranges, epoch: int, done: Reindexed) -> None:
-    found = await index.read_manifests([manifest.document_key for manifest in batch])
+class _State:
+    """The log, and how far the successor has it. All methods raise ServiceFault and AccountFault."""
+
+    def __init__(self, reader: TopicReader, index: Index, settings: Settings) -> None:
+        self._reader = reader
+        self._index = index
+        self._kafka = settings.kafka
+
+    async def log(self) -> Ranges:
+        """[begin, end) of each partition as it is now."""
+        return await self._reader.ranges(self._kafka.topics)
+
+    async def progress(self, partitions: Iterable[Partition]) -> dict[Partition, Progress]:
+        """What is settled: by the collection, not the group, which may have commits of a collection that is gone."""
+        return await self._index.progress(self._reader.cluster_id, self._kafka.epoch, list(partitions))
+
+    async def manifests(self, document_keys: Sequence[str]) -> dict[str, Manifest]:
+        """The successor's manifests of those documents that have one."""
+        return await self._index.read_manifests(document_keys)
+
+
+async def _note(batch: Sequence[Manifest], state: _State, judge: "Judge", done: Reindexed) -> None:
+    found = await state.manifests([manifest.document_key for manifest in batch])
     done.compared += len(batch)
     for manifest in batch:
-        if manifest.document_key not in found:
-            done.lacks(lack_of(manifest, log, epoch), manifest.document_key)
+        lack = judge.lack(manifest, found.get(manifest.document_key))
+        if lack is not None:
+            done.lacks(lack, manifest.document_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Says of a document what the successor lacks of it. Pure. `order` is that of the successor."""
+
+    log: Ranges
+    epoch: int
+    order: Order
+
+    def is_ahead(self, manifest: Manifest, progress: Mapping[Partition, Progress]) -> bool:
+        """The old workers have come further: what they wrote since is still to come here."""
+        at = manifest.position
+        known = progress.get(Partition(at.topic, at.partition))
+        return known is not None and at.epoch == self.epoch and at.offset >= known.offset
+
+    def lack(self, manifest: Manifest, found: Manifest | None) -> Lack | None:
+        """Of a document of the predecessor, with the successor's manifest of it."""
+        if found is not None and not self._is_older(found, manifest):
+            return None
+        at = manifest.position
+        begin, end = self.log.get(Partition(at.topic, at.partition), (0, 0))
+        there = at.epoch == self.epoch and begin <= at.offset < end
+        return Lack.NOT_INDEXED if there else Lack.NOT_IN_THE_LOG
+
+    def _is_older(self, found: Manifest, manifest: Manifest) -> bool:
+        """Whether an event of the document is missing that is newer than the one that was indexed.
+
+        Between collections in another order nothing can be told: other events win there.
+        """
+        order = Order.VERSION if manifest.rank.sequence else Order.OFFSET
+        if order is not self.order:
+            return False
+        if order is Order.VERSION:
+            return found.rank.version < manifest.rank.version
+        mine, old = found.position, manifest.position
+        return mine[:3] == old[:3] and mine.offset < old.offset  # topic, partition and epoch
 
 
 def successor_settings(settings: Settings, succession: Succession, share: float) -> Settings:
@@ -221,21 +299,6 @@ def shared_limits(jina: JinaSettings, share: float) -> dict[str, int]:
     return {name: max(1, int(limit * share)) for name, limit in zip(names, jina.effective_limits, strict=True)}
 
 
-def settled_of(log_range: tuple[int, int], committed: int) -> int:
-    """How much of a partition's [begin, end) lies below what is committed."""
-    begin, end = log_range
-    return max(0, min(committed, end) - begin)
-
-
-def is_ahead(manifest: Manifest, epoch: int, progress: Mapping[Partition, Progress]) -> bool:
-    """The old workers have come further: what they wrote since is still to come here."""
-    at = manifest.position
-    known = progress.get(Partition(at.topic, at.partition))
-    return known is not None and at.epoch == epoch and at.offset >= known.offset
-
-
-def lack_of(manifest: Manifest, log: Ranges, epoch: int) -> Lack:
-    """Why a document is missing, by where its last event stood."""
-    at = manifest.position
-    begin, end = log.get(Partition(at.topic, at.partition), (0, 0))
-    return Lack.NOT_INDEXED if at.epoch == epoch and begin <= at.offset < end else Lack.NOT_IN_THE_LOG
+def settled_in(wanted: Ranges, progress: Mapping[Partition, Progress]) -> int:
+    """How many offsets of these [begin, end) lie below the progress."""
+    return sum(max(0, min(progress[at].offset, end) - begin) for at, (begin, end) in wanted.items() if at in progress)

@@ -79,7 +79,8 @@ async def test_stopped_it_goes_on_where_it_was_and_pays_for_nothing_twice(deploy
         await until(lambda: deployment.jina.stats.inputs_embedded > before)
         os.kill(process.pid, signal.SIGTERM)
         assert await process.wait() == 3, process.log
-    assert (answer(process)["filled"], answer(process)["switched"]) == (False, False)
+    done = answer(process)
+    assert (done["filled"], done["stopped"], done["switched"]) == (False, True, False)
     assert deployment.jina.stats.inputs_embedded < before + 3_000, "stopped before the end"
     assert await deployment.equals_the_fold(), "the old collection is in its place"
     assert (await reindex(deployment))["switched"]
@@ -113,11 +114,31 @@ async def test_what_the_log_has_lost_is_counted_and_not_switched_away(deployment
     assert (await reindex(deployment, "--accept-missing"))["switched"]
 
 
-async def test_what_cannot_be_indexed_any_more_is_told_apart(deployment: Deployment) -> None:
-    await deployment.produce([message("short", "Short."), message("long", "A long text. " * 50)])
+async def test_what_cannot_be_indexed_any_more_is_told_also_where_an_older_event_can(deployment: Deployment) -> None:
+    long = "A long text. " * 50
+    await deployment.produce([message("short", "Short."), message("long", long), message("grown", "Short at first.")])
+    await deployment.produce([message("grown", long)])
     await deployment.work_it_off()
     done = await reindex(deployment, code=1, STREAMDEX_CAPS__DOCUMENT_TOKENS="40")
-    assert done["missing"] == {"not_indexed": {"count": 1, "examples": [{"document_id": "long"}]}}
+    assert (done["switched"], done["compared"]) == (False, 3)
+    assert done["missing"]["not_indexed"]["count"] == 2
+    assert {one["document_id"] for one in done["missing"]["not_indexed"]["examples"]} == {"long", "grown"}
+
+
+async def test_a_successor_that_was_deleted_is_filled_again_whatever_its_group_has_committed(
+    deployment: Deployment,
+) -> None:
+    await deployment.produce([message(f"doc-{number}", f"Text {number}.") for number in range(20)])
+    await deployment.work_it_off()
+    done = await reindex(deployment, "--no-switch")
+    client = deployment.qdrant.client()
+    for name in (done["successor"], f"{done['successor']}__manifests"):
+        await client.delete_collection(name)
+    await client.close()
+    again = await reindex(deployment)
+    assert (again["successor"], again["group"], again["switched"]) == (done["successor"], done["group"], True)
+    deployment.number = 2
+    assert await deployment.equals_the_fold(), deployment.wrong
 
 
 async def test_filled_first_and_switched_later(deployment: Deployment) -> None:

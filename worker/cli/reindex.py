@@ -32,7 +32,7 @@ def reindex(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fill a new collection from the log with other settings, and let qdrant.collection lead to it.
+    """Fill a new collection from the beginning of the log with other settings, and let qdrant.collection lead to it.
 
     For another model, other dimensions, another distance or order. Give the new settings. qdrant.collection is an
     alias, so its next collection (articles__2 after articles__1) is filled beside it, in a consumer group of its own
@@ -53,18 +53,22 @@ def reindex(
     settings = settings_from(config_file, overrides)
     configure_logging(settings.worker.log_format, "warning")
     wishes = Wishes(share, anew, switch, accept_missing)
-    with Bars(quiet=as_json) as bars:
-        done, stopped = asyncio.run(_reindex(settings, wishes, bars))
+    try:
+        with Bars(quiet=as_json) as bars:
+            done = asyncio.run(_reindex(settings, wishes, bars))
+    except asyncio.CancelledError:
+        raise typer.Exit(ExitCode.DRAIN_INCOMPLETE) from None  # stopped before there was anything to drain
     if as_json:
         typer.echo(orjson.dumps(_as_json(done), option=orjson.OPT_INDENT_2).decode())
     else:
         _show(Console(), done, wishes)
-    if not done.switched and (switch or not done.filled):
-        raise typer.Exit(ExitCode.DRAIN_INCOMPLETE if stopped else ExitCode.CRASHED)
+    if done.stopped:
+        raise typer.Exit(ExitCode.DRAIN_INCOMPLETE)
+    if switch and not done.switched:
+        raise typer.Exit(ExitCode.CRASHED)
 
 
-async def _reindex(settings: Settings, wishes: Wishes, bars: Bars) -> tuple[Reindexed, bool]:
-    """What came of it, and whether it was stopped."""
+async def _reindex(settings: Settings, wishes: Wishes, bars: Bars) -> Reindexed:
     reindexing = Reindexing(settings, wishes, bars)
     loop = asyncio.get_running_loop()
     for number in STOPS:
@@ -73,7 +77,7 @@ async def _reindex(settings: Settings, wishes: Wishes, bars: Bars) -> tuple[Rein
     for number in STOPS:  # all is done: one more signal must not make another exit code of it
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
-    return done, reindexing.stopped
+    return done
 
 
 def _as_json(done: Reindexed) -> dict[str, Any]:
@@ -82,6 +86,7 @@ def _as_json(done: Reindexed) -> dict[str, Any]:
         "predecessor": done.succession.predecessor,
         "successor": done.succession.successor,
         "group": done.group,
+        "stopped": done.stopped,
         "filled": done.filled,
         "switched": done.switched,
         "compared": done.compared,
@@ -94,8 +99,8 @@ def _as_json(done: Reindexed) -> dict[str, Any]:
 
 def _show(console: Console, done: Reindexed, wishes: Wishes) -> None:
     alias, predecessor, successor, *_ = done.succession
-    if not done.filled:
-        console.print(f"Stopped: {successor} is not filled yet. The same command goes on from where it was.")
+    if done.stopped:
+        console.print(f"Stopped: {alias} still leads to {predecessor}. The same command goes on from where it was.")
         return
     missing = sum(done.missing.values())
     console.print(f"{successor} has {done.compared - missing:,} of the {done.compared:,} documents of {predecessor}.")

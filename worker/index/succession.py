@@ -35,11 +35,13 @@ class Succession(NamedTuple):
 def succession_of(alias: str, predecessor: str, collections: Collection[str], *, anew: bool) -> Succession:
     """The successor is the newest collection of this alias, if it is newer than the predecessor; else the next one.
 
-    With `anew` it is the next one in any case, and also where somebody gave the predecessor a name without a number.
+    With `anew` it is the next one in any case, and also where the newest has no manifests, so that it is not ours, or
+    where somebody gave the predecessor a name without a number.
     """
     numbers = [number for name in collections if (number := _number(alias, name)) is not None]
     newest, used = max(numbers, default=0), _number(alias, predecessor)
-    begun = not anew and used is not None and newest > used
+    ours = names_of(f"{alias}__{newest}").manifests in collections
+    begun = ours and not anew and used is not None and newest > used
     number = newest if begun else newest + 1
     return Succession(alias, predecessor, f"{alias}__{number}", number, begun)
 
@@ -91,9 +93,12 @@ class Alias:
         await Setup(self._connection, qdrant, dimension, guards).make(names_of(succession.successor))
 
     async def documents(self, collection: str) -> AsyncIterator[Manifest]:
-        """The manifests of a collection, however it was made. Of their ranks nothing may be assumed."""
-        store = Store(self._connection, names_of(collection), replicated=False)
-        async for manifest in manifests_in(store, ManifestFormat(Guards(Order.OFFSET), 0)):
+        """The manifests of a collection, however it was made, by majority where it has copies.
+
+        Their ranks are read as version order has them: `sequence` is 0 where the collection is in offset order.
+        """
+        store = Store(self._connection, names_of(collection), replicated=True)
+        async for manifest in manifests_in(store, ManifestFormat(Guards(Order.VERSION), 0)):
             yield manifest
 
     async def switch(self, succession: Succession) -> None:

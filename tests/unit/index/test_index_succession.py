@@ -20,12 +20,18 @@ FIRST, SECOND, THIRD = "articles__1", "articles__2", "articles__3"
     [
         (FIRST, [FIRST], SECOND, False),
         (FIRST, [FIRST, f"{FIRST}__manifests", f"{SECOND}__manifests"], SECOND, False),
-        (FIRST, [FIRST, SECOND], SECOND, True),
-        (FIRST, [FIRST, SECOND, THIRD], THIRD, True),
-        (SECOND, [FIRST, SECOND], THIRD, False),
-        ("articles__9", [f"articles__{number}" for number in range(1, 11)], "articles__10", True),
+        (FIRST, [FIRST, SECOND, f"{SECOND}__manifests"], SECOND, True),
+        (FIRST, [FIRST, SECOND], THIRD, False),  # somebody else's: a worker would have made the manifests first
+        (FIRST, [FIRST, SECOND, f"{SECOND}__manifests", THIRD, f"{THIRD}__manifests"], THIRD, True),
+        (SECOND, [FIRST, SECOND, f"{SECOND}__manifests"], THIRD, False),
+        ("articles__9", ["articles__9", "articles__10", "articles__10__manifests"], "articles__10", True),
         (FIRST, [FIRST, "articles-new__7", "articles__x", "articles__02", "xarticles__8"], SECOND, False),
-        ("made by hand", ["made by hand", FIRST], SECOND, False),  # whether the first is newer, nobody knows
+        (
+            "made by hand",
+            ["made by hand", FIRST, f"{FIRST}__manifests"],
+            SECOND,
+            False,
+        ),  # whether the first is newer, nobody knows
         ("made by hand", ["made by hand"], FIRST, False),
     ],
 )
@@ -37,7 +43,7 @@ def test_the_successor_is_the_newest_that_was_begun_or_the_next(
 
 
 def test_anew_is_always_the_next() -> None:
-    found = succession_of("articles", FIRST, [FIRST, SECOND], anew=True)
+    found = succession_of("articles", FIRST, [FIRST, SECOND, f"{SECOND}__manifests"], anew=True)
     assert (found.successor, found.begun) == (THIRD, False)
 
 

@@ -4,15 +4,23 @@ import pytest
 
 from worker.config import LimitsPreset, Settings
 from worker.index import Progress, Succession
-from worker.model import Manifest, Partition, Position, Rank
-from worker.reindex import Lack, Reindexed, is_ahead, lack_of, settled_of, shared_limits, successor_settings
+from worker.model import Manifest, Order, Partition, Position, Rank
+from worker.reindex import Judge, Lack, Reindexed, settled_in, shared_limits, successor_settings
 
 SUCCESSION = Succession("articles", "articles__1", "articles__2", 2, begun=False)
 LOG = {Partition("articles", 0): (10, 50)}
 
 
-def manifest(offset: int, *, topic: str = "articles", partition: int = 0, epoch: int = 3) -> Manifest:
-    return Manifest("s:a", Rank(64), Position(topic, partition, epoch, offset, 0), (), "", 0)
+BY_OFFSET, BY_VERSION = Judge(LOG, 3, Order.OFFSET), Judge(LOG, 3, Order.VERSION)
+
+
+FIRST_RANK = Rank(64)
+
+
+def manifest(
+    offset: int, *, topic: str = "articles", partition: int = 0, epoch: int = 3, rank: Rank = FIRST_RANK
+) -> Manifest:
+    return Manifest("s:a", rank, Position(topic, partition, epoch, offset, 0), (), "", 0)
 
 
 def test_the_worker_has_a_group_and_a_collection_of_its_own_and_all_else_from_the_settings() -> None:
@@ -40,9 +48,10 @@ def test_a_share_of_the_limits_is_never_nothing(share: float, limits: tuple[int,
     assert tuple(shared_limits(jina, share).values()) == limits
 
 
-@pytest.mark.parametrize(("committed", "settled"), [(0, 0), (10, 0), (11, 1), (50, 40), (51, 40)])
-def test_what_is_settled_lies_within_the_log(committed: int, settled: int) -> None:
-    assert settled_of((10, 50), committed) == settled
+@pytest.mark.parametrize(("offset", "settled"), [(0, 0), (10, 0), (11, 1), (50, 40), (51, 40)])
+def test_what_is_settled_lies_within_what_is_wanted(offset: int, settled: int) -> None:
+    others = {Partition("articles", 1): (0, 7)}
+    assert settled_in(LOG | others, {Partition("articles", 0): Progress(offset, None)}) == settled
 
 
 @pytest.mark.parametrize(
@@ -58,7 +67,28 @@ def test_what_is_settled_lies_within_the_log(committed: int, settled: int) -> No
     ],
 )
 def test_why_a_document_is_missing_is_told_by_where_its_event_stood(missing: Manifest, lack: Lack) -> None:
-    assert lack_of(missing, LOG, epoch=3) is lack
+    assert BY_OFFSET.lack(missing, None) is lack
+    assert BY_OFFSET.lack(missing, missing) is None
+
+
+@pytest.mark.parametrize(
+    ("judge", "old", "found", "lack"),
+    [
+        (BY_OFFSET, manifest(30), manifest(29), Lack.NOT_INDEXED),  # the event at 30 is a dead letter now
+        (BY_OFFSET, manifest(30), manifest(31), None),
+        (BY_OFFSET, manifest(30), manifest(29, partition=1), None),  # of two logs nobody knows
+        (BY_OFFSET, manifest(30), manifest(29, epoch=4), None),
+        (BY_OFFSET, manifest(30, rank=Rank(7, 64)), manifest(29), None),  # the old one is in version order
+        (BY_VERSION, manifest(30, rank=Rank(7, 64)), manifest(29, rank=Rank(6, 64)), Lack.NOT_INDEXED),
+        (BY_VERSION, manifest(29, rank=Rank(7, 64)), manifest(30, rank=Rank(6, 64)), Lack.NOT_INDEXED),
+        (BY_VERSION, manifest(30, rank=Rank(7, 64)), manifest(29, rank=Rank(7, 64)), None),
+        (BY_VERSION, manifest(30), manifest(29, rank=Rank(6, 64)), None),  # the old one is in offset order
+    ],
+)
+def test_a_document_as_it_was_before_is_lacking_too(
+    judge: Judge, old: Manifest, found: Manifest, lack: Lack | None
+) -> None:
+    assert judge.lack(old, found) is lack
 
 
 @pytest.mark.parametrize(
@@ -71,7 +101,7 @@ def test_why_a_document_is_missing_is_told_by_where_its_event_stood(missing: Man
     ],
 )
 def test_what_the_old_workers_wrote_since_is_not_missing(written: Manifest, ahead: bool) -> None:
-    assert is_ahead(written, 3, {Partition("articles", 0): Progress(30, None)}) is ahead
+    assert BY_OFFSET.is_ahead(written, {Partition("articles", 0): Progress(30, None)}) is ahead
 
 
 def test_all_are_counted_and_a_few_are_named() -> None:
