@@ -9,7 +9,12 @@ from typing import Literal, NamedTuple
 import confluent_kafka.admin
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, OffsetAndMetadata, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    NotCoordinatorForGroupError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from worker.model import Partition, Record
 
@@ -61,6 +66,18 @@ class Kafka:
         """Delete a topic. Raises a KafkaError."""
         async with self._admin() as admin:
             _raise_first((await admin.delete_topics([name])).topic_error_codes)
+
+    async def make_topic_anew(self, name: str, partitions: int = 1) -> None:
+        """Delete a topic and make one of the same name as soon as Kafka lets us, some time after it says it is gone."""
+        await self.delete_topic(name)
+        async with asyncio.timeout(SETTLE_LIMIT_S):
+            while True:
+                try:
+                    await self.create_topic(name, partitions)
+                except TopicAlreadyExistsError:
+                    await asyncio.sleep(0)
+                else:
+                    return
 
     async def delete_records(self, at: Partition, before: int) -> None:
         """Delete what stands below an offset, as retention does. Raises a KafkaError."""

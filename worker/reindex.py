@@ -8,39 +8,39 @@ old collection. The alias is switched only when the new collection has every doc
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from worker.config import JinaSettings, Settings, with_section
 from worker.errors import AccountFault, ConfigurationError, ServiceFault
 from worker.index import Alias, CollectionMissing, Index, Progress, Succession
 from worker.intake import TopicReader
-from worker.model import Manifest, Order, Partition
+from worker.lacking import Judge, Lack
+from worker.model import Manifest, Partition
 from worker.pipeline import Pipeline, examine
 from worker.telemetry import Metrics
-from worker.verification import Ranges, Said, records_in, told
+from worker.verification import Ranges, Said, records_in, refuse_recreated, told
+
+T = TypeVar("T")
+
+# How many more are settled, and of how many in all.
+Told = Callable[[int, int | None], None]
 
 POLL_S = 0.5
-BATCH_DOCUMENTS = 256
+BATCH_DOCUMENTS = 4096  # looked up in one request; where the old workers are ahead, each may wait a commit
 MOST_EXAMPLES = 5
-
-
-class Lack(StrEnum):
-    """Why the new collection lacks a document of the old one, or has it as it was before."""
-
-    NOT_INDEXED = "its last event was not indexed with these settings: see `streamdex dlq list`"
-    NOT_IN_THE_LOG = "the log does not hold its last event any more: produce the document again"
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What a reindexing is asked for.
 
-    `share`: of the key's limits, above 0 to 1. `anew`: into a collection of its own, whatever has been begun or is made
-    with these settings already. `switch`: let the alias lead to it. `accept_missing`: also when documents are missing.
+    `share`: of the limits in the settings, above 0 to 1. `anew`: begin another collection, whatever has been begun or
+    is made with these settings already. `switch`: let the alias lead to it. `accept_missing`: also when it lacks
+    documents.
     """
 
     share: float = 0.5
@@ -62,12 +62,15 @@ class Reindexed:
     missing: dict[Lack, int] = field(default_factory=dict)
     examples: dict[Lack, list[str]] = field(default_factory=dict)
 
-    def lacks(self, lack: Lack, document_key: str) -> None:
-        """Count a document that is missing."""
+    def note(self, old: Manifest, lack: Lack | None) -> None:
+        """Count a document of the predecessor, and what the successor lacks of it."""
+        self.compared += old.tombstone_until_ms is None
+        if lack is None:
+            return
         self.missing[lack] = self.missing.get(lack, 0) + 1
         examples = self.examples.setdefault(lack, [])
         if len(examples) < MOST_EXAMPLES:
-            examples.append(document_key)
+            examples.append(old.document_key)
 
 
 class Reindexing:
@@ -104,7 +107,7 @@ class Reindexing:
             succession = await self._succession(alias)
             settings = successor_settings(self._settings, succession, self._wishes.share)
             reader = await opened.enter_async_context(TopicReader(settings.kafka))
-            await reader.ranges(settings.kafka.topics)  # a topic that is not there is told before anything is made
+            await self._examine_log(reader, alias, succession)
             await alias.begin(succession, self._profile.dimension)
             index = await self._open(settings, succession)
             opened.push_async_callback(index.close)
@@ -113,11 +116,11 @@ class Reindexing:
                 state = _State(reader, index, settings)
                 done.filled = await self._fill(state, working)
                 if done.filled:
-                    await self._compare(alias, state, done)
-                done.stopped = self._stopped
-                if self._may_switch(done):
-                    await alias.switch(succession)
-                    done.switched = True
+                    await self._compare(alias, state, working, done)
+            done.stopped = self._stopped
+            if self._may_switch(done):  # and the worker has ended well
+                await alias.switch(succession)
+                done.switched = True
         return done
 
     def _may_switch(self, done: Reindexed) -> bool:
@@ -126,16 +129,23 @@ class Reindexing:
 
     async def _succession(self, alias: Alias) -> Succession:
         """Which collection takes which one's place. To embed everything again costs as much as the first time, so it is
-        refused where the one in use was made with these settings.
+        not begun where the one in use was made with these settings.
         """
         succession = await alias.succession(anew=self._wishes.anew)
-        if not self._wishes.anew and await self._is_made_so():
+        if not self._wishes.anew and not succession.begun and await self._is_made_so():
             raise ConfigurationError(
                 f"the collection that {succession.alias} leads to was made with these settings",
                 "qdrant.collection",
                 "Nothing needs to be done; --anew fills another one all the same, at the full cost.",
             )
         return succession
+
+    async def _examine_log(self, reader: TopicReader, alias: Alias, succession: Succession) -> None:
+        """Before anything is made and paid for: the topics are there, and are those that the predecessor knows."""
+        kafka = self._settings.kafka
+        log = await reader.ranges(kafka.topics)
+        with suppress(AccountFault):  # what the predecessor remembers is damaged; it is to be replaced
+            refuse_recreated(log, await alias.progress(succession, reader.cluster_id, kafka.epoch, list(log)))
 
     async def _is_made_so(self) -> bool:
         profile = self._profile
@@ -181,41 +191,41 @@ class Reindexing:
         for what in ("records", "records that came since"):
             log = await state.log()
             wanted = {at: (reached.get(at, begin), end) for at, (begin, end) in log.items()}
-            if not await self._reach(wanted, state, working, what):
+            if not await self._reach(wanted, state, working, partial(self._said, what)):
                 return False
             reached = {at: end for at, (_, end) in wanted.items()}
         return True
 
-    async def _reach(self, wanted: Ranges, state: "_State", working: asyncio.Task[int], what: str) -> bool:
+    async def _reach(self, wanted: Ranges, state: "_State", working: asyncio.Task[int], said: Told) -> bool:
+        """Wait until all that is wanted is settled; False when stopped, or the worker has died, before."""
         total, before = records_in(wanted), 0
-        self._said(what, 0, total)
+        said(0, total)
         while before < total:
             if working.done() or self._stopped:
                 return False
             with suppress(ServiceFault):  # the worker meets the same, says so, and waits
                 settled = settled_in(wanted, await state.progress(wanted))
-                self._said(what, settled - before, total)
+                said(settled - before, total)
                 before = settled
             await asyncio.sleep(POLL_S)
         return True
 
     # --- compare ------------------------------------------------------------------------------------------------
 
-    async def _compare(self, alias: Alias, state: "_State", done: Reindexed) -> None:
-        """Count the documents of the predecessor that the successor lacks."""
-        judge = Judge(await state.log(), self._settings.kafka.epoch, self._settings.worker.order)
-        progress = await state.progress(judge.log)
-        batch: list[Manifest] = []
-        documents = alias.documents(done.succession.predecessor)
-        async for manifest in told(self._said, "documents compared", None, documents):
-            if self._stopped:
+    async def _compare(self, alias: Alias, state: "_State", working: asyncio.Task[int], done: Reindexed) -> None:
+        """Count the documents of the predecessor that the successor lacks. Ends early when stopped."""
+        documents = alias.documents(done.succession)
+        async for batch in batched(told(self._said, "documents compared", None, documents), BATCH_DOCUMENTS):
+            log = await state.log()
+            judge = Judge(log, self._settings.kafka.epoch, self._settings.worker.order)
+            progress = await state.progress(log)
+            if any(judge.is_ahead(old, progress) for old in batch):  # the old workers go on, and may be faster
+                await self._reach(log, state, working, lambda *_: None)
+            if working.done() or self._stopped:
                 return
-            if manifest.tombstone_until_ms is None and not judge.is_ahead(manifest, progress):
-                batch.append(manifest)
-            if len(batch) == BATCH_DOCUMENTS:
-                await _note(batch, state, judge, done)
-                batch = []
-        await _note(batch, state, judge, done)
+            found = await state.manifests([old.document_key for old in batch])
+            for old in batch:
+                done.note(old, judge.lack(old, found.get(old.document_key)))
 
 
 class _State:
@@ -239,50 +249,16 @@ class _State:
         return await self._index.read_manifests(document_keys)
 
 
-async def _note(batch: Sequence[Manifest], state: _State, judge: "Judge", done: Reindexed) -> None:
-    found = await state.manifests([manifest.document_key for manifest in batch])
-    done.compared += len(batch)
-    for manifest in batch:
-        lack = judge.lack(manifest, found.get(manifest.document_key))
-        if lack is not None:
-            done.lacks(lack, manifest.document_key)
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """Says of a document what the successor lacks of it. Pure. `order` is that of the successor."""
-
-    log: Ranges
-    epoch: int
-    order: Order
-
-    def is_ahead(self, manifest: Manifest, progress: Mapping[Partition, Progress]) -> bool:
-        """The old workers have come further: what they wrote since is still to come here."""
-        at = manifest.position
-        known = progress.get(Partition(at.topic, at.partition))
-        return known is not None and at.epoch == self.epoch and at.offset >= known.offset
-
-    def lack(self, manifest: Manifest, found: Manifest | None) -> Lack | None:
-        """Of a document of the predecessor, with the successor's manifest of it."""
-        if found is not None and not self._is_older(found, manifest):
-            return None
-        at = manifest.position
-        begin, end = self.log.get(Partition(at.topic, at.partition), (0, 0))
-        there = at.epoch == self.epoch and begin <= at.offset < end
-        return Lack.NOT_INDEXED if there else Lack.NOT_IN_THE_LOG
-
-    def _is_older(self, found: Manifest, manifest: Manifest) -> bool:
-        """Whether an event of the document is missing that is newer than the one that was indexed.
-
-        Between collections in another order nothing can be told: other events win there.
-        """
-        order = Order.VERSION if manifest.rank.sequence else Order.OFFSET
-        if order is not self.order:
-            return False
-        if order is Order.VERSION:
-            return found.rank.version < manifest.rank.version
-        mine, old = found.position, manifest.position
-        return mine[:3] == old[:3] and mine.offset < old.offset  # topic, partition and epoch
+async def batched(items: AsyncIterator[T], size: int) -> AsyncIterator[list[T]]:
+    """The items in lists of this size, the last one shorter."""
+    batch: list[T] = []
+    async for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def successor_settings(settings: Settings, succession: Succession, share: float) -> Settings:

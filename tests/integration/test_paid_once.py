@@ -1,13 +1,11 @@
 """Nothing is paid for twice: texts that a document's manifest lists are not embedded again; collections catch up."""
 
-import asyncio
 import json
 import random
 import shutil
 from pathlib import Path
 
 import pytest
-from aiokafka.errors import TopicAlreadyExistsError
 from deployment import Deployment, message, stream, until
 from fixtures_qdrant import QdrantSpace, address_of
 from kafka_tools import Kafka, Message
@@ -94,8 +92,7 @@ async def test_a_topic_made_anew_waits_for_the_epoch_and_then_ranks_above(
     deployment = Deployment(kafka, jina, qdrant.address, qdrant.collection, topic, kafka.unique_group(), tmp_path)
     await deployment.produce(stream(50, random.Random(8)))
     await deployment.work_it_off("first")
-    await kafka.delete_topic(topic)
-    await recreated(kafka, topic)
+    await kafka.make_topic_anew(topic)
     deployment.produced.clear()
     await deployment.produce(stream(60, random.Random(9)))
     async with deployment.worker("without") as worker:
@@ -103,15 +100,3 @@ async def test_a_topic_made_anew_waits_for_the_epoch_and_then_ranks_above(
         assert await worker.stop() == 0
     assert await deployment.work_it_off("with", STREAMDEX_KAFKA__EPOCH="1") > 0
     assert await deployment.equals_the_fold()
-
-
-async def recreated(kafka: Kafka, topic: str) -> None:
-    """Create the topic again; deleting is not over when it is acknowledged."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                await kafka.create_topic(topic)
-            except TopicAlreadyExistsError:
-                await asyncio.sleep(0.2)
-            else:
-                return

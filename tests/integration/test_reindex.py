@@ -89,7 +89,7 @@ async def test_stopped_it_goes_on_where_it_was_and_pays_for_nothing_twice(deploy
     assert await deployment.equals_the_fold(), deployment.wrong
 
 
-async def test_two_at_once_share_the_work(deployment: Deployment) -> None:
+async def test_two_at_once_pay_for_nothing_twice(deployment: Deployment) -> None:
     await deployment.produce([message(f"doc-{number}", f"Text {number}.") for number in range(2_000)])
     await deployment.work_it_off()
     before = deployment.jina.stats.inputs_embedded
@@ -117,12 +117,28 @@ async def test_what_the_log_has_lost_is_counted_and_not_switched_away(deployment
 async def test_what_cannot_be_indexed_any_more_is_told_also_where_an_older_event_can(deployment: Deployment) -> None:
     long = "A long text. " * 50
     await deployment.produce([message("short", "Short."), message("long", long), message("grown", "Short at first.")])
-    await deployment.produce([message("grown", long)])
+    await deployment.produce([message("again", "Short at first."), message("gone", "Short.")])
+    await deployment.produce([message("grown", long), message("again", None), message("gone", None)])
+    await deployment.produce([message("again", long)])
     await deployment.work_it_off()
     done = await reindex(deployment, code=1, STREAMDEX_CAPS__DOCUMENT_TOKENS="40")
-    assert (done["switched"], done["compared"]) == (False, 3)
-    assert done["missing"]["not_indexed"]["count"] == 2
-    assert {one["document_id"] for one in done["missing"]["not_indexed"]["examples"]} == {"long", "grown"}
+    assert (done["switched"], done["compared"]) == (False, 4)
+    assert done["missing"]["not_indexed"]["count"] == 3
+    assert {one["document_id"] for one in done["missing"]["not_indexed"]["examples"]} == {"long", "grown", "again"}
+
+
+async def test_of_a_topic_that_was_made_anew_the_old_documents_are_not_switched_away(deployment: Deployment) -> None:
+    await deployment.produce([message(f"doc-{number}", f"Text {number}.") for number in range(60)])
+    await deployment.work_it_off()
+    await deployment.kafka.make_topic_anew(deployment.topic, partitions=4)
+    deployment.produced.clear()
+    await deployment.produce([message(f"doc-{number}", f"Text {number}.") for number in range(20)])
+    async with reindexer(deployment) as process:
+        assert await process.wait() == 2
+    assert "Raise kafka.epoch by one" in process.log
+    done = await reindex(deployment, code=1, STREAMDEX_KAFKA__EPOCH="1")
+    assert (done["switched"], done["compared"]) == (False, 60)
+    assert done["missing"]["not_in_the_log"]["count"] == 40
 
 
 async def test_a_successor_that_was_deleted_is_filled_again_whatever_its_group_has_committed(

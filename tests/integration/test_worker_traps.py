@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from aiokafka.errors import TopicAlreadyExistsError
 from deployment import LIMIT_S, Deployment, message, stream, until
 from fixtures_qdrant import address_of
 from independent_fold import held
@@ -72,8 +71,7 @@ async def test_a_topic_made_anew_under_a_running_worker_waits_for_the_epoch(depl
     await deployment.produce(stream(30, random.Random(1)))
     async with deployment.worker("before") as worker:
         await deployment.settled()
-        await kafka.delete_topic(deployment.topic)
-        await made_anew(kafka, deployment.topic)
+        await kafka.make_topic_anew(deployment.topic)
         deployment.produced.clear()
         await until(lambda: len(worker.events("topic.recreated")) > 0)
         embedded = deployment.jina.stats.inputs_embedded
@@ -85,18 +83,6 @@ async def test_a_topic_made_anew_under_a_running_worker_waits_for_the_epoch(depl
     assert deployment.jina.stats.inputs_embedded == embedded
     assert await deployment.work_it_off("after", STREAMDEX_KAFKA__EPOCH="1") > 0
     assert await deployment.equals_the_fold(), deployment.wrong
-
-
-async def made_anew(kafka: Kafka, topic: str) -> None:
-    """Create the topic again, as soon as that can be done."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                await kafka.create_topic(topic)
-            except TopicAlreadyExistsError:
-                await asyncio.sleep(0)
-            else:
-                return
 
 
 async def test_aborted_records_are_never_indexed_and_leave_no_lag(deployment: Deployment) -> None:

@@ -1,11 +1,14 @@
 """What a reindexing decides without a store: settings of its worker, how far it is, why a document is missing."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from worker.config import LimitsPreset, Settings
 from worker.index import Progress, Succession
+from worker.lacking import Judge, Lack
 from worker.model import Manifest, Order, Partition, Position, Rank
-from worker.reindex import Judge, Lack, Reindexed, settled_in, shared_limits, successor_settings
+from worker.reindex import Reindexed, batched, settled_in, shared_limits, successor_settings
 
 SUCCESSION = Succession("articles", "articles__1", "articles__2", 2, begun=False)
 LOG = {Partition("articles", 0): (10, 50)}
@@ -21,6 +24,10 @@ def manifest(
     offset: int, *, topic: str = "articles", partition: int = 0, epoch: int = 3, rank: Rank = FIRST_RANK
 ) -> Manifest:
     return Manifest("s:a", rank, Position(topic, partition, epoch, offset, 0), (), "", 0)
+
+
+def deleted(offset: int, *, partition: int = 0, rank: Rank = FIRST_RANK) -> Manifest:
+    return manifest(offset, partition=partition, rank=rank)._replace(tombstone_until_ms=1)
 
 
 def test_the_worker_has_a_group_and_a_collection_of_its_own_and_all_else_from_the_settings() -> None:
@@ -63,7 +70,7 @@ def test_what_is_settled_lies_within_what_is_wanted(offset: int, settled: int) -
         (manifest(50), Lack.NOT_IN_THE_LOG),
         (manifest(20, epoch=2), Lack.NOT_IN_THE_LOG),
         (manifest(20, partition=1), Lack.NOT_IN_THE_LOG),
-        (manifest(20, topic="others"), Lack.NOT_IN_THE_LOG),
+        (manifest(20, topic="others"), Lack.OTHER_TOPIC),
     ],
 )
 def test_why_a_document_is_missing_is_told_by_where_its_event_stood(missing: Manifest, lack: Lack) -> None:
@@ -83,6 +90,15 @@ def test_why_a_document_is_missing_is_told_by_where_its_event_stood(missing: Man
         (BY_VERSION, manifest(29, rank=Rank(7, 64)), manifest(30, rank=Rank(6, 64)), Lack.NOT_INDEXED),
         (BY_VERSION, manifest(30, rank=Rank(7, 64)), manifest(29, rank=Rank(7, 64)), None),
         (BY_VERSION, manifest(30), manifest(29, rank=Rank(6, 64)), None),  # the old one is in offset order
+        (BY_OFFSET, manifest(30), deleted(29), Lack.NOT_INDEXED),  # made again after its delete, and a dead letter now
+        (BY_OFFSET, manifest(30), deleted(31), None),
+        (BY_OFFSET, manifest(30), deleted(31, partition=1), Lack.NOT_INDEXED),  # nobody knows, and it would be gone
+        (BY_OFFSET, deleted(30), None, None),
+        (BY_OFFSET, deleted(9), manifest(8), Lack.NOT_IN_THE_LOG),  # it would come back
+        (BY_OFFSET, deleted(30), manifest(31), None),
+        (BY_OFFSET, deleted(30), deleted(29), None),
+        (BY_VERSION, deleted(9, rank=Rank(5, 64)), manifest(30, rank=Rank(4, 64)), Lack.NOT_IN_THE_LOG),
+        (BY_VERSION, deleted(30), manifest(29, rank=Rank(6, 64)), Lack.NOT_INDEXED),  # in another order: nobody knows
     ],
 )
 def test_a_document_as_it_was_before_is_lacking_too(
@@ -107,7 +123,17 @@ def test_what_the_old_workers_wrote_since_is_not_missing(written: Manifest, ahea
 def test_all_are_counted_and_a_few_are_named() -> None:
     done = Reindexed(SUCCESSION, "streamdex__2")
     for number in range(7):
-        done.lacks(Lack.NOT_INDEXED, f"s:{number}")
-    done.lacks(Lack.NOT_IN_THE_LOG, "i:7")
+        done.note(manifest(30)._replace(document_key=f"s:{number}"), Lack.NOT_INDEXED)
+    done.note(deleted(9)._replace(document_key="i:7"), Lack.NOT_IN_THE_LOG)
+    done.note(manifest(30), None)
+    assert done.compared == 8, "those that are not deleted"
     assert done.missing == {Lack.NOT_INDEXED: 7, Lack.NOT_IN_THE_LOG: 1}
     assert done.examples == {Lack.NOT_INDEXED: [f"s:{number}" for number in range(5)], Lack.NOT_IN_THE_LOG: ["i:7"]}
+
+
+async def test_batches_hold_all_in_order() -> None:
+    async def items() -> AsyncIterator[int]:
+        for item in range(5):
+            yield item
+
+    assert [batch async for batch in batched(items(), 2)] == [[0, 1], [2, 3], [4]]

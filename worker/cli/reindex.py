@@ -22,13 +22,13 @@ from worker.telemetry import configure_logging
 def reindex(
     config_file: ConfigOption = None,
     overrides: SetOption = None,
-    share: Annotated[float, typer.Option(min=0.001, max=1.0, help="Which part of the key's limits to use.")] = 0.5,
+    share: Annotated[float, typer.Option(min=0.001, max=1.0, help="Which part of the settings' limits to use.")] = 0.5,
     switch: Annotated[bool, typer.Option(help="Let the alias lead to the new collection at the end.")] = True,
     accept_missing: Annotated[
         bool, typer.Option("--accept-missing", help="Switch also when the new collection lacks documents.")
     ] = False,
     anew: Annotated[
-        bool, typer.Option("--anew", help="Fill another one, whatever is there or was begun. All is paid for again.")
+        bool, typer.Option("--anew", help="Begin another one, whatever is there or was begun. Leave it out to go on.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,7 +43,8 @@ def reindex(
 
     Every text is embedded again: streamdex plan --all tells what that takes. It uses a share of the key's limits; give
     the old workers the rest of them meanwhile. SIGTERM or SIGINT stops it, and the same command goes on from there,
-    without paying for anything twice. Several may run at once and share the work.
+    without paying for anything twice. Several may run at once and share the work. What kafka.auto_offset_reset=latest
+    once skipped is indexed too, and what is a dead letter again is sent once more.
 
     Exit codes: 0 filled, and switched unless --no-switch; 1 not switched, since documents are missing, or a service
     fails; 2 configuration; 3 stopped before the end.
@@ -99,11 +100,14 @@ def _as_json(done: Reindexed) -> dict[str, Any]:
 
 def _show(console: Console, done: Reindexed, wishes: Wishes) -> None:
     alias, predecessor, successor, *_ = done.succession
+    the_same = "The same command without --anew" if wishes.anew else "The same command"
     if done.stopped:
-        console.print(f"Stopped: {alias} still leads to {predecessor}. The same command goes on from where it was.")
+        console.print(f"Stopped: {alias} still leads to {predecessor}. {the_same} goes on from where it was.")
         return
     missing = sum(done.missing.values())
-    console.print(f"{successor} has {done.compared - missing:,} of the {done.compared:,} documents of {predecessor}.")
+    console.print(
+        f"{successor} is filled. {predecessor} has {done.compared:,} documents, of which it lacks {missing:,}."
+    )
     if missing:
         _show_missing(console, done)
     if done.switched:
@@ -112,13 +116,13 @@ def _show(console: Console, done: Reindexed, wishes: Wishes) -> None:
             f"{predecessor} and {predecessor}__manifests are kept; when nobody needs them any more, delete them in "
             f"Qdrant, and the group {done.group} in Kafka."
         )
-    elif missing and not wishes.accept_missing:
-        console.print(
-            f"{alias} [red]still leads[/] to {predecessor}. The same command goes on when that is mended; "
-            "--accept-missing switches all the same."
-        )
+    elif not wishes.switch:
+        console.print(f"{alias} still leads to {predecessor}. {the_same}, and without --no-switch, switches.")
     else:
-        console.print(f"{alias} still leads to {predecessor}. The same command without --no-switch switches.")
+        console.print(
+            f"{alias} [red]still leads[/] to {predecessor}. {the_same} goes on when that is mended; --accept-missing "
+            "switches all the same."
+        )
 
 
 def _show_missing(console: Console, done: Reindexed) -> None:

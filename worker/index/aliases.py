@@ -13,10 +13,10 @@ async def plain_collections(connection: Connection) -> frozenset[str]:
     return frozenset(str(collection.name) for collection in answer.collections)
 
 
-async def alias_target(connection: Connection, alias: str) -> str | None:
-    """The collection that an alias leads to; None when there is no such alias."""
+async def aliases(connection: Connection) -> dict[str, str]:
+    """Which collection each alias leads to."""
     answer = await connection.collections("ListAliases", q.ListAliasesRequest())
-    return next((str(each.collection_name) for each in answer.aliases if each.alias_name == alias), None)
+    return {str(each.alias_name): str(each.collection_name) for each in answer.aliases}
 
 
 async def lead_alias(connection: Connection, alias: str, points: str) -> None:

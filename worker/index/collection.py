@@ -11,7 +11,7 @@ from qdrant_client import grpc as q
 
 from worker.config import QdrantSettings
 from worker.errors import ConfigurationError, SuspectFault
-from worker.index.aliases import alias_target, lead_alias, plain_collections
+from worker.index.aliases import aliases, lead_alias, plain_collections
 from worker.index.connection import Connection
 from worker.index.faults import refuse_unfinished
 from worker.index.guards import DOCUMENT_KEY, Guards
@@ -25,6 +25,7 @@ FIRST_SUFFIX = "__1"
 OTHER_NAME = "Set it to a name that is not in use: the worker makes the collection."
 # The way to a collection that is made otherwise than the one in use.
 FILL_ANEW = "run streamdex reindex, which fills a new collection from the log and switches to it"
+FILL_SAME_ANEW = FILL_ANEW.replace("reindex", "reindex --anew")  # where the settings are the same
 
 _DISTANCES = {"cosine": q.Cosine, "dot": q.Dot, "euclid": q.Euclid, "manhattan": q.Manhattan}
 _FIELD_TYPES = {
@@ -103,7 +104,7 @@ class Setup:
         name = self._settings.collection
         if name in await plain_collections(self._connection):
             return name
-        return await alias_target(self._connection, name)
+        return (await aliases(self._connection)).get(name)
 
     async def _exists(self, name: str) -> bool:
         request = q.CollectionExistsRequest(collection_name=name)

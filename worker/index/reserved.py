@@ -20,7 +20,7 @@ import orjson
 from qdrant_client import grpc as q
 
 from worker.errors import AccountFault, ConfigurationError, Service
-from worker.index.collection import FILL_ANEW
+from worker.index.collection import FILL_ANEW, FILL_SAME_ANEW
 from worker.index.conditions import Comparison, add, group, has_id
 from worker.index.halving import send_all
 from worker.index.keys import reserved_id
@@ -111,7 +111,7 @@ class Reserved:
                 raise ConfigurationError(
                     f"the collection has seen {GENERATIONS} ways of cutting texts",
                     "chunk, mapping, qdrant.text_key, qdrant.metadata_key",
-                    f"Go back to earlier settings, or {FILL_ANEW}.",
+                    f"Go back to earlier settings, or {FILL_SAME_ANEW}.",
                 )
             item = {KIND: "generation", "number": number, "cutting": cutting}
             await self._insert({reserved_id(f"generation:{number}"): item})
@@ -266,6 +266,6 @@ def _read(payload: Any) -> JsonObject:
         raise AccountFault(
             Service.QDRANT,
             "a manifest of what the collection remembers is damaged",
-            f"Restore the collection and its manifests, or {FILL_ANEW}.",
+            f"Restore the collection and its manifests, or {FILL_SAME_ANEW}.",
         )
     return item

@@ -11,15 +11,18 @@ from typing import NamedTuple, Self
 
 from worker.config import Settings
 from worker.errors import ConfigurationError
-from worker.index.aliases import alias_target, lead_alias, plain_collections
+from worker.index.aliases import aliases, lead_alias, plain_collections
 from worker.index.collection import CollectionMissing, Setup, names_of
 from worker.index.connection import Connection
 from worker.index.guards import Guards
 from worker.index.manifests import ManifestFormat
 from worker.index.reader import manifests_in
+from worker.index.reserved import Progress, Reserved
 from worker.index.store import Store
-from worker.model import Manifest, Order
+from worker.model import Manifest, Order, Partition
 from worker.telemetry import Metrics
+
+BY_A_WORKER = "Fill a new one with a worker: other names for qdrant.collection and kafka.group_id."
 
 
 class Succession(NamedTuple):
@@ -74,33 +77,71 @@ class Alias:
         """
         name = self._settings.qdrant.collection
         collections = await plain_collections(self._connection)
+        led = await aliases(self._connection)
         if name in collections:
             raise ConfigurationError(
-                f"{name} is a collection itself, not an alias that could be switched",
-                "qdrant.collection",
-                "Fill a new one with a worker: other names for qdrant.collection and kafka.group_id.",
+                f"{name} is a collection itself, not an alias that could be switched", "qdrant.collection", BY_A_WORKER
             )
-        predecessor = await alias_target(self._connection, name)
-        if predecessor is None:
+        if name not in led:
             raise CollectionMissing(
                 f"there is no collection {name}", "qdrant.collection", "Start the worker: it makes and fills it."
             )
-        return succession_of(name, predecessor, collections, anew=anew)
+        if names_of(led[name]).manifests not in collections:
+            raise ConfigurationError(
+                f"{name} leads to {led[name]}, which no worker has filled: it has no manifests",
+                "qdrant.collection",
+                BY_A_WORKER,
+            )
+        return succession_of(name, led[name], collections | led.keys(), anew=anew)
 
     async def begin(self, succession: Succession, dimension: int) -> None:
-        """Make the successor, empty; nothing leads to it yet. Raises ConfigurationError when Qdrant refuses."""
-        qdrant, guards = self._settings.qdrant, Guards(self._settings.worker.order)
-        await Setup(self._connection, qdrant, dimension, guards).make(names_of(succession.successor))
+        """Make the successor, empty; nothing leads to it yet.
 
-    async def documents(self, collection: str) -> AsyncIterator[Manifest]:
-        """The manifests of a collection, however it was made, by majority where it has copies.
-
-        Their ranks are read as version order has them: `sequence` is 0 where the collection is in offset order.
+        Raises ConfigurationError when Qdrant refuses, and where manifests stand without their points: they would say of
+        an empty collection that all is done.
         """
-        store = Store(self._connection, names_of(collection), replicated=True)
-        async for manifest in manifests_in(store, ManifestFormat(Guards(Order.VERSION), 0)):
+        names = names_of(succession.successor)
+        collections = await plain_collections(self._connection)
+        if names.manifests in collections and names.points not in collections and await self._holds(names.manifests):
+            raise ConfigurationError(
+                f"{names.manifests} is left over of a collection that was deleted",
+                "qdrant.collection",
+                f"Delete {names.manifests} in Qdrant as well.",
+            )
+        qdrant, guards = self._settings.qdrant, Guards(self._settings.worker.order)
+        await Setup(self._connection, qdrant, dimension, guards).make(names)
+
+    async def _holds(self, collection: str) -> bool:
+        store = self._store(collection)
+        return await anext(aiter(store.scroll(collection, page=1)), None) is not None
+
+    def _store(self, collection: str) -> Store:
+        """Reads by majority where there are copies."""
+        return Store(self._connection, names_of(collection), replicated=True)
+
+    async def documents(self, succession: Succession) -> AsyncIterator[Manifest]:
+        """The predecessor's manifests, in whichever order and with whichever settings it was made.
+
+        Their ranks are read as version order has them: `sequence` is 0 where the predecessor is in offset order.
+        """
+        manifests = ManifestFormat(Guards(Order.VERSION), 0)
+        async for manifest in manifests_in(self._store(succession.predecessor), manifests):
             yield manifest
 
+    async def progress(
+        self, succession: Succession, cluster_id: str, epoch: int, partitions: Collection[Partition]
+    ) -> dict[Partition, Progress]:
+        """How far the predecessor has each partition; those it knows nothing of are left out."""
+        reserved = Reserved(self._store(succession.predecessor), lambda: 0)  # nothing is written, so no time is asked
+        return await reserved.progress(cluster_id, epoch, partitions)
+
     async def switch(self, succession: Succession) -> None:
-        """Let the alias lead to the successor, in one step."""
+        """Let the alias lead to the successor, in one step. Raises ConfigurationError if it leads elsewhere by now."""
+        leads_to = (await aliases(self._connection)).get(succession.alias)
+        if leads_to not in (succession.predecessor, succession.successor):
+            raise ConfigurationError(
+                f"{succession.alias} was switched to {leads_to} meanwhile",
+                "qdrant.collection",
+                f"Nothing was changed. {succession.successor} is filled; switch to it by hand if it is the right one.",
+            )
         await lead_alias(self._connection, succession.alias, succession.successor)

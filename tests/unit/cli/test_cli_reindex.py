@@ -63,7 +63,7 @@ def test_it_fills_compares_switches_and_tells_what_is_left_to_do(cli: Cli, place
     asyncio.run(indexed(place.settings))
     said = cli("reindex", *OTHER, env=place.environment)
     assert said.exit_code == 0, said.err
-    assert f"{place.name}__2 has 2 of the 2 documents of {place.name}__1." in said.out
+    assert f"{place.name}__2 is filled. {place.name}__1 has 2 documents, of which it lacks 0." in said.out
     assert f"{place.name} leads to {place.name}__2 now. Start the workers with these settings." in said.out
     assert f"{place.name}__1 and {place.name}__1__manifests are kept" in said.out
     assert f"the group {place.name}__2 in Kafka" in " ".join(said.out.split())
@@ -87,14 +87,14 @@ def test_what_is_missing_is_shown_and_not_switched_away(cli: Cli, place: Place) 
     short = (*OTHER, "--set", "caps.document_tokens=5")
     said = cli("reindex", *short, env=place.environment)
     assert said.exit_code == 1, said.out
-    assert f"{place.name}__2 has 0 of the 2 documents of {place.name}__1." in said.out
+    assert f"{place.name}__2 is filled. {place.name}__1 has 2 documents, of which it lacks 2." in said.out
     assert "its last event was not indexed with these settings" in said.out
     assert "guide [red]1" in said.out  # an id is not taken for markup
     assert f"{place.name} still leads to {place.name}__1." in said.out
     assert "--accept-missing switches all the same" in " ".join(said.out.split())
     later = cli("reindex", *short, "--no-switch", "--accept-missing", env=place.environment)
     assert later.exit_code == 0
-    assert "The same command without --no-switch switches." in later.out
+    assert "The same command, and without --no-switch, switches." in later.out
     switched = cli("reindex", *short, "--accept-missing", env=place.environment)
     assert switched.exit_code == 0
     assert f"{place.name} leads to {place.name}__2 now" in switched.out
@@ -123,10 +123,25 @@ def test_a_share_that_is_none_is_refused(cli: Cli, share: str) -> None:
     assert "--share" in said.err
 
 
-def test_settings_that_cannot_work_are_refused_before_anything_is_made(cli: Cli, place: Place) -> None:
-    asyncio.run(made(place.settings))
-    said = cli(
-        "reindex", "--set", "jina.model=jina-embeddings-v3", "--set", "jina.dimensions=9999", env=place.environment
-    )
+def test_settings_that_cannot_work_are_refused(cli: Cli, place: Place) -> None:
+    said = cli("reindex", "--set", "jina.dimensions=9999", env=place.environment)
     assert said.exit_code == 2
     assert "jina.dimensions" in said.err
+
+
+def test_what_was_begun_anew_is_gone_on_with_without_anew(cli: Cli, place: Place) -> None:
+    asyncio.run(made(place.settings))
+    begun = cli("reindex", "--anew", "--no-switch", env=place.environment)
+    assert begun.exit_code == 0
+    assert "The same command without --anew, and without --no-switch, switches." in begun.out
+    done = cli("reindex", "--json", env=place.environment)
+    assert done.exit_code == 0
+    assert (done.json["successor"], done.json["switched"]) == (f"{place.name}__2", True)
+
+
+def test_a_topic_that_is_not_there_is_told_before_anything_is_made(cli: Cli, place: Place) -> None:
+    asyncio.run(made(place.settings))
+    said = cli("reindex", *OTHER, "--set", "kafka.topics=elsewhere,", env=place.environment)
+    assert said.exit_code == 2
+    assert "kafka.topics" in said.err
+    assert cli("reindex", "--set", "jina.dimensions=128", env=place.environment).exit_code == 0, "nothing was begun"

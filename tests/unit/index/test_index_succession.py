@@ -2,14 +2,14 @@
 
 import pytest
 from index_tools import DIMENSION, opened, put, settings_for
-from qdrant_client import AsyncQdrantClient
+from qdrant_client import AsyncQdrantClient, models
 
 from worker.config import with_section
 from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
 from worker.errors import AccountFault, ConfigurationError
-from worker.index import Alias, CollectionMissing, Succession
+from worker.index import Alias, CollectionMissing, Progress, Succession
 from worker.index.succession import succession_of
-from worker.model import Order
+from worker.model import Order, Partition, Rank
 from worker.telemetry import Metrics
 
 FIRST, SECOND, THIRD = "articles__1", "articles__2", "articles__3"
@@ -51,6 +51,11 @@ def test_a_name_is_no_pattern() -> None:
     assert succession_of("a.b", "a.b__1", ["a.b__1", "axb__7"], anew=False).successor == "a.b__2"
 
 
+async def lead(client: AsyncQdrantClient, collection: str) -> None:
+    create = models.CreateAlias(collection_name=collection, alias_name="documents")
+    await client.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
+
+
 async def led_to(client: AsyncQdrantClient) -> dict[str, str]:
     return {alias.alias_name: alias.collection_name for alias in (await client.get_aliases()).aliases}
 
@@ -84,11 +89,13 @@ async def test_documents_are_those_of_a_collection_in_any_order_without_what_it_
     for order in Order:
         settings = settings_for(qdrant_server, order=order, collection=f"in-{order.value}-order")
         async with opened(qdrant_server, settings) as index:
-            await put(index, "s:kept", 64, ["text"])
-            await put(index, "s:deleted", 64, None)
+            rank = Rank(7, 64) if order is Order.VERSION else Rank(64)
+            await put(index, "s:kept", rank, ["text"])
+            await put(index, "s:deleted", rank, None)
             await index.generation("cutting")
         async with Alias(settings, Metrics()) as alias:
-            found = [one async for one in alias.documents(f"in-{order.value}-order__1")]
+            found = [one async for one in alias.documents(await alias.succession(anew=False))]
+        assert {bool(one.rank.sequence) for one in found} == {order is Order.VERSION}
         assert {one.document_key: one.tombstone_until_ms is None for one in found} == {
             "s:kept": True,
             "s:deleted": False,
@@ -108,6 +115,63 @@ async def test_a_plain_collection_cannot_be_switched(
     async with Alias(settings_for(qdrant_server), Metrics()) as alias:
         with pytest.raises(ConfigurationError, match=r"not an alias .*qdrant\.collection and kafka\.group_id"):
             await alias.succession(anew=False)
+
+
+async def test_a_collection_without_manifests_is_not_ours(
+    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
+) -> None:
+    await qdrant_client.create_collection("documents-by-hand", vectors_config={})
+    await lead(qdrant_client, "documents-by-hand")
+    async with Alias(settings_for(qdrant_server), Metrics()) as alias:
+        with pytest.raises(ConfigurationError, match="documents-by-hand, which no worker has filled"):
+            await alias.succession(anew=False)
+
+
+async def test_the_name_of_anothers_alias_is_taken(qdrant_server: EmbeddedQdrant) -> None:
+    settings = settings_for(qdrant_server)
+    theirs = with_section(settings, "qdrant", collection="documents__2")
+    async with opened(qdrant_server, settings), opened(qdrant_server, theirs), Alias(settings, Metrics()) as alias:
+        assert await alias.succession(anew=False) == Succession("documents", "documents__1", "documents__3", 3, False)
+
+
+async def test_manifests_left_over_would_say_of_an_empty_collection_that_all_is_done(
+    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
+) -> None:
+    settings = settings_for(qdrant_server)
+    async with opened(qdrant_server, settings), Alias(settings, Metrics()) as alias:
+        succession = await alias.succession(anew=False)
+        await alias.begin(succession, DIMENSION)
+        async with opened(qdrant_server, with_section(settings, "qdrant", collection=succession.successor)):
+            await qdrant_client.delete_collection(succession.successor)
+        with pytest.raises(ConfigurationError, match=r"Delete documents__2__manifests in Qdrant as well\."):
+            await alias.begin(succession, DIMENSION)
+        await qdrant_client.delete_collection("documents__2__manifests")
+        await alias.begin(succession, DIMENSION)
+
+
+async def test_an_alias_that_leads_elsewhere_by_now_is_not_switched_back(
+    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
+) -> None:
+    settings = settings_for(qdrant_server)
+    async with opened(qdrant_server, settings), Alias(settings, Metrics()) as alias:
+        slow, fast = await alias.succession(anew=False), await alias.succession(anew=True)
+        fast = fast._replace(successor="documents__3", number=3)
+        for each in (slow, fast):
+            await alias.begin(each, DIMENSION)
+        await alias.switch(fast)
+        with pytest.raises(ConfigurationError, match="documents was switched to documents__3 meanwhile"):
+            await alias.switch(slow)
+    assert await led_to(qdrant_client) == {"documents": "documents__3"}
+
+
+async def test_what_the_predecessor_knows_of_the_log_is_read_whatever_made_it(qdrant_server: EmbeddedQdrant) -> None:
+    settings = settings_for(qdrant_server)
+    at = Partition("articles", 3)
+    async with opened(qdrant_server, settings) as index, Alias(settings, Metrics()) as alias:
+        await index.write_progress("cluster", 1, {at: Progress(7, 1_000)})
+        succession = await alias.succession(anew=False)
+        assert await alias.progress(succession, "cluster", 1, [at]) == {at: Progress(7, 1_000)}
+        assert await alias.progress(succession, "another", 1, [at]) == {}
 
 
 async def test_a_switch_that_is_refused_is_no_bug_of_ours(
