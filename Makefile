@@ -56,7 +56,7 @@ types: $(DEV_READY)  ## mypy, strict
 contracts: $(DEV_READY)  ## import-linter: the walls between the rooms
 	$(BIN)/lint-imports
 
-# Tests that need no service take all cores; those with real processes mostly wait, two files at a time do that as well.
+# Tests that need no service take all cores; those with real processes mostly wait: three files at a time, on two cores.
 # What measures time or load is marked `alone`, and runs alone at the end.
 NO_SERVICE := tests/unit tests/property tests/simulation tests/mutants tests/fuzz
 WITH_SERVICES := $(addprefix --ignore=,$(NO_SERVICE))
@@ -68,7 +68,7 @@ ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
 	$(BIN)/pytest $(ALL_CORES) $(NO_SERVICE)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not alone" $(WITH_SERVICES)
+	$(BIN)/pytest -n 3 --dist loadfile -m "not alone" $(WITH_SERVICES)
 	$(BIN)/pytest -m alone $(WITH_SERVICES)
 endif
 

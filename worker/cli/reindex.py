@@ -58,7 +58,8 @@ def reindex(
         with Bars(quiet=as_json) as bars:
             done = asyncio.run(_reindex(settings, wishes, bars))
     except asyncio.CancelledError:
-        raise typer.Exit(ExitCode.DRAIN_INCOMPLETE) from None  # stopped before there was anything to drain
+        typer.echo("Stopped before there was a worker: nothing was embedded.", err=True)
+        raise typer.Exit(ExitCode.DRAIN_INCOMPLETE) from None
     if as_json:
         typer.echo(orjson.dumps(_as_json(done), option=orjson.OPT_INDENT_2).decode())
     else:
