@@ -32,8 +32,11 @@ class Judge:
     def is_ahead(self, old: Manifest, progress: Mapping[Partition, Progress]) -> bool:
         """Whether the predecessor has an event that the successor has not come to yet."""
         at = old.position
-        known = progress.get(Partition(at.topic, at.partition))
-        return known is not None and at.epoch == self.epoch and at.offset >= known.offset
+        partition = Partition(at.topic, at.partition)
+        if at.epoch != self.epoch or partition not in self.log:
+            return False
+        known = progress.get(partition)
+        return at.offset >= (known.offset if known is not None else self.log[partition][0])
 
     def lack(self, old: Manifest, found: Manifest | None) -> Lack | None:
         """What the successor lacks of a document, by the predecessor's manifest and its own."""

@@ -203,7 +203,7 @@ class Reindexing:
         while before < total:
             if working.done() or self._stopped:
                 return False
-            with suppress(ServiceFault):  # the worker meets the same, says so, and waits
+            with suppress(ServiceFault, AccountFault):  # the worker meets the same, says so, and waits
                 settled = settled_in(wanted, await state.progress(wanted))
                 said(settled - before, total)
                 before = settled

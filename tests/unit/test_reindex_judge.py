@@ -120,6 +120,11 @@ def test_what_the_old_workers_wrote_since_is_not_missing(written: Manifest, ahea
     assert BY_OFFSET.is_ahead(written, {Partition("articles", 0): Progress(30, None)}) is ahead
 
 
+def test_of_a_partition_without_progress_all_that_the_log_holds_is_still_to_come() -> None:
+    assert BY_OFFSET.is_ahead(manifest(10), {})
+    assert not BY_OFFSET.is_ahead(manifest(9), {})
+
+
 def test_all_are_counted_and_a_few_are_named() -> None:
     done = Reindexed(SUCCESSION, "streamdex__2")
     for number in range(7):
