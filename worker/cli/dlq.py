@@ -2,11 +2,7 @@
 
 import asyncio
 import re
-import sqlite3
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +13,7 @@ import typer
 
 from worker.cli.bars import Bars
 from worker.cli.options import ConfigOption, JsonOption, SetOption, document_key, settings_from, time_text
+from worker.cli.scratch import scratch_folder
 from worker.config import Settings
 from worker.deadletter import Entry, LetterFacts, Wanted, parse_letter
 from worker.errors import ConfigurationError, ExitCode, Reason
@@ -189,7 +186,7 @@ def _parse_place(place: str) -> tuple[Partition, int]:
 
 
 async def _list(settings: Settings, wanted: Wanted, limit: int, *, with_old: bool, as_json: bool) -> None:
-    with _folder() as folder, Bars(quiet=as_json) as bars:
+    with scratch_folder("dlq") as folder, Bars(quiet=as_json) as bars:
         async with opened(settings, folder, bars, with_old=with_old) as box:
             counts, shown = box.register.count(wanted), list(box.register.newest(wanted, limit))
             stay = box.register.staying(replace(wanted, to_replay=False))
@@ -209,7 +206,7 @@ async def _list(settings: Settings, wanted: Wanted, limit: int, *, with_old: boo
 
 
 async def _replay(settings: Settings, wanted: Wanted, rate: int, *, with_old: bool, as_json: bool) -> None:
-    with _folder() as folder, Bars(quiet=as_json) as bars:
+    with scratch_folder("dlq") as folder, Bars(quiet=as_json) as bars:
         async with opened(settings, folder, bars, with_old=with_old) as box:
             stay = box.register.staying(wanted)
             done = await box.send_back(wanted, rate, bars)
@@ -222,17 +219,6 @@ async def _replay(settings: Settings, wanted: Wanted, rate: int, *, with_old: bo
     if large:
         typer.echo(_too_large(done, large), err=True)
         raise typer.Exit(ExitCode.CRASHED)
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A temporary one. Raises ConfigurationError when it cannot be written to."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="streamdex-dlq-") as folder:
-            yield Path(folder)
-    except (OSError, sqlite3.OperationalError) as error:
-        what = f"the temporary folder cannot be written to: {type(error).__name__}"
-        raise ConfigurationError(what, "TMPDIR", "Set TMPDIR to a folder with room.") from None
 
 
 def _too_large(done: Replayed, places: list[str]) -> str:

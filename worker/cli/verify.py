@@ -1,7 +1,6 @@
 """`streamdex verify`: is the collection the fold of the topic? With `--repair`: make it so."""
 
 import asyncio
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from worker.cli.bars import Bars
 from worker.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+from worker.cli.scratch import scratch_folder
 from worker.config import Settings
 from worker.errors import ExitCode
 from worker.repair import Repaired, RepairResult, repair_collection
@@ -49,8 +49,8 @@ def verify(
     """
     settings = settings_from(config_file, overrides)
     configure_logging(settings.worker.log_format, "warning")
-    with tempfile.TemporaryDirectory(prefix="streamdex-verify-") as folder, Bars(quiet=as_json) as bars:
-        result = asyncio.run(_run(settings, Path(folder), bars, repair=repair, to_end=to_end))
+    with scratch_folder("verify") as folder, Bars(quiet=as_json) as bars:
+        result = asyncio.run(_run(settings, folder, bars, repair=repair, to_end=to_end))
     if as_json:
         typer.echo(orjson.dumps(_as_json(result), option=orjson.OPT_INDENT_2).decode())
     else:

@@ -51,10 +51,3 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_connected(
     said = cli("dlq", *options)
     assert said.exit_code == 2
     assert says in said.err
-
-
-def test_a_temporary_folder_that_is_not_there_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
-    said = cli("dlq", "list")
-    assert said.exit_code == 2
-    assert "where: TMPDIR" in said.err
