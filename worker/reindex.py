@@ -114,7 +114,7 @@ class Reindexing:
             done = Reindexed(succession, settings.kafka.group_id)
             async with self._worker(settings) as working:
                 state = _State(reader, index, settings)
-                done.filled = await self._fill(state, working)
+                done.filled = await self._fill(state, working, done.group)
                 if done.filled:
                     await self._compare(alias, state, working, done)
             done.stopped = self._stopped
@@ -185,10 +185,10 @@ class Reindexing:
                 self._pipeline.stop()
             await working
 
-    async def _fill(self, state: "_State", working: asyncio.Task[int]) -> bool:
+    async def _fill(self, state: "_State", working: asyncio.Task[int], group: str) -> bool:
         """Up to the log's end as it is now, and then to the end as it is by then; False when stopped before."""
         reached: dict[Partition, int] = {}
-        for what in ("records", "records that came since"):
+        for what in (f"records, as {group}", "records that came since"):
             log = await state.log()
             wanted = {at: (reached.get(at, begin), end) for at, (begin, end) in log.items()}
             if not await self._reach(wanted, state, working, partial(self._said, what)):

@@ -67,7 +67,7 @@ def test_it_fills_compares_switches_and_tells_what_is_left_to_do(cli: Cli, place
     assert f"{place.name} leads to {place.name}__2 now. Start the workers with these settings." in said.out
     assert f"{place.name}__1 and {place.name}__1__manifests are kept" in said.out
     assert f"the group {place.name}__2 in Kafka" in " ".join(said.out.split())
-    assert "records" in said.err  # the bars
+    assert f"records, as {place.name}__2" in said.err  # the bars
     found = cli("search", "--json", *OTHER, "canteen", env=place.environment)
     assert found.exit_code == 0, found.err
     assert {hit["document_id"] for hit in found.json} == {"guide [red]1", "guide-2"}
