@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from cli_tools import Cli, Services
@@ -12,6 +12,7 @@ from worker.embed import resolve
 from worker.embedded.produce import Message, produce
 from worker.index import Index
 from worker.pipeline import Pipeline
+from worker.reindex import Reindexing
 from worker.telemetry import Metrics
 
 OTHER = ("--set", "jina.dimensions=256")
@@ -142,3 +143,29 @@ def test_a_topic_that_is_not_there_is_told_before_anything_is_made(cli: Cli, pla
     assert said.exit_code == 2
     assert "kafka.topics" in said.err
     assert cli("reindex", "--set", "jina.dimensions=128", env=place.environment).exit_code == 0, "nothing was begun"
+
+
+def test_a_worker_that_dies_while_the_collections_are_compared_stops_the_switch(
+    cli: Cli, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(made(place.settings))
+    compare, dying = Reindexing._compare, asyncio.Event()
+
+    class Dying(Pipeline):
+        async def run(self) -> int:
+            working = asyncio.ensure_future(super().run())
+            await dying.wait()
+            self.stop()
+            await working
+            raise RuntimeError("planted")
+
+    async def compared(self: Reindexing, *given: Any) -> None:
+        await compare(self, *given)
+        dying.set()
+
+    with monkeypatch.context() as planted:
+        planted.setattr("worker.reindex.Pipeline", Dying)
+        planted.setattr(Reindexing, "_compare", compared)
+        with pytest.raises(RuntimeError, match="planted"):
+            cli("reindex", *OTHER, env=place.environment)
+    assert cli("reindex", *OTHER, "--json", env=place.environment).json["predecessor"] == f"{place.name}__1"
