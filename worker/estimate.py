@@ -1,18 +1,17 @@
 """What a backlog will cost: tokens, requests, time at the key's limits and money, from a sample of the topic."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from worker.config import Settings
 from worker.embed import Limits, Profile, bounds_of, requests_for
 from worker.errors import RecordFault
 from worker.intake import Decoder, TopicReader
-from worker.model import Partition, Record
+from worker.model import Ranges, Record
 from worker.plan import Chunker
 from worker.plan.keys import text_hash
 
 SLICES = 4  # places in each partition where the sample is taken
-Ranges = Mapping[Partition, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)

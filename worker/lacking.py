@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from worker.index import Progress
-from worker.model import Manifest, Order, Partition
-
-Ranges = Mapping[Partition, tuple[int, int]]
+from worker.model import Manifest, Order, Partition, Ranges
 
 
 class Lack(StrEnum):

@@ -7,6 +7,7 @@ A *record* is what Kafka delivered; an *event* is what it means for one document
 events of one document; a *manifest* is what the store remembers of a document.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -35,6 +36,10 @@ class Partition(NamedTuple):
 
     topic: str
     number: int
+
+
+# Of each partition the offsets [begin, end).
+Ranges = Mapping[Partition, tuple[int, int]]
 
 
 class Record(NamedTuple):

@@ -19,10 +19,10 @@ from worker.errors import AccountFault, ConfigurationError, ServiceFault
 from worker.index import Alias, CollectionMissing, Index, Progress, Succession
 from worker.intake import TopicReader
 from worker.lacking import Judge, Lack
-from worker.model import Manifest, Partition
+from worker.model import Manifest, Partition, Ranges
 from worker.pipeline import Pipeline, examine
 from worker.telemetry import Metrics
-from worker.verification import Ranges, Said, records_in, refuse_recreated, told
+from worker.verification import Said, records_in, refuse_recreated, told
 
 T = TypeVar("T")
 

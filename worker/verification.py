@@ -17,7 +17,7 @@ from worker.errors import ConfigurationError
 from worker.index import Index, Progress
 from worker.intake import TopicReader
 from worker.interpretation import Interpreter
-from worker.model import Partition
+from worker.model import Partition, Ranges
 from worker.plan import cutting_digest
 from worker.telemetry import Metrics
 from worker.verify import (
@@ -36,7 +36,6 @@ from worker.verify import (
 
 T = TypeVar("T")
 
-Ranges = Mapping[Partition, tuple[int, int]]
 # What is done at the moment, how many of it more, and of how many in all where that is known.
 Said = Callable[[str, int, int | None], None]
 

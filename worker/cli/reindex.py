@@ -1,7 +1,6 @@
 """`streamdex reindex`: a new collection from the log, and the switch to it."""
 
 import asyncio
-import signal
 from typing import Annotated, Any
 
 import orjson
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from worker.cli.bars import Bars
 from worker.cli.options import ConfigOption, JsonOption, SetOption, settings_from
-from worker.cli.run import STOPS
+from worker.cli.signals import stopped_by_signals
 from worker.config import Settings
 from worker.errors import ExitCode
 from worker.reindex import Reindexed, Reindexing, Wishes
@@ -72,14 +71,8 @@ def reindex(
 
 async def _reindex(settings: Settings, wishes: Wishes, bars: Bars) -> Reindexed:
     reindexing = Reindexing(settings, wishes, bars)
-    loop = asyncio.get_running_loop()
-    for number in STOPS:
-        loop.add_signal_handler(number, reindexing.stop)
-    done = await reindexing.run()
-    for number in STOPS:  # all is done: one more signal must not make another exit code of it
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)
-    return done
+    with stopped_by_signals(reindexing.stop):
+        return await reindexing.run()
 
 
 def _as_json(done: Reindexed) -> dict[str, Any]:
@@ -117,13 +110,13 @@ def _show(console: Console, done: Reindexed, wishes: Wishes) -> None:
             f"{predecessor} and {predecessor}__manifests are kept; when nobody needs them any more, delete them in "
             f"Qdrant, and the group {done.group} in Kafka."
         )
-    elif not wishes.switch:
-        console.print(f"{alias} still leads to {predecessor}. {the_same}, and without --no-switch, switches.")
-    else:
+    elif missing and not wishes.accept_missing:
         console.print(
             f"{alias} [red]still leads[/] to {predecessor}. {the_same} goes on when that is mended; --accept-missing "
             "switches all the same."
         )
+    else:
+        console.print(f"{alias} still leads to {predecessor}. {the_same}, and without --no-switch, switches.")
 
 
 def _show_missing(console: Console, done: Reindexed) -> None:

@@ -11,13 +11,12 @@ import typer
 
 from worker.admin import AdminServer
 from worker.cli.options import ConfigOption, SetOption, settings_from
+from worker.cli.signals import stopped_by_signals
 from worker.config import Settings
 from worker.embedded.stage import qdrant_for
 from worker.errors import ConfigurationError, ExitCode
 from worker.pipeline import Pipeline
 from worker.telemetry import RELOAD_REFUSED, configure_logging, emit
-
-STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(config_file: ConfigOption = None, overrides: SetOption = None) -> None:
@@ -54,17 +53,11 @@ def _tune_garbage_collection() -> None:
 async def _run(settings: Settings, read_anew: Callable[[], Settings]) -> int:
     async with qdrant_for(settings) as reachable:
         pipeline = Pipeline(reachable, worker_name=f"{socket.gethostname()}-{os.getpid()}")
-        loop = asyncio.get_running_loop()
-        for number in STOPS:
-            loop.add_signal_handler(number, pipeline.stop)
-        loop.add_signal_handler(signal.SIGHUP, _reload, pipeline, read_anew)
-        # From before the start, which may wait for neighbours, until after the stop: so both can be seen.
-        async with AdminServer(settings.admin, pipeline.status):
-            left_undone = await pipeline.run()
-        for number in STOPS:  # all is done: one more signal must not make another exit code of it
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
-        return left_undone
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, pipeline, read_anew)
+        with stopped_by_signals(pipeline.stop):
+            # From before the start, which may wait for neighbours, until after the stop: so both can be seen.
+            async with AdminServer(settings.admin, pipeline.status):
+                return await pipeline.run()
 
 
 def _reload(pipeline: Pipeline, read_anew: Callable[[], Settings]) -> None:

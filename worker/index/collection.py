@@ -24,8 +24,9 @@ MANIFESTS_SUFFIX = "__manifests"
 FIRST_SUFFIX = "__1"
 OTHER_NAME = "Set it to a name that is not in use: the worker makes the collection."
 # The way to a collection that is made otherwise than the one in use.
-FILL_ANEW = "run streamdex reindex, which fills a new collection from the log and switches to it"
-FILL_SAME_ANEW = FILL_ANEW.replace("reindex", "reindex --anew")  # where the settings are the same
+_FILLS = "which fills a new collection from the log and switches to it"
+FILL_ANEW = f"run streamdex reindex, {_FILLS}"
+FILL_SAME_ANEW = f"run streamdex reindex --anew, {_FILLS}"  # where the settings are those of the one in use
 
 _DISTANCES = {"cosine": q.Cosine, "dot": q.Dot, "euclid": q.Euclid, "manhattan": q.Manhattan}
 _FIELD_TYPES = {

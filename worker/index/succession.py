@@ -101,8 +101,8 @@ class Alias:
         an empty collection that all is done.
         """
         names = names_of(succession.successor)
-        collections = await plain_collections(self._connection)
-        if names.manifests in collections and names.points not in collections and await self._holds(names.manifests):
+        # In this order: another reindexing may be making both now, and writes to neither before both are there.
+        if await self._holds(names.manifests) and names.points not in await plain_collections(self._connection):
             raise ConfigurationError(
                 f"{names.manifests} is left over of a collection that was deleted",
                 "qdrant.collection",
@@ -112,6 +112,9 @@ class Alias:
         await Setup(self._connection, qdrant, dimension, guards).make(names)
 
     async def _holds(self, collection: str) -> bool:
+        """Whether there is such a collection, with anything in it."""
+        if collection not in await plain_collections(self._connection):
+            return False
         store = self._store(collection)
         return await anext(aiter(store.scroll(collection, page=1)), None) is not None
 

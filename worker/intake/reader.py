@@ -23,7 +23,7 @@ from worker.kafka_client import (
     survey_all,
 )
 from worker.kafka_rights import check_topics
-from worker.model import Partition, Record
+from worker.model import Partition, Ranges, Record
 
 T = TypeVar("T")
 
@@ -32,8 +32,6 @@ POLL_RECORDS = 1_000
 ANSWER_LIMIT_S = 30.0  # for one question
 STILL_LIMIT_S = 60.0  # without a record, though there are more: nobody answers
 TIMESTAMPS_LIMIT_S = 30.0
-
-Ranges = Mapping[Partition, tuple[int, int]]
 
 
 class TopicReader:

@@ -89,6 +89,9 @@ def test_what_is_missing_is_shown_and_not_switched_away(cli: Cli, place: Place) 
     assert "guide [red]1" in said.out  # an id is not taken for markup
     assert f"{place.name} still leads to {place.name}__1." in said.out
     assert "--accept-missing switches all the same" in " ".join(said.out.split())
+    filled = cli("reindex", *short, "--no-switch", env=place.environment)
+    assert filled.exit_code == 0, "it is filled, and nobody asked for more"
+    assert "--accept-missing switches all the same" in " ".join(filled.out.split())
     later = cli("reindex", *short, "--no-switch", "--accept-missing", env=place.environment)
     assert later.exit_code == 0
     assert "The same command, and without --no-switch, switches." in later.out
