@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, OffsetA
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
+    NodeNotReadyError,
     NotCoordinatorForGroupError,
     TopicAlreadyExistsError,
     for_code,
@@ -200,10 +201,14 @@ async def _until_led(admin: AIOKafkaAdminClient, topic: str, partitions: int) ->
 
 
 async def _with_coordinator(admin: AIOKafkaAdminClient, group: str) -> Mapping[TopicPartition, OffsetAndMetadata]:
-    """Ask for a group's offsets; a broker that has just started makes the topic for them at the first question."""
+    """Ask for a group's offsets.
+
+    A broker that has just started may tell of no brokers at all, not even itself, and makes the topic of the offsets at
+    the first question.
+    """
     async with asyncio.timeout(SETTLE_LIMIT_S):
         while True:
             try:
                 return await admin.list_consumer_group_offsets(group)  # type: ignore[no-any-return]  # untyped library
-            except (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
+            except (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, NodeNotReadyError):
                 await asyncio.sleep(0.1)
