@@ -68,9 +68,9 @@ def _stretch(number: int, characters: int) -> str:
 
 
 def _make_corpus() -> str:
-    dice = random.Random(0)  # noqa: S311  # nothing secret: texts to be measured with
-    words = ["".join(dice.choices("abcdefghijklmnopqrstuvwxyz", k=dice.randint(2, 11))) for _ in range(5_000)]
-    return " ".join(dice.choices(words, k=CORPUS_CHARACTERS // 6))[:CORPUS_CHARACTERS]
+    rng = random.Random(0)  # noqa: S311  # nothing secret: texts to be measured with
+    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 11))) for _ in range(5_000)]
+    return " ".join(rng.choices(words, k=CORPUS_CHARACTERS // 6))[:CORPUS_CHARACTERS]
 
 
 _CORPUS = _make_corpus()

@@ -21,7 +21,7 @@ class Sample:
 
     documents: int
     cpu_s: float
-    wall_s: float
+    wall_clock_s: float
     rss_bytes: int
 
 
@@ -31,7 +31,7 @@ class Slice:
 
     documents: int
     cpu_s: float
-    wall_s: float
+    wall_clock_s: float
     rss_bytes: int
 
     @classmethod
@@ -40,7 +40,7 @@ class Slice:
         return cls(
             after.documents - before.documents,
             after.cpu_s - before.cpu_s,
-            after.wall_s - before.wall_s,
+            after.wall_clock_s - before.wall_clock_s,
             after.rss_bytes,
         )
 
@@ -52,7 +52,7 @@ class Slice:
     @property
     def rate(self) -> float:
         """Documents per second."""
-        return self.documents / self.wall_s
+        return self.documents / self.wall_clock_s
 
 
 class Meter:
@@ -81,7 +81,7 @@ class Meter:
             if now.documents > last.documents:
                 last = now
                 tell(now.documents)
-            if now.wall_s - last.wall_s > STALL_S or self._process.status() == psutil.STATUS_ZOMBIE:
+            if now.wall_clock_s - last.wall_clock_s > STALL_S or self._process.status() == psutil.STATUS_ZOMBIE:
                 raise StalledError(f"stopped at {now.documents} of {documents} documents")
             time.sleep(POLL_S)
         tell(now.documents)

@@ -22,7 +22,7 @@ from bench.documents import Message
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tests"))  # where the broker that the tests run on is started
 
-from kafka_backends import Say, any_kafka  # noqa: E402  # after the path above
+from harness.kafka_backends import Say, any_kafka  # noqa: E402  # after the path above
 
 FLUSH_S = 60.0
 STOP_S = 30.0

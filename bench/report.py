@@ -103,13 +103,13 @@ def _growth(figures: Figures) -> str:
 
 def _ratio(ratio: Ratio) -> str:
     if ratio.typical >= BAR_RATIO:
-        verdict = "as promised"
+        proven_fault = "as promised"
     elif ratio.least >= BAR_RATIO:
-        verdict = "as promised where nothing disturbs, LESS in this run's median"
+        proven_fault = "as promised where nothing disturbs, LESS in this run's median"
     else:
-        verdict = "LESS than promised"
+        proven_fault = "LESS than promised"
     measured = f"{ratio.typical:.2f} times as much, {ratio.least:.2f} by the slices disturbed least"
-    return f"The {ratio.subject} a number: {measured} (bar {BAR_RATIO:.0f}): {verdict}."
+    return f"The {ratio.subject} a number: {measured} (bar {BAR_RATIO:.0f}): {proven_fault}."
 
 
 def _place(results: Results) -> str:

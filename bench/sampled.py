@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from worker.cli import main
+from streamdex.cli import main
 
 INTERVAL_S = 0.001
 Stack = tuple[str, ...]

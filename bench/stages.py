@@ -23,18 +23,26 @@ class Stage:
 
 # From the narrow to the wide: code that several stages call is reached only through them.
 STAGES = (
-    Stage("decode and validate", 5, ("worker/intake/decoder.py", "worker/intake/formats/", ":Flow._decode")),
-    Stage("hash, ids, order", 7, ("worker/plan/", ":Index.check", ":check_payload")),
-    Stage("base64 and checks", 5, ("worker/embed/answers.py",)),
-    Stage("HTTP", 11, ("worker/embed/client.py", "/aiohttp/", "/httpx/", "/httpx_aiohttp/")),
-    Stage("batch and request", 5, ("worker/embed/", ":Flow._embed", ":Flow.embedded")),
+    Stage(
+        "decode and validate",
+        5,
+        ("worker/streamdex/intake/decoder.py", "worker/streamdex/intake/formats/", ":Flow._decode"),
+    ),
+    Stage("hash, ids, order", 7, ("worker/streamdex/plan/", ":Index.check", ":check_payload")),
+    Stage("base64 and checks", 5, ("worker/streamdex/embed/http/answers.py",)),
+    Stage("HTTP", 11, ("worker/streamdex/embed/http/client.py", "/aiohttp/", "/httpx/", "/httpx_aiohttp/")),
+    Stage("batch and request", 5, ("worker/streamdex/embed/", ":Flow._embed", ":Flow.embedded")),
     Stage("manifest read", 10, (":Index.read_manifests", ":Index.sweep")),
-    Stage("guarded upsert", 35, ("worker/index/points.py",)),
-    Stage("manifest write, read-back", 25, ("worker/index/writer.py",)),
-    Stage("settle, commit, metrics", 6, ("worker/settle/", ":Flow._settle", ":Flow._written", ":Index.store_progress")),
-    Stage("Kafka", 10, ("worker/intake/", "/aiokafka/", ":Flow.take_in")),
+    Stage("guarded upsert", 35, ("worker/streamdex/index/points.py",)),
+    Stage("manifest write, read-back", 25, ("worker/streamdex/index/writer.py",)),
+    Stage(
+        "settle, commit, metrics",
+        6,
+        ("worker/streamdex/settle/", ":Flow._settle", ":Flow._written", ":Index.store_progress"),
+    ),
+    Stage("Kafka", 10, ("worker/streamdex/intake/", "/aiokafka/", ":Flow.take_in")),
     Stage("gRPC calls", 0, ("/grpc/", "/qdrant_client/")),
-    Stage("flow", 0, ("worker/flow.py",)),
+    Stage("flow", 0, ("worker/streamdex/run/flow.py",)),
     Stage("event loop, sockets", 10, ("/asyncio/", "/selectors.py")),
     Stage("other", 0, ("",)),
 )

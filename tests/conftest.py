@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-import real_services
 
-pytest_plugins = ["fixtures_kafka", "fixtures_jina", "fixtures_qdrant", "fixtures_cli"]
+from harness import services as real_services
+
+pytest_plugins = ["harness.fixtures_kafka", "harness.fixtures_jina", "harness.fixtures_qdrant", "harness.fixtures_cli"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

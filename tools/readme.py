@@ -1,7 +1,7 @@
 """Writes the tables of README.md and docs/ that the code decides, and tells whether they are stale: `make docs`.
 
-The settings are read from `worker.config`, the models from `worker.embed`, metrics and log events from
-`worker.telemetry`. Each table stands between two markers,
+The settings are read from `streamdex.config`, the models from `streamdex.embed`, metrics and log events from
+`streamdex.telemetry`. Each table stands between two markers,
 `<!-- name: begin -->` and `<!-- name: end -->`; what stands there is replaced, all else is left as it is.
 """
 
@@ -13,11 +13,11 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from worker import telemetry
-from worker.config import MIB, Settings
-from worker.embed import MODELS
-from worker.embed.models import Model
-from worker.telemetry import Metrics, Signal
+from streamdex import telemetry
+from streamdex.config import MIB, Settings
+from streamdex.embed import MODELS
+from streamdex.embed.models import Model
+from streamdex.telemetry import Metrics, Signal
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

@@ -56,7 +56,7 @@ class _Held:
 
     places: Places = field(default_factory=OrderedDict)
     manifests: OrderedDict[str, tuple[int, bytes]] = field(default_factory=OrderedDict)  # id: version, point as bytes
-    reserved: dict[str, q.PointStruct] = field(default_factory=dict)  # manifests of no document: schema, bases …
+    bookkeeping: dict[str, q.PointStruct] = field(default_factory=dict)  # manifests of no document: schema, bases …
 
 
 class Qdrant:
@@ -119,7 +119,7 @@ class Qdrant:
         self._count("Scroll", request.collection_name)
         kinds = request.filter.must[0].field.match.keywords.strings
         response = q.ScrollResponse()
-        for point in self._held[request.collection_name].reserved.values():
+        for point in self._held[request.collection_name].bookkeeping.values():
             if point.payload["kind"].string_value in kinds:
                 _copy(point, response.result.add())
         return response
@@ -149,7 +149,7 @@ class Qdrant:
                 version = point.payload["version"].integer_value
                 held.manifests[point.id.uuid] = (version, point.SerializeToString())
             else:
-                held.reserved[point.id.uuid] = point
+                held.bookkeeping[point.id.uuid] = point
         self._forget(held.manifests)
         self._stats.manifests_written += documents
         self._stats.requests["Upsert manifests" if documents else "Upsert progress"] += 1
@@ -162,8 +162,8 @@ class Qdrant:
     def _get_manifest(self, point_id: str, held: _Held, result: Any, rank_only: bool) -> None:
         found = held.manifests.get(point_id)
         if found is None:
-            if point_id in held.reserved:
-                _copy(held.reserved[point_id], result.add())
+            if point_id in held.bookkeeping:
+                _copy(held.bookkeeping[point_id], result.add())
             return
         self._stats.manifests_found += 1
         point = result.add()

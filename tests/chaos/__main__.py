@@ -10,9 +10,10 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from rich.console import Console
+
 from chaos.campaign import Options, opened
 from chaos.ledger import Ledger
-from rich.console import Console
 
 ORDERS = ("offset", "version")
 WIDTH = 130  # of the tables, where there is no terminal to tell

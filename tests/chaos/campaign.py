@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from chaos.checker import watch_commits
 from chaos.faults import conduct, make_fault
 from chaos.fleet import Sampler
@@ -18,7 +20,6 @@ from chaos.judging import judged
 from chaos.ledger import Ledger
 from chaos.schedule import FEWEST, Action, Schedule
 from chaos.stage import GROUP, TOPIC, Stage, ended, open_stage
-from rich.console import Console
 
 LOAD_S = (60.0, 75.0)  # of a round
 ROUND_S = 105.0  # about what a round takes in all
@@ -45,7 +46,7 @@ class Campaign:
         self._offsets = offsets
         self._console = console
         self._schedule = Schedule(options.seed)
-        self._dice = random.Random(f"rounds {options.seed}")
+        self._rng = random.Random(f"rounds {options.seed}")
         self._told: set[str] = set()
         self.ledger = Ledger(seeds=[options.seed])
 
@@ -77,7 +78,7 @@ class Campaign:
         return self._options.minutes * 60 - (time.monotonic() - began_s)
 
     async def _round(self, number: int) -> None:
-        seconds = self._dice.uniform(*LOAD_S)
+        seconds = self._rng.uniform(*LOAD_S)
         actions = self._schedule.round(seconds)
         self._stage.run.event("round_started", round=number, seconds=seconds, faults=len(actions))
         fired_before = self.ledger.total_fired

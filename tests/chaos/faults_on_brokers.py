@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import confluent_kafka.admin
+
 from chaos.stage import Stage
 from chaos.traffic import Traffic
 

@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 import httpx
+
 from chaos.fleet import until_frozen
 from chaos.stand_ins import QdrantStandIn, StandIn
 

@@ -10,10 +10,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import guardian
 import httpx
 import psutil
+
 from chaos.run_directory import RunDirectory
+from harness import guardian
 
 STOP_LIMIT_S = 40.0
 CLEAN = (0, 3)  # stopped, or stopped with work left for the next owner

@@ -76,7 +76,7 @@ class Generator:
     """Gives one `Draft` after the other."""
 
     def __init__(self, seed: int, partitions: int, order: str = "offset") -> None:
-        self._dice = random.Random(seed)
+        self._rng = random.Random(seed)
         self._partitions = partitions
         self._versioned = order == "version"
         self._weights = VERSIONED_WEIGHTS if self._versioned else WEIGHTS
@@ -107,7 +107,7 @@ class Generator:
 
     def next(self) -> Draft:
         """The next event."""
-        (kind,) = self._dice.choices(list(self._weights), list(self._weights.values()))
+        (kind,) = self._rng.choices(list(self._weights), list(self._weights.values()))
         if len(self._documents) < 10 or (kind == "new" and len(self._documents) >= DOCUMENTS):
             kind = "new" if len(self._documents) < 10 else "change"
         return self._makers[kind]()
@@ -116,7 +116,7 @@ class Generator:
 
     def _new(self) -> Draft:
         document = _Document(
-            f"{KEY_CANARY}-{len(self._documents)}", self._paragraphs(self._dice.randint(1, 5)), self._some_metadata()
+            f"{KEY_CANARY}-{len(self._documents)}", self._paragraphs(self._rng.randint(1, 5)), self._some_metadata()
         )
         self._documents.append(document)
         return self._upsert(document, "new")
@@ -124,22 +124,22 @@ class Generator:
     def _change(self) -> Draft:
         document = self._pick()
         document.earlier = list(document.paragraphs)
-        place = self._dice.randrange(len(document.paragraphs))
+        place = self._rng.randrange(len(document.paragraphs))
         document.paragraphs[place] = self._paragraph()
-        if self._dice.random() < 0.3:
+        if self._rng.random() < 0.3:
             document.paragraphs.append(self._paragraph())
-        elif len(document.paragraphs) > 2 and self._dice.random() < 0.3:
-            document.paragraphs.pop(self._dice.randrange(len(document.paragraphs)))
+        elif len(document.paragraphs) > 2 and self._rng.random() < 0.3:
+            document.paragraphs.pop(self._rng.randrange(len(document.paragraphs)))
         return self._upsert(document, "change")
 
     def _move(self) -> Draft:
         document = self._pick()
-        self._dice.shuffle(document.paragraphs)
+        self._rng.shuffle(document.paragraphs)
         return self._upsert(document, "move")
 
     def _repeat(self) -> Draft:
         document = self._pick()
-        document.paragraphs.append(self._dice.choice(document.paragraphs))
+        document.paragraphs.append(self._rng.choice(document.paragraphs))
         return self._upsert(document, "repeat")
 
     def _metadata(self) -> Draft:
@@ -149,7 +149,7 @@ class Generator:
 
     def _long(self) -> Draft:
         document = self._pick()
-        document.paragraphs = self._paragraphs(self._dice.randint(20, 60))
+        document.paragraphs = self._paragraphs(self._rng.randint(20, 60))
         return self._upsert(document, "long")
 
     def _revert(self) -> Draft:
@@ -161,15 +161,15 @@ class Generator:
     def _delete(self) -> Draft:
         document = self._pick()
         document.there = False
-        if self._dice.random() < 0.5:
+        if self._rng.random() < 0.5:
             return self._remembered(document, self._null(document))
         return self._remembered(document, self._enveloped(document, "delete", {"op": "delete"}))
 
     def _again(self) -> Draft:
         gone = [document for document in self._documents if not document.there]
-        document = self._dice.choice(gone) if gone else self._pick()
-        if self._dice.random() < 0.7:
-            document.paragraphs = self._paragraphs(self._dice.randint(1, 5))
+        document = self._rng.choice(gone) if gone else self._pick()
+        if self._rng.random() < 0.7:
+            document.paragraphs = self._paragraphs(self._rng.randint(1, 5))
         return self._upsert(document, "again")
 
     def _duplicate(self) -> Draft:
@@ -192,26 +192,26 @@ class Generator:
 
     def _late(self) -> Draft:
         document = self._pick()
-        version = max(0, document.version - self._dice.randint(1, 3 * VERSION_STEP))
+        version = max(0, document.version - self._rng.randint(1, 3 * VERSION_STEP))
         return self._passing(document, "late", version)
 
     def _equal(self) -> Draft:
         """Of two events with one version the later stands, so that the document is what this one says."""
         document = self._pick()
-        document.paragraphs = self._paragraphs(self._dice.randint(1, 5))
+        document.paragraphs = self._paragraphs(self._rng.randint(1, 5))
         document.version -= VERSION_STEP
         return self._upsert(document, "equal")
 
     def _stray(self) -> Draft:
-        document = self._dice.choice(self._strays)
+        document = self._rng.choice(self._strays)
         document.version += VERSION_STEP
-        version = max(0, document.version - self._dice.randrange(2 * VERSION_STEP))
-        return replace(self._passing(document, "stray", version), partition=self._dice.randrange(self._partitions))
+        version = max(0, document.version - self._rng.randrange(2 * VERSION_STEP))
+        return replace(self._passing(document, "stray", version), partition=self._rng.randrange(self._partitions))
 
     def _passing(self, document: _Document, kind: str, version: int) -> Draft:
         """An event with texts of its own, on which no later one builds."""
-        body = {"text": "\n\n".join(self._paragraphs(self._dice.randint(1, 3))), "metadata": self._some_metadata()}
-        if self._dice.random() < 0.2:
+        body = {"text": "\n\n".join(self._paragraphs(self._rng.randint(1, 3))), "metadata": self._some_metadata()}
+        if self._rng.random() < 0.2:
             body = {"op": "delete"}
         return Draft(kind, document.name.encode(), json.dumps({**body, "version": version}).encode())
 
@@ -223,10 +223,10 @@ class Generator:
 
     def _no_id(self) -> Draft:
         value = json.dumps({"text": self._paragraph()}).encode()
-        return Draft("no id", None, value, partition=self._dice.randrange(self._partitions), poison=True)
+        return Draft("no id", None, value, partition=self._rng.randrange(self._partitions), poison=True)
 
     def _too_deep(self) -> Draft:
-        metadata: dict[str, Any] = {METADATA_CANARY: self._dice.randint(0, 999)}
+        metadata: dict[str, Any] = {METADATA_CANARY: self._rng.randint(0, 999)}
         for _ in range(40):
             metadata = {"deeper": metadata}
         body = {"text": self._paragraph(), "metadata": metadata}
@@ -243,9 +243,9 @@ class Generator:
     # --- parts ----------------------------------------------------------------------------------------------------
 
     def _pick(self) -> _Document:
-        some = self._documents[:HOT] if self._dice.random() < 0.2 else self._documents
+        some = self._documents[:HOT] if self._rng.random() < 0.2 else self._documents
         there = [document for document in some if document.there]
-        return self._dice.choice(there or some)
+        return self._rng.choice(there or some)
 
     def _upsert(self, document: _Document, kind: str) -> Draft:
         document.there = True
@@ -255,11 +255,11 @@ class Generator:
 
     def _enveloped(self, document: _Document, kind: str, body: dict[str, Any]) -> Draft:
         document.version += VERSION_STEP
-        if self._dice.random() < 0.5:
+        if self._rng.random() < 0.5:
             body = {"id": document.name, **body}  # else the record's key is its id
-        if self._versioned or self._dice.random() < 0.3:
+        if self._versioned or self._rng.random() < 0.3:
             body = {**body, "version": document.version}
-        headers = (("traceparent", b"00-chaos"),) if self._dice.random() < 0.1 else ()
+        headers = (("traceparent", b"00-chaos"),) if self._rng.random() < 0.1 else ()
         return Draft(kind, document.name.encode(), json.dumps(body).encode(), headers)
 
     def _remembered(self, document: _Document, draft: Draft) -> Draft:
@@ -274,9 +274,9 @@ class Generator:
         self._serial += 1
         text = f"{TEXT_CANARY} {self._serial}"
         while len(text) < PARAGRAPH_LETTERS:
-            text += f" {self._dice.choice(WORDS)}"
+            text += f" {self._rng.choice(WORDS)}"
         return f"{text}."
 
     def _some_metadata(self) -> dict[str, Any]:
-        number = self._dice.randint(0, 9999)
+        number = self._rng.randint(0, 9999)
         return {"label": f"{METADATA_CANARY} {number}", "size": number, "nested": {"tags": [number % 7, None, True]}}

@@ -4,8 +4,9 @@ import struct
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+
 from chaos.run_directory import RunDirectory
-from kafka_tools import Kafka
+from harness.kafka import Kafka
 
 OFFSETS_TOPIC = "__consumer_offsets"
 OFFSETS_PARTITIONS = 3  # as the broker of the tests is set

@@ -17,22 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from chaos.run_directory import append_line
-
-from worker.cli import main
-from worker.deadletter.producer import DeadLetters
-from worker.embed.client import Client
-from worker.flow import Flow
-from worker.index import Index
-from worker.index.points import PointWriter
-from worker.index.writer import Writer
-from worker.intake.session import Session
-from worker.ownership import Ownership
+from streamdex.cli import main
+from streamdex.deadletter.producer import DeadLetters
+from streamdex.embed.http.client import JinaClient
+from streamdex.index import Index
+from streamdex.index.points import PointWriter
+from streamdex.index.writer import Writer
+from streamdex.intake.consumer.session import Session
+from streamdex.run.flow import Flow
+from streamdex.run.partitions import Ownership
 
 # Each step of an event, and the method that does it.
 STEPS: dict[str, tuple[type[Any], str]] = {
     "assigned": (Ownership, "assigned"),
     "plan": (Index, "read_manifests"),
-    "embed": (Client, "embed"),
+    "embed": (JinaClient, "embed"),
     "points": (PointWriter, "_send"),
     "kept": (PointWriter, "vanished"),
     "manifests": (Writer, "_send_manifests"),
@@ -115,23 +114,23 @@ def _around_sync(hand: Hand, step: str, inner: Callable[..., Any]) -> Callable[.
 
 def note_answers(name: str, answers: Path) -> None:
     """Requests to Jina carry this worker's name as their User-Agent, and the answers it gets are written down."""
-    begin, embed = Client.__init__, Client.embed
+    begin, embed = JinaClient.__init__, JinaClient.embed
 
     @functools.wraps(begin)
-    def begin_named(self: Client, *args: Any, **kwargs: Any) -> None:
+    def begin_named(self: JinaClient, *args: Any, **kwargs: Any) -> None:
         begin(self, *args, **kwargs)
         self._http.headers["user-agent"] = name
 
     @functools.wraps(embed)
-    async def embed_noted(self: Client, texts: Any, *args: Any, **kwargs: Any) -> Any:
+    async def embed_noted(self: JinaClient, texts: Any, *args: Any, **kwargs: Any) -> Any:
         sent = time.time()
         answer = await embed(self, texts, *args, **kwargs)
         inputs = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
         append_line(answers, {"sent": sent, "at": time.time(), "worker": name, "inputs": inputs})
         return answer
 
-    Client.__init__ = begin_named  # type: ignore[method-assign]  # that is what this module is for
-    Client.embed = embed_noted  # type: ignore[method-assign]  # the same
+    JinaClient.__init__ = begin_named  # type: ignore[method-assign]  # that is what this module is for
+    JinaClient.embed = embed_noted  # type: ignore[method-assign]  # the same
 
 
 def start() -> None:

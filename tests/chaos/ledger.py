@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from chaos.schedule import KINDS
 from rich.console import Console
 from rich.table import Table
+
+from chaos.schedule import KINDS
 
 MUST_FIRE_AFTER = 4  # a kind that was set so often and never fired is not tested by this campaign
 FIRED_PART = 0.6  # of the faults that were set, at least

@@ -41,7 +41,7 @@ class _Connection:
 
     def __init__(self, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
         self.writers = (near, far)
-        self.swallowed: LinkFault | None = None
+        self.coalesced: LinkFault | None = None
 
     def close(self) -> None:
         for writer in self.writers:
@@ -98,7 +98,7 @@ class Link:
         if self.fault is fault:
             self.fault = None
         for connection in tuple(self._connections):
-            if connection.swallowed is fault:
+            if connection.coalesced is fault:
                 connection.reset()
 
     def _end(self, connection: _Connection, fault: LinkFault) -> None:
@@ -148,8 +148,8 @@ class Link:
 
     async def _forward(self, connection: _Connection, data: bytes, writer: asyncio.StreamWriter) -> None:
         fault = self.fault
-        if connection.swallowed is not None:
-            connection.swallowed.hits += 1  # once there is a gap, nothing may follow it
+        if connection.coalesced is not None:
+            connection.coalesced.hits += 1  # once there is a gap, nothing may follow it
             return
         if fault is None:
             writer.write(data)
@@ -158,7 +158,7 @@ class Link:
         fault.hits += 1
         match fault.mode:
             case Mode.BLACKHOLE:
-                connection.swallowed = fault
+                connection.coalesced = fault
             case Mode.DELAY:
                 await asyncio.sleep(fault.delay_s)
                 writer.write(data)

@@ -44,45 +44,45 @@ class Action:
     parameters: Parameters
 
 
-def _hook(dice: Dice) -> Parameters:
-    step = dice.choice(list(STEPS))
-    return {"step": step, "moment": dice.choice(MOMENTS) if step != "settle" else dice.choice(("before", "after"))}
+def _hook(rng: Dice) -> Parameters:
+    step = rng.choice(list(STEPS))
+    return {"step": step, "moment": rng.choice(MOMENTS) if step != "settle" else rng.choice(("before", "after"))}
 
 
 def _times(least: int, most: int) -> Make:
-    return lambda dice: {"times": dice.randint(least, most)}
+    return lambda rng: {"times": rng.randint(least, most)}
 
 
 def _link(link: str, mode: str) -> Make:
-    def make(dice: Dice) -> Parameters:
+    def make(rng: Dice) -> Parameters:
         return {
             "link": link,
             "mode": mode,
-            "delay_s": round(dice.uniform(0.05, 1.5), 3),
-            "rate_bytes": dice.choice((2_000, 8_000, 30_000)),
-            "everyone": dice.random() < (0.5 if link == "jina" else 0.2),
+            "delay_s": round(rng.uniform(0.05, 1.5), 3),
+            "rate_bytes": rng.choice((2_000, 8_000, 30_000)),
+            "everyone": rng.random() < (0.5 if link == "jina" else 0.2),
         }
 
     return make
 
 
 def _jina(kind: str, arguments: tuple[str, ...] = ("",), times: tuple[int, int] | None = None) -> Make:
-    def make(dice: Dice) -> Parameters:
-        order = {"kind": kind, "argument": dice.choice(arguments), "probability": dice.choice((0.3, 1.0))}
+    def make(rng: Dice) -> Parameters:
+        order = {"kind": kind, "argument": rng.choice(arguments), "probability": rng.choice((0.3, 1.0))}
         if times is not None:
-            order |= {"times": dice.randint(*times), "probability": 1.0}
+            order |= {"times": rng.randint(*times), "probability": 1.0}
         return {"order": order}
 
     return make
 
 
 def _qdrant(kind: str, times: tuple[int, int] | None = None, **fields: Any) -> Make:
-    def make(dice: Dice) -> Parameters:
-        order = {"kind": kind, "probability": dice.choice((0.3, 1.0)), **fields}
+    def make(rng: Dice) -> Parameters:
+        order = {"kind": kind, "probability": rng.choice((0.3, 1.0)), **fields}
         if times is not None:
-            order |= {"times": dice.randint(*times), "probability": 1.0}
+            order |= {"times": rng.randint(*times), "probability": 1.0}
         if kind in ("slow", "wait_timeout", "lost_answer", "unanswered", "severed"):
-            order["delay_s"] = round(dice.uniform(0.05, 1.5), 3)
+            order["delay_s"] = round(rng.uniform(0.05, 1.5), 3)
         return {"order": order}
 
     return make
@@ -92,7 +92,7 @@ KINDS: dict[str, Kind] = {
     "killed": Kind(3, (0.2, 3.0)),
     "killed between steps": Kind(7, (0.2, 2.0), _hook),
     "stopped": Kind(2, (0.2, 2.0)),
-    "stopped twice": Kind(2, (0.2, 2.0), lambda dice: {"second_after_s": round(dice.uniform(0, 0.4), 2)}),
+    "stopped twice": Kind(2, (0.2, 2.0), lambda rng: {"second_after_s": round(rng.uniform(0, 0.4), 2)}),
     "frozen past the session": Kind(2, (7.5, 11.0)),
     "frozen": Kind(3, (0.3, 3.0)),
     "member joins": Kind(2, (0.0, 0.1)),
@@ -136,9 +136,9 @@ KINDS: dict[str, Kind] = {
     "qdrant frozen": Kind(2, (0.5, 3.0)),
     "qdrant killed": Kind(1, (0.2, 2.0)),
     "dead letters refused": Kind(
-        3, (3.0, 6.0), lambda dice: {"setting": dice.choice(("max.message.bytes", "min.insync.replicas"))}
+        3, (3.0, 6.0), lambda rng: {"setting": rng.choice(("max.message.bytes", "min.insync.replicas"))}
     ),
-    "timestamps off": Kind(2, (0.5, 4.0), lambda dice: {"shift_s": dice.choice((-3540, 3540))}),
+    "timestamps off": Kind(2, (0.5, 4.0), lambda rng: {"shift_s": rng.choice((-3540, 3540))}),
 }
 
 
@@ -154,7 +154,7 @@ class Schedule:
     """Deals faults round by round; `members` is how many workers the group is meant to have."""
 
     def __init__(self, seed: int, members: int = 4) -> None:
-        self._dice = random.Random(f"schedule {seed}")
+        self._rng = random.Random(f"schedule {seed}")
         self._members = self._cards([kind for kind in KINDS if kind in MEMBERS])
         self._neighbours = self._cards([kind for kind in KINDS if kind not in MEMBERS])
         self._moods = itertools.cycle(MOODS)
@@ -166,15 +166,15 @@ class Schedule:
         actions: list[Action] = []
         at_s, of_ten = FIRST_AT_S, next(self._moods)
         while at_s < seconds:
-            deck = self._members if self._dice.randrange(10) < of_ten else self._neighbours
+            deck = self._members if self._rng.randrange(10) < of_ten else self._neighbours
             actions.append(self._action(self._possible(next(deck)), at_s, seconds))
-            at_s += self._dice.uniform(0.2, 1.8) * mean_gap_s
+            at_s += self._rng.uniform(0.2, 1.8) * mean_gap_s
         return actions
 
     def _cards(self, kinds: list[str]) -> Iterator[str]:
         while True:
             deck = [kind for kind in kinds for _ in range(KINDS[kind].weight)]
-            self._dice.shuffle(deck)
+            self._rng.shuffle(deck)
             yield from deck
 
     def _possible(self, kind: str) -> str:
@@ -188,6 +188,6 @@ class Schedule:
 
     def _action(self, name: str, at_s: float, end_s: float) -> Action:
         kind = KINDS[name]
-        lasts_s = min(self._dice.uniform(*kind.lasts_s), max(0.0, end_s - at_s))
+        lasts_s = min(self._rng.uniform(*kind.lasts_s), max(0.0, end_s - at_s))
         self._number += 1
-        return Action(self._number, name, at_s, lasts_s, self._dice.random(), kind.make(self._dice))
+        return Action(self._number, name, at_s, lasts_s, self._rng.random(), kind.make(self._rng))

@@ -14,8 +14,8 @@ from chaos.run_directory import RunDirectory
 from chaos.schedule import LINKS, MOST
 from chaos.stand_ins import JinaStandIn, QdrantStandIn
 from chaos.traffic import Traffic
-from kafka_broker import KafkaBroker, free_ports
-from kafka_tools import Kafka
+from harness.kafka import Kafka
+from harness.kafka_broker import KafkaBroker, free_ports
 
 TOPIC = "documents"
 GROUP = "chaos"

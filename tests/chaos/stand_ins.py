@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import guardian
 import httpx
+
+from harness import guardian
 
 START_LIMIT_S = 90.0  # far above what it takes: a busy machine is no fault that was asked for
 
@@ -101,7 +102,7 @@ class JinaStandIn(StandIn):
 
     def __init__(self, port: int, billing: Path, log: Path, limits: tuple[int, int, int], key: str) -> None:
         requests, tokens, concurrency = limits
-        arguments = ["-m", "worker.cli", "serve-embeddings", "--port", str(port), "--api-key", key]
+        arguments = ["-m", "streamdex.cli", "serve-embeddings", "--port", str(port), "--api-key", key]
         arguments += ["--requests-per-minute", str(requests), "--tokens-per-minute", str(tokens)]
         arguments += ["--concurrency", str(concurrency), "--window", "sliding-log", "--latency-ms", "30"]
         arguments += ["--billing-log", str(billing)]
@@ -112,6 +113,6 @@ class QdrantStandIn(StandIn):
     """Qdrant's engine behind gRPC, which keeps its data in a directory."""
 
     def __init__(self, port: int, control_port: int, directory: Path, log: Path, seed: int) -> None:
-        arguments = ["-m", "worker.embedded.qdrant", "--port", str(port), "--control-port", str(control_port)]
+        arguments = ["-m", "streamdex.standins.qdrant", "--port", str(port), "--control-port", str(control_port)]
         arguments += ["--directory", str(directory), "--seed", str(seed), "--reorder-s", "0.005"]
         super().__init__(arguments, log, f"http://127.0.0.1:{control_port}")

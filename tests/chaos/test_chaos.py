@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kafka_jars
 import pytest
-import real_services
+
+from harness import kafka_jars
+from harness import services as real_services
 
 ROOT = Path(__file__).parents[2]
 FIXED_SEED = 20_260

@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
+
 from chaos.generator import Draft, Generator
 from chaos.run_directory import RunDirectory
 

@@ -10,10 +10,11 @@ from collections.abc import Coroutine
 from pathlib import Path
 from types import ModuleType
 
+from rich.console import Console
+
 from endurance import backpressure, soak, storm
 from endurance.findings import WIDTH, Findings
 from endurance.voice import Voice
-from rich.console import Console
 
 
 def main() -> None:

@@ -10,14 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.documents import VALUE_BYTES, short_documents
 from chaos.proxy import Link, LinkFault, Mode
 from endurance.findings import MIB, Findings
 from endurance.place import Place, open_place
 from endurance.probe import Probe, Sample, Slice, slices, usual_rate
 from endurance.voice import Voice
-from worker_process import WorkerProcess
-
-from bench.documents import VALUE_BYTES, short_documents
+from harness.processes import WorkerProcess
 
 INTAKE_BYTES = 64 * MIB  # the worker's own default
 OTHER_BYTES = 64 * MIB

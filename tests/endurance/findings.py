@@ -71,8 +71,8 @@ class Findings:
         for head in ("measured", "value", "bound", ""):
             table.add_column(head, justify="right" if head == "value" else "left")
         for figure in self.figures:
-            verdict = "" if not figure.bound else "kept" if figure.kept else "[red]BROKEN[/red]"
-            table.add_row(figure.name, figure.told, figure.bound, verdict)
+            proven_fault = "" if not figure.bound else "kept" if figure.kept else "[red]BROKEN[/red]"
+            table.add_row(figure.name, figure.told, figure.bound, proven_fault)
         console.print(table)
         for complaint in self.complaints:
             console.print(f"  {complaint}", markup=False, highlight=False)

@@ -9,14 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import guardian
-from chaos.proxy import Link
-from kafka_broker import KafkaCluster
-from kafka_tools import Kafka
-from worker_process import WorkerProcess
-
 from bench.documents import Message
 from bench.neighbours import Neighbours, stubs_beside
+from chaos.proxy import Link
+from harness import guardian
+from harness.kafka import Kafka
+from harness.kafka_broker import KafkaCluster
+from harness.processes import WorkerProcess
 
 PARTITIONS = 12  # so many that the bound of bytes is met before the bound of records per partition
 # Far above what one core can do: what is measured is work, not waiting for a limit.

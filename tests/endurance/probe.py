@@ -11,7 +11,8 @@ from typing import Any, Self
 import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
-from worker_process import WorkerProcess
+
+from harness.processes import WorkerProcess
 
 SCRAPE_LIMIT_S = 10.0
 

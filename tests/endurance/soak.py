@@ -14,14 +14,14 @@ from pathlib import Path
 from statistics import fmean, median
 
 import orjson
+
+from bench.documents import Message, deletes, short_documents
 from chaos.stage import ended
 from endurance.findings import MIB, Findings
 from endurance.place import Place, open_place
 from endurance.probe import Probe, Sample, Slice
 from endurance.voice import Voice
-from worker_process import WorkerProcess
-
-from bench.documents import Message, deletes, short_documents
+from harness.processes import WorkerProcess
 
 # What of 1,000 events is new, an update, a delete; and how many documents ago those were new.
 NEW, UPDATED, DELETED = 600, 300, 100

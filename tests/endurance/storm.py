@@ -60,7 +60,7 @@ class Storm:
         self._options = options
         self._stage = stage
         self._voice = voice
-        self._dice = random.Random(f"storm {options.seed}")
+        self._rng = random.Random(f"storm {options.seed}")
         self._leaving: set[asyncio.Task[object]] = set()
         self._ended: Counter[str] = Counter()
         self._joined = 0
@@ -77,7 +77,7 @@ class Storm:
         while (gone_s := time.monotonic() - began_s) < self._options.minutes * 60:
             self._tell(f"{gone_s:.0f} s of storm")
             await self._come_or_go()
-            await asyncio.sleep(self._dice.uniform(*PAUSE_S))
+            await asyncio.sleep(self._rng.uniform(*PAUSE_S))
         await ended(producing)
 
     async def calm(self) -> float:
@@ -98,7 +98,7 @@ class Storm:
     def findings(self, report: Report, drained_s: float) -> Findings:
         """The table, from the checker's report and what happened here."""
         course, bill = report.figures["I0"], report.figures["I7"]
-        lag, letters = report.figures["I5"], report.figures["I3"]
+        lag, dead_letters = report.figures["I5"], report.figures["I3"]
         found = Findings(f"Rebalance storm of {self._options.minutes:g} minutes, seed {self._options.seed}")
         found.tell("rebalances of the group", _rebalances(self._stage.broker.log_file))
         found.tell("members started", self._joined)
@@ -106,9 +106,9 @@ class Storm:
         found.tell("members killed", self._ended["SIGKILL"])
         found.tell("records", course["records"])
         found.at_most("lag 0 after", drained_s, LAG_LIMIT_S, "s")
-        found.tell("dead letters", letters["letters"])
-        found.tell("dead letters sent once more, by whoever read their record again", letters["duplicates"])
-        found.exactly("dead letters beyond the poisoned records, or missing", letters["violations"], 0)
+        found.tell("dead letters", dead_letters["letters"])
+        found.tell("dead letters sent once more, by whoever read their record again", dead_letters["duplicates"])
+        found.exactly("dead letters beyond the poisoned records, or missing", dead_letters["violations"], 0)
         found.exactly("records without an outcome (lost)", report.figures["I1"]["violations"], 0)
         found.exactly("differences of the collection from the fold", report.figures["I2"]["violations"], 0)
         found.exactly("commits past what was unsettled", report.figures["I4"]["violations"], 0)
@@ -142,11 +142,11 @@ class Storm:
         elif len(staying) >= MOST or self._stage.fleet.free_slot() is None:
             joins = False
         else:
-            joins = self._dice.random() < 0.5
+            joins = self._rng.random() < 0.5
         if joins:
             await self._join()
         elif len(staying) > FEWEST:
-            self._leave(self._dice.choice(staying))
+            self._leave(self._rng.choice(staying))
 
     async def _join(self) -> None:
         slot = self._stage.fleet.free_slot()
@@ -155,7 +155,7 @@ class Storm:
             self._joined += 1
 
     def _leave(self, worker: Worker) -> None:
-        killed = self._dice.random() < KILLED
+        killed = self._rng.random() < KILLED
         self._ended["SIGKILL" if killed else "SIGTERM"] += 1
         leaving: asyncio.Task[object] = asyncio.create_task(
             _killed(worker) if killed else self._stage.fleet.stop(worker)

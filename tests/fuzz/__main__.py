@@ -5,10 +5,11 @@ import random
 import sys
 import time
 
-from fuzz import of_jina, of_qdrant, of_records, of_the_wire
-from fuzz.target import campaign
 from rich.console import Console
 from rich.table import Table
+
+from fuzz import of_jina, of_qdrant, of_records, of_the_wire
+from fuzz.target import campaign
 
 TARGETS = [*of_records.TARGETS, *of_jina.TARGETS, *of_the_wire.TARGETS, *of_qdrant.TARGETS]
 WIDTH = 150  # of the table, where there is no terminal to tell

@@ -50,88 +50,88 @@ _BYTES = (
 
 def mutated(valid: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """One of the valid inputs, as it is or damaged in a few places."""
-    return st.builds(lambda one, dice: damaged(one, valid, dice), st.sampled_from(valid), DICE)
+    return st.builds(lambda one, rng: damaged(one, valid, rng), st.sampled_from(valid), DICE)
 
 
 # Seeded by Hypothesis, so that it can find the same input again; its own `randoms` would log every throw.
 DICE = st.integers(0, 2**64 - 1).map(random.Random)
 
 
-def damaged(one: bytes, valid: Sequence[bytes], dice: random.Random) -> bytes:
+def damaged(one: bytes, valid: Sequence[bytes], rng: random.Random) -> bytes:
     """The input with damage in up to `MOST_DAMAGE` places, perhaps continued as another of the valid ones."""
-    for _ in range(int((1 + MOST_DAMAGE) * dice.random() ** 3)):  # often little, or hardly any would get far
-        one = _splice(one, dice.choice(valid), dice) if dice.random() < 0.05 else dice.choice(_WAYS)(one, dice)
+    for _ in range(int((1 + MOST_DAMAGE) * rng.random() ** 3)):  # often little, or hardly any would get far
+        one = _splice(one, rng.choice(valid), rng) if rng.random() < 0.05 else rng.choice(_WAYS)(one, rng)
     return one
 
 
-def _flip(one: bytes, dice: random.Random) -> bytes:
-    return _at(one, dice, lambda byte: bytes([byte ^ 1 << dice.randrange(8)]))
+def _flip(one: bytes, rng: random.Random) -> bytes:
+    return _at(one, rng, lambda byte: bytes([byte ^ 1 << rng.randrange(8)]))
 
 
-def _replace_byte(one: bytes, dice: random.Random) -> bytes:
-    return _at(one, dice, lambda _: dice.randbytes(1))
+def _replace_byte(one: bytes, rng: random.Random) -> bytes:
+    return _at(one, rng, lambda _: rng.randbytes(1))
 
 
-def _at(one: bytes, dice: random.Random, change: Callable[[int], bytes]) -> bytes:
+def _at(one: bytes, rng: random.Random, change: Callable[[int], bytes]) -> bytes:
     if not one:
-        return dice.randbytes(1)
-    place = dice.randrange(len(one))
+        return rng.randbytes(1)
+    place = rng.randrange(len(one))
     return one[:place] + change(one[place]) + one[place + 1 :]
 
 
-def _truncate(one: bytes, dice: random.Random) -> bytes:
-    return one[: dice.randint(0, len(one))]
+def _truncate(one: bytes, rng: random.Random) -> bytes:
+    return one[: rng.randint(0, len(one))]
 
 
-def _cut_out(one: bytes, dice: random.Random) -> bytes:
-    start, stop = _slice(one, dice)
+def _cut_out(one: bytes, rng: random.Random) -> bytes:
+    start, stop = _slice(one, rng)
     return one[:start] + one[stop:]
 
 
-def _double(one: bytes, dice: random.Random) -> bytes:
-    start, stop = _slice(one, dice)
-    return one[:stop] + one[start:stop] * dice.choice((1, 1, 2, 9)) + one[stop:]
+def _double(one: bytes, rng: random.Random) -> bytes:
+    start, stop = _slice(one, rng)
+    return one[:stop] + one[start:stop] * rng.choice((1, 1, 2, 9)) + one[stop:]
 
 
-def _insert(one: bytes, dice: random.Random) -> bytes:
-    place = dice.randint(0, len(one))
-    return one[:place] + dice.choice((*_BYTES, dice.randbytes(8))) + one[place:]
+def _insert(one: bytes, rng: random.Random) -> bytes:
+    place = rng.randint(0, len(one))
+    return one[:place] + rng.choice((*_BYTES, rng.randbytes(8))) + one[place:]
 
 
-def _nest(one: bytes, dice: random.Random) -> bytes:
+def _nest(one: bytes, rng: random.Random) -> bytes:
     """Wrap a value deep into lists or objects."""
-    found = _pick(_STRING, one, dice) or _pick(_NUMBER, one, dice)
+    found = _pick(_STRING, one, rng) or _pick(_NUMBER, one, rng)
     start, stop = found or (0, len(one))
-    levels = int(DEEPEST ** dice.random())
-    left, right = dice.choice(((b"[", b"]"), (b'{"a":', b"}")))
+    levels = int(DEEPEST ** rng.random())
+    left, right = rng.choice(((b"[", b"]"), (b'{"a":', b"}")))
     return one[:start] + left * levels + one[start:stop] + right * levels + one[stop:]
 
 
-def _other_number(one: bytes, dice: random.Random) -> bytes:
-    return _swap(_NUMBER, NUMBERS, one, dice)
+def _other_number(one: bytes, rng: random.Random) -> bytes:
+    return _swap(_NUMBER, NUMBERS, one, rng)
 
 
-def _other_string(one: bytes, dice: random.Random) -> bytes:
-    return _swap(_STRING, _STRINGS, one, dice)
+def _other_string(one: bytes, rng: random.Random) -> bytes:
+    return _swap(_STRING, _STRINGS, one, rng)
 
 
-def _swap(what: re.Pattern[bytes], others: Sequence[bytes], one: bytes, dice: random.Random) -> bytes:
-    start, stop = _pick(what, one, dice) or _slice(one, dice)
-    return one[:start] + dice.choice(others) + one[stop:]
+def _swap(what: re.Pattern[bytes], others: Sequence[bytes], one: bytes, rng: random.Random) -> bytes:
+    start, stop = _pick(what, one, rng) or _slice(one, rng)
+    return one[:start] + rng.choice(others) + one[stop:]
 
 
-def _splice(one: bytes, other: bytes, dice: random.Random) -> bytes:
-    return one[: dice.randint(0, len(one))] + other[dice.randint(0, len(other)) :]
+def _splice(one: bytes, other: bytes, rng: random.Random) -> bytes:
+    return one[: rng.randint(0, len(one))] + other[rng.randint(0, len(other)) :]
 
 
-def _slice(one: bytes, dice: random.Random) -> tuple[int, int]:
-    start = dice.randint(0, len(one))
-    return start, min(len(one), start + int(64 * dice.random() ** 2))
+def _slice(one: bytes, rng: random.Random) -> tuple[int, int]:
+    start = rng.randint(0, len(one))
+    return start, min(len(one), start + int(64 * rng.random() ** 2))
 
 
-def _pick(what: re.Pattern[bytes], one: bytes, dice: random.Random) -> tuple[int, int] | None:
+def _pick(what: re.Pattern[bytes], one: bytes, rng: random.Random) -> tuple[int, int] | None:
     """Where a random match stands; looked for from a random place on, so as not to find all."""
-    found = what.search(one, dice.randint(0, len(one))) or what.search(one)
+    found = what.search(one, rng.randint(0, len(one))) or what.search(one)
     return found.span() if found else None
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import httpx
 import pybase64
-from fuzz.mutation import mutated
-from fuzz.target import CANARY, Target, plain, told
 from hypothesis import strategies as st
 
-from worker.embed.answers import Answer, read_answer, read_quota
-from worker.embed.refusals import classify
-from worker.errors import AccountFault, ServiceFault, SuspectFault
+from fuzz.mutation import mutated
+from fuzz.target import CANARY, Target, plain, told
+from streamdex.embed.http.answers import Answer, read_answer, read_quota
+from streamdex.embed.http.errors import classify
+from streamdex.errors import AccountFault, ServiceFault, SuspectFault
 
 DIMENSION = 4
 NOW_S = 1_795_000_000.0

@@ -10,25 +10,25 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 import grpc
-from fuzz.mutation import DICE, damaged
-from fuzz.target import CANARY, Target, plain, told
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # publishes no types
 from hypothesis import strategies as st
-from index_tools import DIMENSION, FINGERPRINT, job_of, vector_of, write_of
 from qdrant_client import grpc as q
 from qdrant_client.conversions.conversion import payload_to_grpc
 
-from worker.config import Settings
-from worker.errors import Service, ServiceFault, StreamdexError
-from worker.index import Index
-from worker.index.collection import Setup
-from worker.index.connection import Connection, require_version
-from worker.index.faults import fault_of
-from worker.index.guards import Guards
-from worker.index.keys import manifest_id, reserved_id
-from worker.index.store import Names, Store
-from worker.model import Event, Manifest, Order, Partition, Position, Rank
-from worker.plan import Chunker, Planner
+from fuzz.mutation import DICE, damaged
+from fuzz.target import CANARY, Target, plain, told
+from harness.index import DIMENSION, FINGERPRINT, job_of, vector_of, write_of
+from streamdex.config import Settings
+from streamdex.errors import Service, ServiceFault, StreamdexError
+from streamdex.index import Index
+from streamdex.index.client.connection import Connection, require_version
+from streamdex.index.client.faults import fault_of
+from streamdex.index.client.store import Names, Store
+from streamdex.index.collection import Setup
+from streamdex.index.guards import Guards
+from streamdex.index.schema.keys import bookkeeping_id, manifest_id
+from streamdex.model import Event, Manifest, Order, Partition, Position, Rank
+from streamdex.plan import Chunker, Planner
 
 SETTINGS = Settings(qdrant={"payload_indexes": {"metadata.a": "float"}})
 PLANNER = Planner(SETTINGS, Chunker(SETTINGS), 0)
@@ -67,49 +67,49 @@ POINTS = [
     (manifest_id("s:1"), MANIFEST),
     (CHUNKS[0], POINT),
     (CHUNKS[1], POINT),
-    (reserved_id("schema"), SCHEMA),
-    (reserved_id("generation:0"), {"schema": 1, "kind": "generation", "number": 0, "cutting": "digest"}),
-    (reserved_id(f"base:{LOG_NAME}"), {"schema": 1, "kind": "base", **LOG, "base": 1_790_000_000_000}),
-    (reserved_id(f"progress:{LOG_NAME}"), {"schema": 1, "kind": "progress", **LOG, "offset": 9, "timestamp": 8}),
+    (bookkeeping_id("schema"), SCHEMA),
+    (bookkeeping_id("generation:0"), {"schema": 1, "kind": "generation", "number": 0, "cutting": "digest"}),
+    (bookkeeping_id(f"base:{LOG_NAME}"), {"schema": 1, "kind": "base", **LOG, "base": 1_790_000_000_000}),
+    (bookkeeping_id(f"progress:{LOG_NAME}"), {"schema": 1, "kind": "progress", **LOG, "offset": 9, "timestamp": 8}),
 ]
 DEEP = json.loads('{"a":[' * 20 + "1" + "]}" * 20)
 ODD = [None, True, 0, -1, 2**53, 2**63 - 1, -(2**63), 1.5, math.nan, math.inf, "", "\0", "x", "5", [], [[]], {}, DEEP]
 
 
-def _altered(value: Any, dice: random.Random) -> Any:
+def _altered(value: Any, rng: random.Random) -> Any:
     """Here and there another value, or none."""
-    if dice.random() < 0.06:
-        return dice.choice(ODD)
+    if rng.random() < 0.06:
+        return rng.choice(ODD)
     if isinstance(value, dict):
-        return {key: _altered(item, dice) for key, item in value.items() if dice.random() < 0.95}
+        return {key: _altered(item, rng) for key, item in value.items() if rng.random() < 0.95}
     if isinstance(value, list):
-        return [_altered(item, dice) for item in value]
+        return [_altered(item, rng) for item in value]
     return value
 
 
-def _made(dice: random.Random) -> tuple[bytes, ...]:
+def _made(rng: random.Random) -> tuple[bytes, ...]:
     """Some of the points, as a server would send them."""
-    return tuple(_message(*one, dice) for one in POINTS if dice.random() < 0.7)
+    return tuple(_message(*one, rng) for one in POINTS if rng.random() < 0.7)
 
 
-def _message(point_id: str, payload: dict[str, Any], dice: random.Random) -> bytes:
-    uuid = point_id if dice.random() < 0.95 else dice.choice(("", "x", manifest_id("s:2")))
-    altered = {key: _altered(value, dice) for key, value in payload.items() if dice.random() < 0.97}
-    kept = altered if dice.random() < 0.8 else payload
+def _message(point_id: str, payload: dict[str, Any], rng: random.Random) -> bytes:
+    uuid = point_id if rng.random() < 0.95 else rng.choice(("", "x", manifest_id("s:2")))
+    altered = {key: _altered(value, rng) for key, value in payload.items() if rng.random() < 0.97}
+    kept = altered if rng.random() < 0.8 else payload
     point = q.RetrievedPoint(id=q.PointId(uuid=uuid), payload=payload_to_grpc(kept))  # which takes what ours refuses
     sent: bytes = point.SerializeToString()
-    return damaged(sent, (sent,), dice) if dice.random() < 0.04 else sent
+    return damaged(sent, (sent,), rng) if rng.random() < 0.04 else sent
 
 
-def _result(dice: random.Random) -> bytes:
+def _result(rng: random.Random) -> bytes:
     result = q.UpdateResult(operation_id=1, status=q.Completed)
-    if dice.random() < 0.2:
-        return b"\x10" + dice.choice((b"\x00", b"\x01", b"\x03", b"\x04", b"\x63", b"\xff\xff\xff\xff\x07"))
+    if rng.random() < 0.2:
+        return b"\x10" + rng.choice((b"\x00", b"\x01", b"\x03", b"\x04", b"\x63", b"\xff\xff\xff\xff\x07"))
     return cast("bytes", result.SerializeToString())
 
 
-def _results(dice: random.Random) -> tuple[bytes, ...]:
-    return tuple(_result(dice) for _ in range(1 if dice.random() < 0.9 else dice.randrange(4)))
+def _results(rng: random.Random) -> tuple[bytes, ...]:
+    return tuple(_result(rng) for _ in range(1 if rng.random() < 0.9 else rng.randrange(4)))
 
 
 class _Answers:
@@ -172,8 +172,8 @@ OPERATIONS: dict[str, Callable[[Index], Awaitable[object]]] = {
     "all points": lambda index: _all(index.all_points()),
     "search": lambda index: index.search(vector_of("x"), 3),
     "counts": lambda index: index.counts(),
-    "check": lambda index: index.reserved.check(Order.OFFSET, FINGERPRINT),
-    "agree": lambda index: index.reserved.agree(Order.OFFSET, FINGERPRINT),
+    "check": lambda index: index.bookkeeping.check(Order.OFFSET, FINGERPRINT),
+    "agree": lambda index: index.bookkeeping.agree(Order.OFFSET, FINGERPRINT),
     "generation": lambda index: index.generation("digest"),
     "bases": lambda index: index.bases("cluster", 0, {P: 5}),
     "progress": lambda index: index.progress("cluster", 0, [P]),
@@ -260,7 +260,7 @@ TRAILERS = st.lists(
     ),
     max_size=3,
 )
-VERSIONS = st.builds(lambda one, dice: damaged(one, (one,), dice).decode("latin-1"), st.just(b"1.18.3"), DICE)
+VERSIONS = st.builds(lambda one, rng: damaged(one, (one,), rng).decode("latin-1"), st.just(b"1.18.3"), DICE)
 
 TARGETS = [
     Target(
@@ -270,7 +270,7 @@ TARGETS = [
     ),
     Target(
         "Qdrant: what it says of a collection",
-        st.builds(lambda dice: damaged(_info(), (_info(),), dice), DICE),
+        st.builds(lambda rng: damaged(_info(), (_info(),), rng), DICE),
         plain(_set_up),
     ),
     Target(

@@ -4,22 +4,22 @@ import json
 import random
 from collections.abc import Callable
 
-from fuzz.mutation import DICE, NUMBERS, damaged, mutated
-from fuzz.target import CANARY, Target, plain, told
 from hypothesis import strategies as st
 from qdrant_client import grpc as q
 
-from worker.config import CapsSettings, MappingSettings, Settings
-from worker.deadletter.headers import letter_headers, parse_letter, replay_headers
-from worker.errors import Reason, RecordFault, Stage
-from worker.index.guards import Guards
-from worker.index.manifests import ManifestFormat
-from worker.index.payload import PackedVector, PointFormat, check_payload, indexed_at
-from worker.index.requests import with_points
-from worker.intake import Decoder
-from worker.model import DocumentWrite, Event, Order, Position, Record
-from worker.plan import Chunker, Planner, rank_of
-from worker.position_headers import PREFIX, Headers, build_position, first_position, parse_position
+from fuzz.mutation import DICE, NUMBERS, damaged, mutated
+from fuzz.target import CANARY, Target, plain, told
+from streamdex.config import CapsSettings, MappingSettings, Settings
+from streamdex.deadletter.headers import dead_letter_headers, parse_dead_letter, replay_headers
+from streamdex.errors import Reason, RecordFault, Stage
+from streamdex.index.encoding.requests import with_points
+from streamdex.index.guards import Guards
+from streamdex.index.schema.manifests import ManifestFormat
+from streamdex.index.schema.payload import PackedVector, PointFormat, check_payload, indexed_at
+from streamdex.intake import Decoder
+from streamdex.kafka.position_headers import PREFIX, Headers, build_position, first_position, parse_position
+from streamdex.model import DocumentWrite, Event, Order, Position, Record
+from streamdex.plan import Chunker, Planner, rank_of
 
 NOW_MS = 1_795_000_000_123
 CAPS = CapsSettings(record_bytes=8_192, payload_bytes=8_192, document_tokens=2_000)
@@ -46,7 +46,9 @@ VALUES = [
 ]
 FAULT = RecordFault(Stage.EMBED, Reason.REFUSED_BY_EMBEDDER, "Jina answered 400")
 POSITION = Position("documents", 0, 0, 7, 1_790_000_000_000)
-LETTER = letter_headers(Record("documents", 0, 7, 1, b"k", b"v", (("own", b"1"),)), FAULT, POSITION, NOW_MS, "w", 2)
+LETTER = dead_letter_headers(
+    Record("documents", 0, 7, 1, b"k", b"v", (("own", b"1"),)), FAULT, POSITION, NOW_MS, "w", 2
+)
 HEADER_VALUES = [value for _, value in LETTER if value]
 
 JSON = st.recursive(
@@ -65,17 +67,17 @@ MADE = st.builds(
 )
 
 
-def _damaged_headers(headers: Headers, dice: random.Random) -> Headers:
+def _damaged_headers(headers: Headers, rng: random.Random) -> Headers:
     """Some left out, doubled, renamed or with another value."""
-    found = [header for header in headers if dice.random() < 0.97]
+    found = [header for header in headers if rng.random() < 0.97]
     for place in range(len(found)):
         name, value = found[place]
-        if dice.random() < 0.15:
-            found[place] = name, dice.choice((None, dice.choice(NUMBERS), damaged(value or b"", HEADER_VALUES, dice)))
-        if dice.random() < 0.03:
-            found[place] = dice.choice((CANARY, "", PREFIX, "streamdex.version", dice.choice(found)[0])), value
-    if found and dice.random() < 0.1:
-        found.insert(dice.randint(0, len(found)), (dice.choice(found)[0], dice.choice(HEADER_VALUES)))
+        if rng.random() < 0.15:
+            found[place] = name, rng.choice((None, rng.choice(NUMBERS), damaged(value or b"", HEADER_VALUES, rng)))
+        if rng.random() < 0.03:
+            found[place] = rng.choice((CANARY, "", PREFIX, "streamdex.version", rng.choice(found)[0])), value
+    if found and rng.random() < 0.1:
+        found.insert(rng.randint(0, len(found)), (rng.choice(found)[0], rng.choice(HEADER_VALUES)))
     return tuple(found)
 
 
@@ -118,12 +120,12 @@ def _read_headers(headers: Headers) -> str:
     record = Record("documents", 1, 5, 6, b"k", b"v", headers)
     outcomes = [
         _outcome(lambda: parse_position(headers)),
-        _outcome(lambda: parse_letter(record)),
+        _outcome(lambda: parse_dead_letter(record)),
         _outcome(lambda: replay_headers(record)),
     ]
     position = first_position(record, 3)
-    letter = letter_headers(record, FAULT, position, NOW_MS, "w")
-    facts = parse_letter(record._replace(headers=letter))
+    dead_letter = dead_letter_headers(record, FAULT, position, NOW_MS, "w")
+    facts = parse_dead_letter(record._replace(headers=dead_letter))
     assert (facts.position, facts.stage, facts.message) == (position, "embed", FAULT.message)
     return ", ".join(outcomes)
 

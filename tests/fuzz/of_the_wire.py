@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Self
 
+from pydantic import SecretStr
+
 from fuzz.mutation import mutated
 from fuzz.of_jina import ANSWERS, DIMENSION, REFUSALS, ROWS
 from fuzz.target import Target, told
-from pydantic import SecretStr
-
-from worker.config import JinaSettings
-from worker.embed import resolve
-from worker.embed.client import Client
-from worker.errors import AccountFault, ServiceFault, SuspectFault
+from streamdex.config import JinaSettings
+from streamdex.embed import resolve
+from streamdex.embed.http.client import JinaClient
+from streamdex.errors import AccountFault, ServiceFault, SuspectFault
 
 TEXTS = [f"text {place}" for place in range(len(ROWS))]
 LIMIT_S = 20.0
@@ -54,7 +54,7 @@ class _Wire:
         port = self._server.sockets[0].getsockname()[1]
         # By its name: cookies of bare addresses are not even looked at.
         settings = JinaSettings(base_url=f"http://localhost:{port}/v1", api_key=SecretStr("key"))
-        self._client = Client(settings, replace(resolve(settings), dimension=DIMENSION))
+        self._client = JinaClient(settings, replace(resolve(settings), dimension=DIMENSION))
         return self
 
     async def __aexit__(self, *_: object) -> None:

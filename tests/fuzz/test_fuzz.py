@@ -4,11 +4,11 @@ import random
 from typing import Any
 
 import pytest
-from fuzz import of_jina, of_qdrant, of_records, of_the_wire
-from fuzz.target import Target, campaign, plain, weigh
 from hypothesis import strategies as st
 
-from worker.position_headers import TIMESTAMP, Headers
+from fuzz import of_jina, of_qdrant, of_records, of_the_wire
+from fuzz.target import Target, campaign, plain, weigh
+from streamdex.kafka.position_headers import TIMESTAMP, Headers
 
 TARGETS = [*of_records.TARGETS, *of_jina.TARGETS, *of_the_wire.TARGETS, *of_qdrant.TARGETS]
 SLICE_BYTES = 60_000

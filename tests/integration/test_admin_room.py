@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from deployment import KEY, LIMIT_S, Deployment, message, stream, until
-from fixtures_qdrant import QdrantAddress
-from kafka_tools import Kafka
 
-from worker.embedded.jina import FaultKind, JinaServer
-from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
+from harness.deployment import KEY, LIMIT_S, Deployment, message, stream, until
+from harness.fixtures_qdrant import QdrantAddress
+from harness.kafka import Kafka
+from streamdex.standins.jina import FaultKind, JinaServer
+from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
 
 PARTITIONS = 4
 DOCUMENTS = 40

@@ -3,16 +3,15 @@
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from bench.documents import VALUE_BYTES, long_documents, short_documents
 from chaos.proxy import LinkFault, Mode
 from endurance.backpressure import ceiling_bytes
 from endurance.findings import MIB
 from endurance.place import beside
 from endurance.probe import Probe
-from kafka_tools import Kafka
-
-from bench.documents import VALUE_BYTES, long_documents, short_documents
-from worker.flow import EMBED_QUEUE_INPUTS, PLAN_BYTES
-from worker.items import WriteQueue
+from harness.kafka import Kafka
+from streamdex.run.flow import EMBED_QUEUE_INPUTS, PLAN_BYTES
+from streamdex.run.items import WriteQueue
 
 INTAKE_BYTES = 16 * MIB
 FIRST = 1_000

@@ -1,7 +1,6 @@
 """The benchmark runs through, and its counts are right. Times are not looked at."""
 
 import pytest
-from kafka_tools import Kafka
 
 from bench.neighbours import stubs_beside
 from bench.report import as_json
@@ -17,6 +16,7 @@ from bench.scenarios import (
     Results,
     run,
 )
+from harness.kafka import Kafka
 
 # The run starts Kafka, two stubs, four workers and three scripts, one after the other, within the first test's time.
 pytestmark = pytest.mark.timeout(300)

@@ -12,23 +12,23 @@ from typing import Any, Literal
 
 import grpc
 import pytest
-import real_services
 import structlog
-from canary_tools import JINA_KEY, MARK, QDRANT_KEY, Heard, Neighbours, at_work, echo, guarding
-from kafka_broker import KafkaBroker, free_ports
-from kafka_tools import Kafka, Message
-from worker_process import WorkerProcess
 
-from worker.embed.client import Client
-from worker.embedded.broker import EmbeddedBroker
-from worker.embedded.jina import JinaServer, Options
-from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
-from worker.embedded.qdrant.refusals import Refusal
-from worker.errors import StreamdexError
-from worker.index import Index
-from worker.plan import Planner
-from worker.search import search_collection
-from worker.telemetry import configure_logging
+from harness import services as real_services
+from harness.canaries import JINA_KEY, MARK, QDRANT_KEY, Heard, Neighbours, at_work, echo, guarding
+from harness.kafka import Kafka, Message
+from harness.kafka_broker import KafkaBroker, free_ports
+from harness.processes import WorkerProcess
+from streamdex.embed.http.client import JinaClient
+from streamdex.errors import StreamdexError
+from streamdex.index import Index
+from streamdex.operations.search import search_collection
+from streamdex.plan import Planner
+from streamdex.standins.broker import EmbeddedBroker
+from streamdex.standins.jina import JinaServer, Options
+from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.qdrant.refusals import Refusal
+from streamdex.telemetry import configure_logging
 
 REFUSED = f"a {MARK} that Jina refuses"
 BAD = f"a {MARK} that Qdrant refuses"
@@ -94,9 +94,9 @@ async def neighbours() -> AsyncIterator[Neighbours]:
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits become short: what is looked at here is what is said, not when."""
-    monkeypatch.setattr("worker.retry.BASE_S", 0.02)
-    monkeypatch.setattr("worker.retry.CAP_S", 0.1)
-    monkeypatch.setattr("worker.embed.valve.ACCOUNT_RETRY_S", 0.05)
+    monkeypatch.setattr("streamdex.retry.BASE_S", 0.02)
+    monkeypatch.setattr("streamdex.retry.CAP_S", 0.1)
+    monkeypatch.setattr("streamdex.embed.circuit_breaker.ACCOUNT_RETRY_S", 0.05)
 
 
 @pytest.fixture(params=["json", "console"])
@@ -142,11 +142,13 @@ async def test_all_that_may_befall_a_record(neighbours: Neighbours, heard: Heard
         await worker.settle(document(next(numbers), REFUSED), document(next(numbers), BAD), *POISON)
     assert refused.fired > 0
     assert bad.fired > 0
-    letters = await neighbours.kafka.read_all("documents.dlq")
-    assert len(letters) >= len(POISON) + 2
-    ours = [header for letter in letters for header in letter.headers if header[0].startswith("__streamdex.")]
-    assert len(ours) >= 12 * len(letters)
-    heard.note(*ours, *letters)
+    dead_letters = await neighbours.kafka.read_all("documents.dlq")
+    assert len(dead_letters) >= len(POISON) + 2
+    ours = [
+        header for dead_letter in dead_letters for header in dead_letter.headers if header[0].startswith("__streamdex.")
+    ]
+    assert len(ours) >= 12 * len(dead_letters)
+    heard.note(*ours, *dead_letters)
     told = heard.all()
     assert "record.dead_lettered" in told
     assert "service.down" in told
@@ -185,7 +187,7 @@ async def test_bugs_of_ours_that_quote_what_they_met(
 
         monkeypatch.setattr(owner, name, fail)
 
-    methods = [(Planner, "decide"), (Client, "embed"), (Index, "read_manifests"), (Index, "write")]
+    methods = [(Planner, "decide"), (JinaClient, "embed"), (Index, "read_manifests"), (Index, "write")]
     async with at_work(neighbours.settings(), neighbours.kafka, heard) as worker:
         await worker.settle(document(0))
         for number, (owner, name) in enumerate(methods, start=1):
@@ -214,7 +216,7 @@ async def test_neighbours_that_refuse_the_key_or_do_not_answer(
     settings = neighbours.settings(**{section: {key: value.format(closed=closed) for key, value in changes.items()}})
     await neighbours.kafka.produce("documents", [document(1)])
     async with at_work(settings, neighbours.kafka, heard) as worker:
-        await worker.until(lambda: section in worker.pipeline.health.reasons)
+        await worker.until(lambda: section in worker.worker.health.reasons)
     told = heard.all()
     assert section in told
     assert MARK not in told

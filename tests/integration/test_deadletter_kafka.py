@@ -5,20 +5,20 @@ import time
 
 import pytest
 import structlog
-from kafka_broker import KafkaBroker
-from kafka_tools import Kafka, Message
 
-from worker.config import KafkaSettings
-from worker.deadletter import DeadLetters, parse_letter
-from worker.deadletter.topics import prepare_topics
-from worker.errors import AccountFault, ConfigurationError, Reason, RecordFault, ServiceFault, Stage
-from worker.model import Position, Record
-from worker.telemetry import Health, Metrics
+from harness.kafka import Kafka, Message
+from harness.kafka_broker import KafkaBroker
+from streamdex.config import KafkaSettings
+from streamdex.deadletter import DeadLetters, parse_dead_letter
+from streamdex.deadletter.topics import prepare_topics
+from streamdex.errors import AccountFault, ConfigurationError, Reason, RecordFault, ServiceFault, Stage
+from streamdex.model import Position, Record
+from streamdex.telemetry import Health, Metrics
 
 FAULT = RecordFault(Stage.DECODE, Reason.UNDECODABLE, "the value is not JSON")
 
 
-def letters(kafka: Kafka, *topics: str, **settings: str) -> DeadLetters:
+def dead_letters(kafka: Kafka, *topics: str, **settings: str) -> DeadLetters:
     return DeadLetters(
         KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topics=topics, **settings),
         "worker-1",
@@ -50,19 +50,19 @@ async def test_a_letter_is_the_record_byte_for_byte(
     kafka: Kafka, key: bytes | None, value: bytes | None, headers: tuple[tuple[str, bytes | None], ...]
 ) -> None:
     topic = await kafka.create_topic(partitions=2)
-    sender = letters(kafka, topic)
+    sender = dead_letters(kafka, topic)
     await sender.start()
     try:
         await send(sender, Record(topic, 1, 7, 1_700, key, value, headers))
     finally:
         await sender.close()
-    (letter,) = await kafka.read_all(f"{topic}.dlq")
-    assert (letter.partition, letter.key, letter.value) == (1, key, value)
-    assert letter.headers[: len(headers)] == headers
-    facts = parse_letter(letter)
+    (dead_letter,) = await kafka.read_all(f"{topic}.dlq")
+    assert (dead_letter.partition, dead_letter.key, dead_letter.value) == (1, key, value)
+    assert dead_letter.headers[: len(headers)] == headers
+    facts = parse_dead_letter(dead_letter)
     assert facts.position == Position(topic, 1, 0, 7, 1_700)
     assert (facts.reason, facts.message) == ("undecodable", "the value is not JSON")
-    assert letter.timestamp_ms > 1_700  # its own, or retention would delete an old one at once
+    assert dead_letter.timestamp_ms > 1_700  # its own, or retention would delete an old one at once
 
 
 async def test_a_compressed_record_that_fills_its_topic_fits_as_a_letter(kafka: Kafka) -> None:
@@ -70,14 +70,14 @@ async def test_a_compressed_record_that_fills_its_topic_fits_as_a_letter(kafka: 
     topic = await kafka.create_topic(config={"max.message.bytes": "100000"})
     await kafka.produce(topic, [Message(b"k", b"long and dull " * 50_000)], codec="gzip")
     (record,) = await kafka.read_all(topic)
-    sender = letters(kafka, topic)
+    sender = dead_letters(kafka, topic)
     await sender.start()
     try:
         await send(sender, record)
     finally:
         await sender.close()
-    (letter,) = await kafka.read_all(f"{topic}.dlq")
-    assert letter.value == record.value
+    (dead_letter,) = await kafka.read_all(f"{topic}.dlq")
+    assert dead_letter.value == record.value
 
 
 async def test_the_topic_is_made_like_its_source_with_room_for_headers(kafka: Kafka) -> None:
@@ -87,40 +87,42 @@ async def test_the_topic_is_made_like_its_source_with_room_for_headers(kafka: Ka
     assert made == (f"{topic}.dlq", 3, 2_065_536, 2_065_536, True)
     (found,) = await prepare_topics(settings, create=False)
     assert found == (f"{topic}.dlq", 3, 2_065_536, 2_065_536, False)
-    assert await letters(kafka, topic).check_topics(create=False) == f"{topic}.dlq with 3 partitions"
+    assert await dead_letters(kafka, topic).check_topics(create=False) == f"{topic}.dlq with 3 partitions"
 
 
 async def test_a_missing_topic_is_named_with_its_mend(kafka: Kafka) -> None:
     topic = await kafka.create_topic()
     with pytest.raises(ConfigurationError, match=rf"{topic}\.dlq is not there") as caught:
-        await letters(kafka, topic).check_topics(create=False)
-    assert "check --create" in caught.value.mend
-    assert await letters(kafka, topic).check_topics(create=True) == f"{topic}.dlq with 1 partitions, created"
+        await dead_letters(kafka, topic).check_topics(create=False)
+    assert "check --create" in caught.value.fix
+    assert await dead_letters(kafka, topic).check_topics(create=True) == f"{topic}.dlq with 1 partitions, created"
 
 
 async def test_a_topic_that_takes_too_little_is_told(kafka: Kafka) -> None:
     topic = await kafka.create_topic()
     await kafka.create_topic(f"{topic}.dlq", config={"max.message.bytes": "1000"})
-    assert "it takes 1000 bytes, raise max.message.bytes to" in await letters(kafka, topic).check_topics(create=True)
+    assert "it takes 1000 bytes, raise max.message.bytes to" in await dead_letters(kafka, topic).check_topics(
+        create=True
+    )
 
 
 async def test_several_sources_may_share_one_topic(kafka: Kafka) -> None:
     one, two = await kafka.create_topic(partitions=1), await kafka.create_topic(partitions=4)
     shared = kafka.unique_topic("dead")
-    said = await letters(kafka, one, two, dead_letter_topic=shared).check_topics(create=True)
+    said = await dead_letters(kafka, one, two, dead_letter_topic=shared).check_topics(create=True)
     assert said == f"{shared} with 4 partitions, created"
 
 
 async def test_a_topic_cannot_be_its_own_dead_letter_topic(kafka: Kafka) -> None:
     topic = await kafka.create_topic()
     with pytest.raises(ConfigurationError, match="its own"):
-        await letters(kafka, topic, dead_letter_topic="{topic}").start()
+        await dead_letters(kafka, topic, dead_letter_topic="{topic}").start()
 
 
 async def test_a_record_too_large_for_the_topic_waits_for_its_mend_and_others_go_on(kafka: Kafka) -> None:
     topic = await kafka.create_topic()
     await kafka.create_topic(f"{topic}.dlq", config={"max.message.bytes": "5000"})
-    sender = letters(kafka, topic)
+    sender = dead_letters(kafka, topic)
     await sender.start()
     large = Record(topic, 0, 1, 1, b"k", bytes(range(256)) * 100_000)
     try:
@@ -132,29 +134,29 @@ async def test_a_record_too_large_for_the_topic_waits_for_its_mend_and_others_go
             assert sender._health.reasons == {}
     finally:
         await sender.close()
-    assert [letter.value for letter in await kafka.read_all(f"{topic}.dlq")] == [b"small"] * 2
+    assert [dead_letter.value for dead_letter in await kafka.read_all(f"{topic}.dlq")] == [b"small"] * 2
 
 
 async def test_many_tasks_send_at_once(kafka: Kafka) -> None:
     topic = await kafka.create_topic(partitions=2)
-    sender = letters(kafka, topic)
+    sender = dead_letters(kafka, topic)
     await sender.start()
     try:
         await asyncio.gather(*(send(sender, Record(topic, n % 2, n, 1, b"%d" % n, b"v")) for n in range(200)))
     finally:
         await sender.close()
     found = await kafka.read_all(f"{topic}.dlq")
-    assert sorted(int(letter.key or b"") for letter in found) == list(range(200))
+    assert sorted(int(dead_letter.key or b"") for dead_letter in found) == list(range(200))
 
 
 async def test_a_send_while_the_broker_is_down_is_limited_in_time_and_comes_again(
     kafka_node: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.deadletter.producer.SEND_LIMIT_S", 1.0)
-    monkeypatch.setattr("worker.deadletter.client.STOP_LIMIT_S", 0.5)
+    monkeypatch.setattr("streamdex.deadletter.producer.SEND_LIMIT_S", 1.0)
+    monkeypatch.setattr("streamdex.deadletter.client.STOP_LIMIT_S", 0.5)
     kafka = Kafka(kafka_node.bootstrap_servers)
     topic = await kafka.create_topic()
-    sender = letters(kafka, topic)
+    sender = dead_letters(kafka, topic)
     await sender.start()
     await send(sender, Record(topic, 0, 1, 1, b"k", b"before"))
     await asyncio.to_thread(kafka_node.kill9)
@@ -180,14 +182,14 @@ async def test_a_send_while_the_broker_is_down_is_limited_in_time_and_comes_agai
     async with asyncio.timeout(10):
         await sender.close()
     await asyncio.to_thread(kafka_node.start)
-    values = [letter.value for letter in await kafka.read_all(f"{topic}.dlq")]
+    values = [dead_letter.value for dead_letter in await kafka.read_all(f"{topic}.dlq")]
     assert values[0] == b"before"
     assert values[-1] == b"after"
 
 
 async def test_close_is_safe_at_any_time(kafka: Kafka) -> None:
     topic = await kafka.create_topic()
-    sender = letters(kafka, topic)
+    sender = dead_letters(kafka, topic)
     await sender.close()
     await sender.close()
     with pytest.raises(ServiceFault, match="closed"):
@@ -196,4 +198,4 @@ async def test_close_is_safe_at_any_time(kafka: Kafka) -> None:
 
 async def test_no_broker_is_a_service_fault() -> None:
     with pytest.raises(ServiceFault, match="no broker at"):
-        await letters(Kafka("127.0.0.1:1"), "documents").start()
+        await dead_letters(Kafka("127.0.0.1:1"), "documents").start()

@@ -18,7 +18,7 @@ OUTCOMES = {"indexed", "unchanged", "deleted", "superseded", "dead_lettered"}
 def printed() -> dict[str, Any]:
     """What `--json` prints; nothing else may be printed."""
     surroundings = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    command = (sys.executable, "-m", "worker.cli", "demo", "--json", "--documents", str(DOCUMENTS))
+    command = (sys.executable, "-m", "streamdex.cli", "demo", "--json", "--documents", str(DOCUMENTS))
     done = subprocess.run(command, env=surroundings, capture_output=True, check=False, timeout=110)  # noqa: S603 - ours
     assert done.returncode == 0, done.stderr.decode()
     assert done.stderr == b""

@@ -8,16 +8,16 @@ from random import Random
 from typing import Any
 
 import pytest
-from cli_tools import Cli, Said, kafka_alone
-from fixtures_qdrant import QdrantSpace
-from kafka_tools import Kafka, Message
-from verify_tools import World, long_text, upsert
 
-from worker.config import with_section
-from worker.deadletter import MOST_REPLAYS
-from worker.embedded.jina import JinaServer
-from worker.kafka_client import survey
-from worker.model import Outcome, Partition
+from harness.cli import Cli, OnProgress, kafka_alone
+from harness.fixtures_qdrant import QdrantSpace
+from harness.kafka import Kafka, Message
+from harness.verify import World, long_text, upsert
+from streamdex.config import with_section
+from streamdex.deadletter import MOST_REPLAYS
+from streamdex.kafka.client import survey
+from streamdex.model import Outcome, Partition
+from streamdex.standins.jina import JinaServer
 
 BROKEN = b'{"id": "broken"'
 
@@ -31,7 +31,7 @@ class Command:
         ours = {"bootstrap_servers": kafka.bootstrap_servers, "group_id": kafka.group_id}
         self.environment = kafka_alone({**ours, "topics": world.topic})
 
-    async def __call__(self, *arguments: str) -> Said:
+    async def __call__(self, *arguments: str) -> OnProgress:
         return await asyncio.to_thread(self._cli, "dlq", *arguments, env=self.environment)
 
     async def json(self, *arguments: str) -> Any:
@@ -59,7 +59,7 @@ def replayed(sent: int, stay: dict[str, int] | None = None) -> dict[str, Any]:
     return {"replayed": sent, "stay": stay or {}, "too_large": []}
 
 
-async def lettered(world: World) -> None:
+async def dead_lettered(world: World) -> None:
     """A document that is indexed; two that are too long, one of which is short later; and one that is no JSON."""
     await world.produce(upsert("good", "A short text."), upsert("long", long_text("long", 12)))
     await world.produce(upsert("newer", long_text("newer", 12)), Message(b"broken", BROKEN))
@@ -75,7 +75,7 @@ async def test_letters_are_listed_by_reason_and_one_by_one(world: World, dlq: Co
     await world.produce(upsert("first", "A short text."))
     await world.work()
     assert (await dlq("list")).out == "There are no dead letters.\n"
-    await lettered(world)
+    await dead_lettered(world)
     found = await dlq.json("list")
     assert (found["letters"], found["not_ours"], found["records"]) == (3, 0, 3)
     assert found["by_reason"] == {"too_many_tokens": 2, "undecodable": 1}
@@ -92,7 +92,7 @@ async def test_letters_are_listed_by_reason_and_one_by_one(world: World, dlq: Co
 
 
 async def test_one_letter_is_shown_and_its_value_is_byte_for_byte(world: World, dlq: Command) -> None:
-    await lettered(world)
+    await dead_lettered(world)
     (listed,) = (await dlq.json("list", "--reason", "undecodable"))["shown"]
     shown = await dlq.json("show", listed["place"])
     assert shown == {
@@ -106,7 +106,7 @@ async def test_one_letter_is_shown_and_its_value_is_byte_for_byte(world: World, 
 
 
 async def test_a_place_without_a_letter_is_told(world: World, dlq: Command) -> None:
-    await lettered(world)
+    await dead_lettered(world)
     for place, says in (
         ("nonsense", "the place cannot be read"),
         (f"{world.topic}.dlq[0]@99", "no dead letter stands at"),
@@ -120,7 +120,7 @@ async def test_a_place_without_a_letter_is_told(world: World, dlq: Command) -> N
 
 
 async def test_what_is_mended_is_indexed_and_nothing_newer_is_overwritten(world: World, dlq: Command) -> None:
-    await lettered(world)
+    await dead_lettered(world)
     before = await world.kafka.end_offsets(world.topic)
     assert (await dlq.json("replay", "--reason", "too_many_tokens", "--dry-run"))["records"] == 2
     assert await world.kafka.end_offsets(world.topic) == before, "a dry run writes nothing"
@@ -172,9 +172,9 @@ async def test_what_came_back_three_times_stays(world: World, dlq: Command) -> N
 
 
 async def test_what_is_no_letter_of_these_topics_is_counted_and_left(world: World, dlq: Command) -> None:
-    await lettered(world)
-    letters = await world.kafka.read_all(f"{world.topic}.dlq")
-    headers = dict(letters[0].headers) | {"__streamdex.topic": b"elsewhere"}
+    await dead_lettered(world)
+    dead_letters = await world.kafka.read_all(f"{world.topic}.dlq")
+    headers = dict(dead_letters[0].headers) | {"__streamdex.topic": b"elsewhere"}
     elsewhere = [(name, value or b"") for name, value in headers.items()]
     strangers = [Message(b"k", b"somebody's own"), Message(b"k", b"v", elsewhere)]
     await world.kafka.produce(f"{world.topic}.dlq", strangers)
@@ -186,7 +186,7 @@ async def test_what_is_no_letter_of_these_topics_is_counted_and_left(world: Worl
 
 
 async def test_a_topic_that_is_gone_is_told_before_anything_is_sent(world: World, dlq: Command) -> None:
-    await lettered(world)
+    await dead_lettered(world)
     await world.kafka.delete_topic(world.topic)
     async with asyncio.timeout(30.0):
         while (await survey(world.settings.kafka, [world.topic])).topics:

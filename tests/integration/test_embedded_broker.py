@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from kafka_broker import live_brokers
-from kafka_tools import Kafka, Message
 
-from worker.embedded.broker import PARTITION_BYTES, PARTITIONS, EmbeddedBroker
-from worker.model import Partition
+from harness.kafka import Kafka, Message
+from harness.kafka_broker import live_brokers
+from streamdex.model import Partition
+from streamdex.standins.broker import PARTITION_BYTES, PARTITIONS, EmbeddedBroker
 
 KIB = 1024
 

@@ -1,9 +1,8 @@
 """What `streamdex demo` does with a Kafka of the user's own: makes its topic and fills it."""
 
-from kafka_tools import Kafka
-
-from worker.config import KafkaSettings
-from worker.embedded.produce import Message, create_topic, produce
+from harness.kafka import Kafka
+from streamdex.config import KafkaSettings
+from streamdex.standins.produce import Message, create_topic, produce
 
 
 async def test_a_topic_is_made_once_and_filled(kafka: Kafka) -> None:

@@ -4,13 +4,12 @@ import asyncio
 import random
 from pathlib import Path
 
-from deployment import Deployment, stream, until
-from fixtures_qdrant import address_of
-from kafka_broker import KafkaCluster
-from kafka_tools import Kafka, Message
-
-from worker.embedded.jina import JinaServer
-from worker.embedded.qdrant import EmbeddedQdrant
+from harness.deployment import Deployment, stream, until
+from harness.fixtures_qdrant import address_of
+from harness.kafka import Kafka, Message
+from harness.kafka_broker import KafkaCluster
+from streamdex.standins.jina import JinaServer
+from streamdex.standins.qdrant import EmbeddedQdrant
 
 PARTITIONS = 6
 CHUNK = 100

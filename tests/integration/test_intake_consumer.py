@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
 import pytest
-from intake_worker import Worker, numbered, until
-from kafka_tools import Kafka, Message
 
-from worker.errors import ConfigurationError, ServiceFault
-from worker.model import Outcome, Partition, Record
+from harness.intake_worker import Worker, numbered, until
+from harness.kafka import Kafka, Message
+from streamdex.errors import ConfigurationError, ServiceFault
+from streamdex.model import Outcome, Partition, Record
 
 
 async def test_records_come_as_they_are_and_are_committed(kafka: Kafka) -> None:
@@ -97,7 +97,12 @@ async def test_a_full_gate_pauses_reading_while_polling_goes_on(kafka: Kafka) ->
     async with worker.running():
         for _ in range(2):
             before = len(worker.read)
-            await until(lambda: worker.gate.paused(Partition(topic, 0)) and worker.gate.paused(Partition(topic, 1)))
+            await until(
+                lambda: (
+                    worker.back_pressure.paused(Partition(topic, 0))
+                    and worker.back_pressure.paused(Partition(topic, 1))
+                )
+            )
             await until(lambda begun_s=worker.polled_s: worker.polled_s > begun_s + 0.3, "polls")  # type: ignore[misc]  # its default
             taken = [number for number, _ in worker.places[before:]]
             assert 0 < taken.count(0) <= 64
@@ -174,7 +179,7 @@ async def test_a_crash_while_taking_up_comes_out_of_run(kafka: Kafka) -> None:
     worker.assigned = broken  # type: ignore[method-assign,assignment]  # as when the collection belongs to another model
     await worker.consumer.start()
     with pytest.raises(ConfigurationError, match="mixed"):
-        await worker.consumer.run(worker.take_in)
+        await worker.consumer.run(worker.accept)
     await worker.consumer.close()
 
 
@@ -198,7 +203,7 @@ async def test_a_missing_topic_is_named_with_its_mend_and_not_created(kafka: Kaf
     worker = Worker(kafka, topic, kafka.unique_group())
     with pytest.raises(ConfigurationError, match=topic) as caught:
         await worker.consumer.start()
-    assert "kafka-topics --create" in caught.value.mend
+    assert "kafka-topics --create" in caught.value.fix
     await worker.consumer.close()
     await kafka.create_topic(topic)  # raises if the question had created it
 
@@ -240,7 +245,7 @@ async def test_stopping_while_another_member_drains_is_limited_in_time(kafka: Ka
         await until(lambda: slow.assignments, "the first member")
         joining = Worker(kafka, topic, group)
         await joining.consumer.start()
-        reading = asyncio.create_task(joining.consumer.run(joining.take_in))
+        reading = asyncio.create_task(joining.consumer.run(joining.accept))
         await until(lambda: slow.kafka._subscription.reassignment_in_progress, "the rebalance")
         joining.consumer.stop_fetching()
         await reading
@@ -264,7 +269,7 @@ async def test_the_end_of_the_log_is_told(kafka: Kafka) -> None:
     await kafka.produce(topic, numbered(100))
     worker = Worker(kafka, topic, group, settle_at_once=False, bound=8)
     async with worker.running():
-        await until(lambda: worker.gate.statistics().span == 8, "as many as may be open")
+        await until(lambda: worker.back_pressure.statistics().span == 8, "as many as may be open")
         assert worker.consumer.ends() == {Partition(topic, 0): 100}
 
 

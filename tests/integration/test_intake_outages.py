@@ -4,16 +4,16 @@ import asyncio
 import time
 
 import pytest
-from intake_worker import Worker, numbered, until
-from kafka_broker import KafkaBroker
-from kafka_tools import Kafka, Message
 
-from worker.errors import ServiceFault
-from worker.intake.watch import Cause
-from worker.model import Partition
+from harness.intake_worker import Worker, numbered, until
+from harness.kafka import Kafka, Message
+from harness.kafka_broker import KafkaBroker
+from streamdex.errors import ServiceFault
+from streamdex.intake.consumer.watch import ConsumerRestart
+from streamdex.model import Partition
 
 
-def restarts(worker: Worker, cause: Cause) -> float:
+def restarts(worker: Worker, cause: ConsumerRestart) -> float:
     return worker.metrics.registry.get_sample_value("streamdex_kafka_restarts_total", {"cause": cause.value}) or 0.0
 
 
@@ -39,7 +39,7 @@ async def test_closing_with_the_broker_down_is_limited_in_time(kafka_node: Kafka
     topic, group = await kafka.create_topic(), kafka.unique_group()
     worker = Worker(kafka, topic, group)
     await worker.consumer.start()
-    reading = asyncio.create_task(worker.consumer.run(worker.take_in))
+    reading = asyncio.create_task(worker.consumer.run(worker.accept))
     await until(lambda: worker.assignments, "the assignment")
     await asyncio.to_thread(kafka_node.kill9)
     worker.consumer.stop_fetching()
@@ -64,7 +64,7 @@ async def test_a_dead_heartbeat_makes_the_consumer_anew(kafka: Kafka, monkeypatc
 
         monkeypatch.setattr(first._coordinator, "_do_heartbeat", die)
         await until(fired.is_set, "the fault")
-        await until(lambda: restarts(worker, Cause.TASK_DIED) == 1, "the restart")
+        await until(lambda: restarts(worker, ConsumerRestart.TASK_DIED) == 1, "the restart")
         await kafka.produce(topic, numbered(50))
         await until(lambda: len(set(worker.places)) == 100, "the second part")
         assert worker.kafka is not first
@@ -73,7 +73,7 @@ async def test_a_dead_heartbeat_makes_the_consumer_anew(kafka: Kafka, monkeypatc
 
 
 async def test_a_poll_that_never_returns_makes_the_consumer_anew(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.intake.watch.POLL_STUCK_S", 2.0)
+    monkeypatch.setattr("streamdex.intake.consumer.watch.POLL_STUCK_S", 2.0)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     await kafka.produce(topic, numbered(50))
     async with Worker(kafka, topic, group).running() as worker:
@@ -86,7 +86,7 @@ async def test_a_poll_that_never_returns_makes_the_consumer_anew(kafka: Kafka, m
 
         monkeypatch.setattr(worker.kafka, "getmany", hang)
         await until(fired.is_set, "the fault")
-        await until(lambda: restarts(worker, Cause.POLL_STUCK) == 1, "the restart")
+        await until(lambda: restarts(worker, ConsumerRestart.POLL_STUCK) == 1, "the restart")
         await kafka.produce(topic, numbered(50))
         await until(lambda: len(set(worker.places)) == 100, "the second part")
     assert len(worker.places) == 100
@@ -106,7 +106,7 @@ async def test_a_member_that_was_expelled_does_not_commit(kafka: Kafka) -> None:
 
 
 async def test_a_topic_that_is_deleted_is_told(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.intake.client.METADATA_MAX_AGE_S", 0.5)
+    monkeypatch.setattr("streamdex.intake.consumer.client.METADATA_MAX_AGE_S", 0.5)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     async with Worker(kafka, topic, group).running() as worker:
         await until(lambda: worker.assignments, "the assignment")
@@ -117,7 +117,7 @@ async def test_a_topic_that_is_deleted_is_told(kafka: Kafka, monkeypatch: pytest
 
 
 async def test_a_new_partition_is_read(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.intake.client.METADATA_MAX_AGE_S", 0.5)
+    monkeypatch.setattr("streamdex.intake.consumer.client.METADATA_MAX_AGE_S", 0.5)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     async with Worker(kafka, topic, group).running() as worker:
         await until(lambda: worker.assignments, "the assignment")

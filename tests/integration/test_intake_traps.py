@@ -6,15 +6,15 @@ from contextlib import AsyncExitStack
 
 import pytest
 import structlog
-from intake_worker import Worker, numbered, until
-from kafka_tools import Kafka, Message
 
-from worker.errors import ServiceFault
-from worker.intake.watch import Cause
-from worker.model import Outcome, Partition
+from harness.intake_worker import Worker, numbered, until
+from harness.kafka import Kafka, Message
+from streamdex.errors import ServiceFault
+from streamdex.intake.consumer.watch import ConsumerRestart
+from streamdex.model import Outcome, Partition
 
 
-def restarts(worker: Worker, cause: Cause) -> float:
+def restarts(worker: Worker, cause: ConsumerRestart) -> float:
     return worker.metrics.registry.get_sample_value("streamdex_kafka_restarts_total", {"cause": cause.value}) or 0.0
 
 
@@ -22,7 +22,7 @@ async def test_a_drain_longer_than_the_rebalance_may_last_commits_nothing(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The group goes on without it, and what it has settled meanwhile is not its to commit."""
-    monkeypatch.setattr("worker.intake.client.REBALANCE_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("streamdex.intake.consumer.client.REBALANCE_TIMEOUT_S", 2.0)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     await kafka.produce(topic, numbered(20))
     at, short = Partition(topic, 0), {"session_timeout_s": 2.0}
@@ -61,8 +61,8 @@ async def test_a_drain_longer_than_the_rebalance_may_last_commits_nothing(
 async def test_a_member_that_left_for_want_of_polls_commits_nothing_and_is_made_anew(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.intake.client.MAX_POLL_INTERVAL_S", 1.0)
-    monkeypatch.setattr("worker.intake.watch.POLL_STUCK_S", 5.0)
+    monkeypatch.setattr("streamdex.intake.consumer.client.MAX_POLL_INTERVAL_S", 1.0)
+    monkeypatch.setattr("streamdex.intake.consumer.watch.POLL_STUCK_S", 5.0)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     at = Partition(topic, 0)
     async with Worker(kafka, topic, group, settings={"session_timeout_s": 2.0}).running() as worker:
@@ -76,7 +76,7 @@ async def test_a_member_that_left_for_want_of_polls_commits_nothing_and_is_made_
         with pytest.raises(ServiceFault, match=r"not ours|not in the group"):
             await worker.consumer.commit({at: 0})
         await kafka.produce(topic, numbered(10))
-        await until(lambda: restarts(worker, Cause.POLL_STUCK) == 1, "the restart")
+        await until(lambda: restarts(worker, ConsumerRestart.POLL_STUCK) == 1, "the restart")
         await until(lambda: len(worker.read) == 10, "its records")
     assert await kafka.committed(group) == {at: 10}
 
@@ -85,7 +85,7 @@ async def test_a_member_that_polls_and_never_joins_again_is_made_anew(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Polls return nothing for ever, and look well."""
-    monkeypatch.setattr("worker.intake.watch.NO_MEMBER_S", 3.0)
+    monkeypatch.setattr("streamdex.intake.consumer.watch.NO_MEMBER_S", 3.0)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     async with Worker(kafka, topic, group, settings={"session_timeout_s": 2.0}).running() as worker:
         await until(lambda: worker.assignments, "the assignment")
@@ -99,7 +99,7 @@ async def test_a_member_that_polls_and_never_joins_again_is_made_anew(
         monkeypatch.setattr(coordinator, "_do_rejoin_group", fail)
         coordinator.reset_generation()
         await until(tried.is_set, "the fault")
-        await until(lambda: restarts(worker, Cause.NO_MEMBER) == 1, "the restart")
+        await until(lambda: restarts(worker, ConsumerRestart.NO_MEMBER) == 1, "the restart")
         await kafka.produce(topic, numbered(10))
         await until(lambda: len(worker.read) == 10, "its records")
 
@@ -112,7 +112,7 @@ async def test_what_is_paused_stays_bounded_through_rebalances(kafka: Kafka) -> 
 
     def full(worker: Worker, partitions: int) -> bool:
         owned = worker.ledger.partitions
-        return len(owned) == partitions and all(worker.gate.paused(partition) for partition in owned)
+        return len(owned) == partitions and all(worker.back_pressure.paused(partition) for partition in owned)
 
     def spans(worker: Worker) -> list[int]:
         return [standing.tracker.span for standing in worker.ledger.standings().values()]
@@ -176,7 +176,7 @@ async def test_retention_that_overtakes_a_running_consumer_is_told_and_passed(ka
     await kafka.produce(topic, [Message(b"%d" % number, large) for number in range(1_000)])
     with structlog.testing.capture_logs() as logs:
         async with Worker(kafka, topic, group, settle_at_once=False, bound=8).running() as worker:
-            await until(lambda: worker.gate.paused(at), "a full gate")
+            await until(lambda: worker.back_pressure.paused(at), "a full gate")
             await kafka.delete_records(at, 900)
             worker.settle_at_once = True
             worker.settle_all()
@@ -192,7 +192,7 @@ async def test_a_topic_that_vanishes_and_comes_back_is_taken_up_from_its_beginni
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here nothing is remembered of the old one; the collection's progress is what tells the two apart."""
-    monkeypatch.setattr("worker.intake.client.METADATA_MAX_AGE_S", 0.5)
+    monkeypatch.setattr("streamdex.intake.consumer.client.METADATA_MAX_AGE_S", 0.5)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     await kafka.produce(topic, numbered(5))
     async with Worker(kafka, topic, group).running() as worker:

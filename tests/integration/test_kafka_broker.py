@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from aiokafka.errors import TopicAlreadyExistsError
-from kafka_broker import START_LIMIT_S, KafkaBroker, KafkaCluster, KafkaStartError
-from kafka_tools import Kafka, Message
 
-from worker.model import Partition
+from harness.kafka import Kafka, Message
+from harness.kafka_broker import START_LIMIT_S, KafkaBroker, KafkaCluster, KafkaStartError
+from streamdex.model import Partition
 
 
 async def test_everything_produced_is_read_with_tombstones_and_headers(kafka: Kafka) -> None:

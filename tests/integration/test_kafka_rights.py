@@ -4,17 +4,17 @@ import asyncio
 from typing import Any, NamedTuple
 
 import pytest
-from cli_tools import Cli, Said, kafka_alone
-from intake_worker import Worker, numbered, until
-from kafka_security import Right, SecuredBroker, grant, make_user
-from kafka_tools import Kafka
 
-from worker.config import KafkaSettings
-from worker.deadletter import DeadLetters
-from worker.errors import ConfigurationError, Reason, RecordFault, Stage
-from worker.intake import TopicReader
-from worker.model import Position, Record
-from worker.telemetry import Health, Metrics
+from harness.cli import Cli, OnProgress, kafka_alone
+from harness.intake_worker import Worker, numbered, until
+from harness.kafka import Kafka
+from harness.kafka_security import Right, SecuredBroker, grant, make_user
+from streamdex.config import KafkaSettings
+from streamdex.deadletter import DeadLetters
+from streamdex.errors import ConfigurationError, Reason, RecordFault, Stage
+from streamdex.kafka.topic_reader import TopicReader
+from streamdex.model import Position, Record
+from streamdex.telemetry import Health, Metrics
 
 # What the worker needs, by what it needs it for.
 ENOUGH = {"topic": "READ", "letters": "WRITE", "group": "READ"}
@@ -61,11 +61,11 @@ class Place(NamedTuple):
         grant(self.broker.addresses["PLAINTEXT"], self.user, rights)
 
 
-async def place_on(broker: SecuredBroker, *, letters: bool = True) -> Place:
+async def place_on(broker: SecuredBroker, *, dead_letters: bool = True) -> Place:
     kafka = Kafka(broker.addresses["PLAINTEXT"])
     topic = await kafka.create_topic()
     await kafka.produce(topic, numbered(5))
-    if letters:
+    if dead_letters:
         await kafka.create_topic(f"{topic}.dlq")
     user = kafka.unique_group()
     make_user(broker.addresses["PLAINTEXT"], user)
@@ -73,14 +73,14 @@ async def place_on(broker: SecuredBroker, *, letters: bool = True) -> Place:
 
 
 async def send_a_letter(place: Place) -> None:
-    letters = DeadLetters(KafkaSettings.model_validate(place.settings), "worker-1", Health(), Metrics())
+    dead_letters = DeadLetters(KafkaSettings.model_validate(place.settings), "worker-1", Health(), Metrics())
     try:
-        await letters.start()
+        await dead_letters.start()
         record = Record(place.topic, 0, 1, 1, b"k", b"v", ())
         fault = RecordFault(Stage.DECODE, Reason.NO_ID, "none")
-        await letters.send(record, fault, Position(place.topic, 0, 0, 1, 1), 1, replays=0)
+        await dead_letters.send(record, fault, Position(place.topic, 0, 0, 1, 1), 1, replays=0)
     finally:
-        await letters.close()
+        await dead_letters.close()
 
 
 async def test_what_is_listed_is_enough(secured: SecuredBroker) -> None:
@@ -91,17 +91,17 @@ async def test_what_is_listed_is_enough(secured: SecuredBroker) -> None:
         await until(lambda: len(worker.read) == 5, "all records")
     assert await place.kafka.committed(place.user) == await place.kafka.end_offsets(place.topic)
     await send_a_letter(place)
-    assert [letter.value for letter in await place.kafka.read_all(f"{place.topic}.dlq")] == [b"v"]
+    assert [dead_letter.value for dead_letter in await place.kafka.read_all(f"{place.topic}.dlq")] == [b"v"]
 
 
 async def test_who_may_create_the_dead_letter_topic_gets_it_at_the_start(secured: SecuredBroker) -> None:
-    place = await place_on(secured, letters=False)
+    place = await place_on(secured, dead_letters=False)
     place.allow(**ENOUGH)
     with pytest.raises(ConfigurationError, match=r"cannot be made.* grant this user Create on it"):
         await send_a_letter(place)
-    place.allow(letters="CREATE")
+    place.allow(dead_letters="CREATE")
     await send_a_letter(place)
-    assert [letter.value for letter in await place.kafka.read_all(f"{place.topic}.dlq")] == [b"v"]
+    assert [dead_letter.value for dead_letter in await place.kafka.read_all(f"{place.topic}.dlq")] == [b"v"]
 
 
 @pytest.mark.parametrize(("lacking", "instead", "check", "says"), TOO_LITTLE)
@@ -116,7 +116,7 @@ def test_check_names_what_is_missing_until_it_is_granted(
         "dead letters": check != "dead letters",
     }
     assert says in found[check]["says"]
-    assert f"{ENOUGH[lacking].title()} on " in found[check]["mend"]
+    assert f"{ENOUGH[lacking].title()} on " in found[check]["fix"]
     place.allow(**ENOUGH)
     assert _checked(cli, place).lines[check]["ok"]
 
@@ -158,7 +158,7 @@ def test_replay_names_the_topic_that_it_may_not_write_before_it_sends(cli: Cli, 
     asyncio.run(send_a_letter(place))
     said = cli("dlq", "list", env=kafka_alone(place.settings))
     assert f"this user may not read the topic {place.topic}.dlq" in said.err
-    place.allow(letters="READ")
+    place.allow(dead_letters="READ")
     assert cli("dlq", "list", "--json", env=kafka_alone(place.settings)).json["records"] == 1
     said = cli("dlq", "replay", "--old", env=kafka_alone(place.settings))
     assert said.exit_code == 2
@@ -167,5 +167,5 @@ def test_replay_names_the_topic_that_it_may_not_write_before_it_sends(cli: Cli, 
     assert cli("dlq", "replay", "--old", env=kafka_alone(place.settings)).out == "Letters replayed: 1.\n"
 
 
-def _checked(cli: Cli, place: Place) -> Said:
+def _checked(cli: Cli, place: Place) -> OnProgress:
     return cli("check", "--json", env=kafka_alone(place.settings))

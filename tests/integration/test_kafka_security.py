@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from cli_tools import Cli, kafka_alone
-from intake_worker import Worker, numbered, until
-from kafka_security import LISTENERS, SecuredBroker
-from kafka_tools import Kafka
 
-from worker.config import KafkaSettings
-from worker.deadletter import DeadLetters
-from worker.errors import Reason, RecordFault, Stage
-from worker.intake import TopicReader
-from worker.model import Position, Record
-from worker.telemetry import Health, Metrics
+from harness.cli import Cli, kafka_alone
+from harness.intake_worker import Worker, numbered, until
+from harness.kafka import Kafka
+from harness.kafka_security import LISTENERS, SecuredBroker
+from streamdex.config import KafkaSettings
+from streamdex.deadletter import DeadLetters
+from streamdex.errors import Reason, RecordFault, Stage
+from streamdex.kafka.topic_reader import TopicReader
+from streamdex.model import Position, Record
+from streamdex.telemetry import Health, Metrics
 
 Changes = Mapping[str, Any]
 
@@ -91,18 +91,18 @@ async def test_with_the_right_settings_records_and_dead_letters_pass(
     assert await kafka.committed(group) == await kafka.end_offsets(topic)
 
     settings = KafkaSettings(topics=(topic,), **own)
-    letters = DeadLetters(settings, "worker-1", Health(), Metrics())
-    await letters.start()
+    dead_letters = DeadLetters(settings, "worker-1", Health(), Metrics())
+    await dead_letters.start()
     try:
         record = Record(topic, 0, 1, 1, b"k", b"v", ())
-        await letters.send(
+        await dead_letters.send(
             record, RecordFault(Stage.DECODE, Reason.NO_ID, "none"), Position(topic, 0, 0, 1, 1), 1, replays=0
         )
     finally:
-        await letters.close()
+        await dead_letters.close()
     async with TopicReader(settings) as reader:
         ranges = await reader.ranges([f"{topic}.dlq"])
-        assert [letter.value async for letter in reader.records(ranges)] == [b"v"]
+        assert [dead_letter.value async for dead_letter in reader.records(ranges)] == [b"v"]
 
 
 @pytest.mark.parametrize(("listener", "changes"), RIGHT, ids=named_by)
@@ -121,7 +121,7 @@ def test_check_names_the_setting_that_is_wrong(
 ) -> None:
     line = check(cli, settings_of(secured, listener, changes), "documents")
     assert not line["ok"]
-    assert named in f"{line['says']} {line['mend']}"
+    assert named in f"{line['says']} {line['fix']}"
     assert "\n" not in line["says"]
 
 

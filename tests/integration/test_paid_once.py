@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from deployment import Deployment, message, stream, until
-from fixtures_qdrant import QdrantSpace, address_of
-from kafka_tools import Kafka, Message
 
-from worker.embedded.jina import JinaServer
-from worker.embedded.qdrant import EmbeddedQdrant
+from harness.deployment import Deployment, message, stream, until
+from harness.fixtures_qdrant import QdrantSpace, address_of
+from harness.kafka import Kafka, Message
+from streamdex.standins.jina import JinaServer
+from streamdex.standins.qdrant import EmbeddedQdrant
 
 CHUNKS = 40
 

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from deployment import Deployment
-from fixtures_jina import StartJina
-from fixtures_qdrant import QdrantSpace
-from kafka_tools import Kafka, Message
 
-from worker.embedded.documents import sample_documents
-from worker.embedded.jina import JinaServer, Limits, Options, WindowKind
+from harness.deployment import Deployment
+from harness.fixtures_jina import StartJina
+from harness.fixtures_qdrant import QdrantSpace
+from harness.kafka import Kafka, Message
+from streamdex.standins.documents import sample_documents
+from streamdex.standins.jina import JinaServer, Limits, Options, WindowKind
 
 DOCUMENTS = 400
 REQUESTS, TOKENS, CONCURRENCY = 480, 800_000, 8
@@ -47,7 +47,7 @@ async def plan(deployment: Deployment, *arguments: str, **variables: str) -> tup
     }
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "worker.cli", "plan", *arguments, env=environment, stdout=pipe, stderr=pipe
+        sys.executable, "-m", "streamdex.cli", "plan", *arguments, env=environment, stdout=pipe, stderr=pipe
     )
     out, err = await process.communicate()
     assert process.returncode is not None

@@ -8,9 +8,10 @@ from uuid import UUID, uuid5
 import grpc
 import numpy as np
 import pytest
-from fixtures_qdrant import QdrantSpace
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client import grpc as pb
+
+from harness.fixtures_qdrant import QdrantSpace
 
 SIZE = 4
 NAMESPACE = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
@@ -142,12 +143,12 @@ async def test_update_modes_insert_only_or_update_only(
 
 
 async def test_racing_guarded_writers_leave_the_newest(collection: Collection) -> None:
-    dice = random.Random(5)  # a repeatable schedule, not a secret
+    rng = random.Random(5)  # a repeatable schedule, not a secret
     names = range(50)
-    versions = {name: [dice.randrange(1, 2**52) for _ in range(8)] for name in names}
+    versions = {name: [rng.randrange(1, 2**52) for _ in range(8)] for name in names}
 
     async def write(writer: int) -> None:
-        order = dice.sample(names, len(names))
+        order = rng.sample(names, len(names))
         for name in order:
             version = versions[name][writer]
             await collection.upsert(point(name, version), update_filter=not_newer_than(version))

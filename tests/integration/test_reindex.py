@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import Deployment, message, stream, until
-from fixtures_qdrant import QdrantSpace
-from kafka_tools import Kafka
-from worker_process import WorkerProcess
 
-from worker.embedded.jina import JinaServer
-from worker.model import Partition
+from harness.deployment import Deployment, message, stream, until
+from harness.fixtures_qdrant import QdrantSpace
+from harness.kafka import Kafka
+from harness.processes import WorkerProcess
+from streamdex.model import Partition
+from streamdex.standins.jina import JinaServer
 
 OTHER = {"STREAMDEX_JINA__DIMENSIONS": "256"}
 
@@ -29,7 +29,7 @@ def reindexer(deployment: Deployment, *options: str, **settings: str) -> WorkerP
     """`streamdex reindex --json`, yet to be started."""
     name = f"reindex-{len(list(deployment.folder.glob('reindex-*')))}"
     process = deployment.worker(name, **OTHER, **settings)
-    process.program = ("-m", "worker.cli", "reindex", "--json", *options)
+    process.program = ("-m", "streamdex.cli", "reindex", "--json", *options)
     return process
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from deployment import Deployment, message, until
-from fixtures_jina import StartJina
-from fixtures_qdrant import QdrantSpace
-from kafka_tools import Kafka
-from worker_process import WorkerProcess
 
-from worker.embedded.jina import JinaServer, Options
+from harness.deployment import Deployment, message, until
+from harness.fixtures_jina import StartJina
+from harness.fixtures_qdrant import QdrantSpace
+from harness.kafka import Kafka
+from harness.processes import WorkerProcess
+from streamdex.standins.jina import JinaServer, Options
 
 FIRST_KEY, SECOND_KEY, THIRD_KEY = "jina_canary_first", "jina_canary_second", "jina_canary_third"
 

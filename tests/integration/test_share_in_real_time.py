@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from deployment import Deployment, until
-from fixtures_jina import StartJina
-from fixtures_qdrant import QdrantSpace
-from kafka_tools import Kafka, Message
 
-from worker.embedded.jina import Limits, Options, WindowKind
+from harness.deployment import Deployment, until
+from harness.fixtures_jina import StartJina
+from harness.fixtures_qdrant import QdrantSpace
+from harness.kafka import Kafka, Message
+from streamdex.standins.jina import Limits, Options, WindowKind
 
 REQUESTS, TOKENS, CONCURRENCY = 120, 60_000, 10
 MEASURED_S = 75.0

@@ -12,14 +12,14 @@ from typing import Protocol
 
 import httpx
 import pytest
-from deployment import LIMIT_S, Deployment, message, until
-from fixtures_qdrant import QdrantAddress, address_of
-from kafka_broker import KafkaBroker
-from kafka_tools import Kafka, Message
-from worker_process import WorkerProcess
 
-from worker.embedded.jina import FaultKind, JinaServer
-from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
+from harness.deployment import LIMIT_S, Deployment, message, until
+from harness.fixtures_qdrant import QdrantAddress, address_of
+from harness.kafka import Kafka, Message
+from harness.kafka_broker import KafkaBroker
+from harness.processes import WorkerProcess
+from streamdex.standins.jina import FaultKind, JinaServer
+from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
 
 STOP_LIMIT_S = 25.0  # promised; orchestrators are told to grant 30
 MACHINE_S = 5.0  # what a busy machine may add
@@ -187,14 +187,14 @@ async def until_rebalancing(kafka: Kafka, group: str) -> None:
 
 
 CRASHING = """
-from worker.flow import Flow
+from streamdex.run.flow import Flow
 
 def take_in(self, partition, records, position):
     if records:
         raise ZeroDivisionError("canary-in-the-words")
 
 Flow.take_in = take_in
-from worker.cli import main
+from streamdex.cli import main
 main()
 """
 
@@ -219,4 +219,4 @@ async def test_what_a_person_must_mend_is_told_at_the_start(kafka: Kafka, deploy
         assert await worker.wait() == 2
     assert f"the topic {missing} is not there" in worker.log
     assert "kafka.topics" in worker.log
-    assert "mend:" in worker.log
+    assert "fix:" in worker.log

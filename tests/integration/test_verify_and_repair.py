@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures_qdrant import QdrantSpace
-from kafka_tools import Kafka, Message
 from qdrant_client import models
-from verify_tools import World, delete, long_text, upsert
 
-from worker.config import with_section
-from worker.embedded.jina import FaultKind, JinaServer
-from worker.errors import ConfigurationError
-from worker.index import Progress
-from worker.kafka_client import survey
-from worker.model import Outcome, Partition
-from worker.verify import Kind
+from harness.fixtures_qdrant import QdrantSpace
+from harness.kafka import Kafka, Message
+from harness.verify import World, delete, long_text, upsert
+from streamdex.config import with_section
+from streamdex.errors import ConfigurationError
+from streamdex.index import Progress
+from streamdex.kafka.client import survey
+from streamdex.model import Outcome, Partition
+from streamdex.operations.verify import DifferenceKind
+from streamdex.standins.jina import FaultKind, JinaServer
 
 MakeWorld = Callable[..., Awaitable[World]]
 
@@ -72,17 +72,17 @@ async def test_each_class_is_reported_and_gone_after_the_repair(make_world: Make
 
     report = await world.verify()
     assert report.counts == {
-        Kind.MISSING_DOCUMENT: 1,
-        Kind.EXTRA_CHUNK: 4 + 1 + 1,
-        Kind.STALE_DOCUMENT: 1,
-        Kind.STALE_CHUNK: 4 + 1 + 1,
-        Kind.WRONG_CONTENT: 1,
-        Kind.MISSING_CHUNK: 1,
-        Kind.MISSING_VECTOR: 1,
-        Kind.WRONG_PAYLOAD: 3 + 4,  # the stranger's ids are not those of its texts
-        Kind.UNEXPECTED_DOCUMENT: 1,
+        DifferenceKind.MISSING_DOCUMENT: 1,
+        DifferenceKind.EXTRA_CHUNK: 4 + 1 + 1,
+        DifferenceKind.STALE_DOCUMENT: 1,
+        DifferenceKind.STALE_CHUNK: 4 + 1 + 1,
+        DifferenceKind.WRONG_CONTENT: 1,
+        DifferenceKind.MISSING_CHUNK: 1,
+        DifferenceKind.MISSING_VECTOR: 1,
+        DifferenceKind.WRONG_PAYLOAD: 3 + 4,  # the stranger's ids are not those of its texts
+        DifferenceKind.UNEXPECTED_DOCUMENT: 1,
     }
-    assert [one.document_key for one in report.examples[Kind.MISSING_VECTOR]] == ["s:doc-6"]
+    assert [one.document_key for one in report.examples[DifferenceKind.MISSING_VECTOR]] == ["s:doc-6"]
 
     result = await world.repair()
     assert result.before.counts == report.counts
@@ -109,9 +109,9 @@ async def test_a_document_whose_event_the_log_no_longer_holds_is_said_and_never_
 
     result = await world.repair()
     assert result.before.unverifiable == 7
-    assert result.before.not_mendable == 2  # within doc-1 and doc-2; what doc-3 and doc-4 should be, nobody knows
-    assert result.after.counts == {Kind.MISSING_CHUNK: 1, Kind.EXTRA_CHUNK: 1}
-    assert (result.after.unverifiable, result.after.not_mendable) == (7, 2)
+    assert result.before.not_repairable == 2  # within doc-1 and doc-2; what doc-3 and doc-4 should be, nobody knows
+    assert result.after.counts == {DifferenceKind.MISSING_CHUNK: 1, DifferenceKind.EXTRA_CHUNK: 1}
+    assert (result.after.unverifiable, result.after.not_repairable) == (7, 2)
     after = await world.everything()
     mended = {f"s:{one}" for one in ("doc-12", "doc-13")}
     for point_id, found in after.items():
@@ -130,13 +130,17 @@ async def test_what_nobody_has_settled_yet_is_no_difference_unless_it_is_asked_f
     whole = await world.verify(to_end=True)
     assert (whole.unsettled, whole.counts) == (
         0,
-        {Kind.STALE_DOCUMENT: 2, Kind.MISSING_DOCUMENT: 1, Kind.NOT_DEAD_LETTERED: 1},
+        {DifferenceKind.STALE_DOCUMENT: 2, DifferenceKind.MISSING_DOCUMENT: 1, DifferenceKind.NOT_DEAD_LETTERED: 1},
     )
     result = await world.repair(to_end=True)
     assert result.after.equal
     assert (await world.manifest_of("doc-99") or {})["source"]["offset"] == 19
-    (letter,) = await world.kafka.read_all(f"{world.topic}.dlq")
-    assert (letter.key, letter.value, dict(letter.headers)["__streamdex.offset"]) == (b"bad", b"no JSON", b"21")
+    (dead_letter,) = await world.kafka.read_all(f"{world.topic}.dlq")
+    assert (dead_letter.key, dead_letter.value, dict(dead_letter.headers)["__streamdex.offset"]) == (
+        b"bad",
+        b"no JSON",
+        b"21",
+    )
     done = await world.work()  # the worker finds all of it done
     assert (done[Outcome.UNCHANGED], done[Outcome.DEAD_LETTERED]) == (3, 1)
     assert (await world.verify()).equal
@@ -182,13 +186,13 @@ async def test_dead_letters_their_replays_and_their_second_chances(make_world: M
     assert done[Outcome.DEAD_LETTERED] == 3
     assert refused.fired > 0
     report = await world.verify()
-    assert (report.equal, report.letters) == (True, 3)
+    assert (report.equal, report.dead_letters) == (True, 3)
 
     # Replayed while still refused: each is a letter again, of one replay more.
     assert await world.replay() == 3
     await world.work()
     report = await world.verify()
-    assert (report.equal, report.letters) == (True, 6)
+    assert (report.equal, report.dead_letters) == (True, 6)
 
     # Replayed after the mend: what can be indexed is, at its original rank, and must be from now on.
     world.jina.faults.clear()
@@ -200,7 +204,7 @@ async def test_dead_letters_their_replays_and_their_second_chances(make_world: M
     assert (await world.manifest_of("first") or {})["source"]["offset"] == 1
     assert (await world.verify()).equal
     await world.drop_manifests(["first"])
-    assert (await world.verify()).counts == {Kind.MISSING_DOCUMENT: 1, Kind.EXTRA_CHUNK: 1}
+    assert (await world.verify()).counts == {DifferenceKind.MISSING_DOCUMENT: 1, DifferenceKind.EXTRA_CHUNK: 1}
     assert (await world.repair()).after.equal
     assert (await world.manifest_of("first") or {})["source"]["offset"] == 1
 
@@ -224,7 +228,7 @@ async def test_an_event_over_a_cap_needs_no_letter_where_a_newer_one_overtook_it
     async with world.index():  # makes the collection
         pass
     report = await world.verify(to_end=True)
-    assert report.counts == {Kind.MISSING_DOCUMENT: 1, Kind.NOT_DEAD_LETTERED: 1}
+    assert report.counts == {DifferenceKind.MISSING_DOCUMENT: 1, DifferenceKind.NOT_DEAD_LETTERED: 1}
     await world.work()
     assert (await world.verify()).equal
 
@@ -238,8 +242,8 @@ async def test_what_the_embedder_refuses_during_a_repair_becomes_a_dead_letter(m
     assert refused.fired > 0
     assert result.repaired is not None
     assert (result.repaired.dead_lettered, result.repaired.written) == (1, 0)
-    (letter,) = await world.kafka.read_all(f"{world.topic}.dlq")
-    assert letter.key == b"doc-3"
+    (dead_letter,) = await world.kafka.read_all(f"{world.topic}.dlq")
+    assert dead_letter.key == b"doc-3"
 
 
 async def test_late_chunking_embeds_a_damaged_document_whole(make_world: MakeWorld) -> None:
@@ -249,7 +253,7 @@ async def test_late_chunking_embeds_a_damaged_document_whole(make_world: MakeWor
     embedded = world.jina.stats.inputs_embedded
     await world.drop("doc-3", 1)
     await world.change("doc-4", 1, text="something else")
-    assert (await world.verify()).counts == {Kind.MISSING_CHUNK: 1, Kind.WRONG_PAYLOAD: 1}
+    assert (await world.verify()).counts == {DifferenceKind.MISSING_CHUNK: 1, DifferenceKind.WRONG_PAYLOAD: 1}
     assert (await world.repair()).after.equal
     assert await world.everything() == before
     assert world.jina.stats.inputs_embedded - embedded == 8
@@ -267,7 +271,7 @@ async def test_in_version_order_an_event_that_nobody_sent_makes_room_for_the_one
     await world.change_manifest("doc", version=9)
     for place in range(4):
         await world.change("doc", place, version=9)
-    assert (await world.verify()).counts == {Kind.UNEXPECTED_DOCUMENT: 1}
+    assert (await world.verify()).counts == {DifferenceKind.UNEXPECTED_DOCUMENT: 1}
     assert (await world.repair()).after.equal
     assert await world.everything() == before
 
@@ -296,10 +300,10 @@ async def test_a_worker_at_work_makes_no_difference_and_is_not_undone(make_world
             await world.produce(*changed, delete(f"doc-{rounds % 14}"), upsert(f"new-{rounds}", f"words {rounds}"))
         return rounds
 
-    async with world.working() as pipeline:
+    async with world.working() as worker:
         streaming = asyncio.create_task(stream())
         async with asyncio.timeout(60):
-            while pipeline.metrics.settled().total() < 50:
+            while worker.metrics.settled().total() < 50:
                 await asyncio.sleep(0.1)
         for _ in range(5):
             report = await world.verify()

@@ -7,13 +7,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from deployment import KEY, Deployment, message, stream, until
-from fixtures_qdrant import QdrantSpace
-from independent_fold import fold, held, squeezed
-from kafka_tools import Kafka, Message
 
-from worker.embedded.jina import FaultKind, JinaServer
-from worker.model import Partition
+from harness.deployment import KEY, Deployment, message, stream, until
+from harness.fixtures_qdrant import QdrantSpace
+from harness.kafka import Kafka, Message
+from oracle.fold import fold, held, squeezed
+from streamdex.model import Partition
+from streamdex.standins.jina import FaultKind, JinaServer
 
 PARTITIONS = 4
 
@@ -87,11 +87,13 @@ async def test_poison_becomes_dead_letters_byte_for_byte_and_the_rest_is_indexed
         assert KEY not in worker.log
     assert refused.fired > 0
     assert await deployment.equals_the_fold()
-    letters = await deployment.kafka.read_all(f"{deployment.topic}.dlq")
-    assert {(letter.key, letter.value) for letter in letters} == {(one.key, one.value) for one in poison}
-    reasons = {letter.key: dict(letter.headers)["__streamdex.reason"] for letter in letters}
+    dead_letters = await deployment.kafka.read_all(f"{deployment.topic}.dlq")
+    assert {(dead_letter.key, dead_letter.value) for dead_letter in dead_letters} == {
+        (one.key, one.value) for one in poison
+    }
+    reasons = {dead_letter.key: dict(dead_letter.headers)["__streamdex.reason"] for dead_letter in dead_letters}
     assert reasons == {b"p1": b"undecodable", None: b"no_id", b"p3": b"refused_by_embedder"}
-    (traced,) = [letter for letter in letters if letter.key == b"p1"]
+    (traced,) = [dead_letter for dead_letter in dead_letters if dead_letter.key == b"p1"]
     assert traced.headers[0] == ("trace", b"\x00\x01")
 
 

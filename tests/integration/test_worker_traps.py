@@ -7,14 +7,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from deployment import LIMIT_S, Deployment, message, stream, until
-from fixtures_qdrant import address_of
-from independent_fold import held
-from kafka_tools import Kafka
 
-from worker.embedded.jina import JinaServer
-from worker.embedded.qdrant import EmbeddedQdrant
-from worker.model import Partition
+from harness.deployment import LIMIT_S, Deployment, message, stream, until
+from harness.fixtures_qdrant import address_of
+from harness.kafka import Kafka
+from oracle.fold import held
+from streamdex.model import Partition
+from streamdex.standins.jina import JinaServer
+from streamdex.standins.qdrant import EmbeddedQdrant
 
 
 @pytest.fixture

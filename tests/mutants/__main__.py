@@ -3,10 +3,11 @@
 import sys
 import time
 
-from mutants import of_the_protocol, of_the_worker
-from mutants.mutant import survives
 from rich.console import Console
 from rich.table import Table
+
+from mutants import of_the_protocol, of_the_worker
+from mutants.mutant import survives
 
 WIDTH = 180  # of the table, where there is no terminal to tell
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from mutants.kafka_group import Group
 from mutants.mutant import Violation, Wrong
-from protocol_fold import scroll
-
-from worker.embedded.jina.vectors import Space, embed
-from worker.embedded.qdrant import Engine
-from worker.model import Partition, Record
-from worker.position_headers import OFFSET, PARTITION, PREFIX
+from oracle.protocol_fold import scroll
+from streamdex.kafka.position_headers import OFFSET, PARTITION, PREFIX
+from streamdex.model import Partition, Record
+from streamdex.standins.jina.vectors import Space, embed
+from streamdex.standins.qdrant import Engine
 
 SPACE = Space("jina-embeddings-v3", 64, "retrieval.passage")
 POINTS = "documents__1"
@@ -101,14 +101,14 @@ class Judge:
         return [one for log in self._group.log.values() for one in log if not self._is_poison(one)]
 
     def _judge_letters(self) -> None:
-        for letter in self._group.letters:
-            headers = dict(letter.headers)
-            place = Partition(letter.topic.removesuffix(".dlq"), int(headers[PARTITION] or b""))
+        for dead_letter in self._group.dead_letters:
+            headers = dict(dead_letter.headers)
+            place = Partition(dead_letter.topic.removesuffix(".dlq"), int(headers[PARTITION] or b""))
             record = self._group.log[place][int(headers[OFFSET] or b"")]
-            own = tuple(header for header in letter.headers if not header[0].startswith(PREFIX))
+            own = tuple(header for header in dead_letter.headers if not header[0].startswith(PREFIX))
             if not self._is_poison(record):
                 self.find(Wrong.INNOCENT, repr(record))
-            if (letter.key, letter.value, own) != (record.key, record.value, record.headers):
+            if (dead_letter.key, dead_letter.value, own) != (record.key, record.value, record.headers):
                 self.find(Wrong.LETTER, repr(record))
 
     def _is_poison(self, record: Record) -> bool:
@@ -116,7 +116,7 @@ class Judge:
 
     def _is_sent(self, record: Record) -> bool:
         place = ((PARTITION, b"%d" % record.partition), (OFFSET, b"%d" % record.offset))
-        return any(set(place) <= set(letter.headers) for letter in self._group.letters)
+        return any(set(place) <= set(dead_letter.headers) for dead_letter in self._group.dead_letters)
 
 
 def key_of(record: Record) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
-from fake_aiokafka import FakeAIOKafka
 
-from worker.kafka_client import ClusterFacts, TopicFacts
-from worker.model import Partition, Record
+from harness.fake_aiokafka import FakeAIOKafka
+from streamdex.kafka.client import ClusterFacts, TopicFacts
+from streamdex.model import Partition, Record
 
 TOPIC = "documents"
 P, Q = Partition(TOPIC, 0), Partition(TOPIC, 1)
@@ -33,7 +33,7 @@ class Group:
         self.polls = 0
         self.members: dict[str, Member] = {}
         self.owner: dict[Partition, Member | None] = dict.fromkeys(self.log)
-        self.letters: list[Record] = []
+        self.dead_letters: list[Record] = []
         self.letters_to_refuse = 0
         self.letters_refused = 0
         self.letter_error: type[Exception] | None = TopicAuthorizationFailedError  # None: it is never answered
@@ -54,7 +54,7 @@ class Group:
     async def deal(self, dealt: Mapping[str, Iterable[Partition]]) -> None:
         """A rebalance: everybody lets go, and then gets what is dealt to them."""
         members = [member for member in self.members.values() if not member.dead and not member.expelled]
-        await asyncio.gather(*(member.let_go() for member in members))
+        await asyncio.gather(*(member.drain() for member in members))
         self.owner = dict.fromkeys(self.log)
         for name, partitions in dealt.items():
             self.members[name].take(list(partitions))
@@ -141,7 +141,7 @@ class Member(FakeAIOKafka):
             self.group.committed[Partition(*at)] = offset
         self.group.commits += 1
 
-    async def let_go(self) -> None:
+    async def drain(self) -> None:
         """A rebalance begins: returns when the worker has let go of everything."""
         await self.listener.on_partitions_revoked([TopicPartition(*one) for one in self.owned])
 
@@ -191,7 +191,7 @@ class Producer:
             if self._group.letter_error is not None:
                 acknowledged.set_exception(self._group.letter_error())
         else:
-            letters = self._group.letters
-            letters.append(Record(topic, partition, len(letters), BORN_MS, key, value, tuple(headers)))
+            dead_letters = self._group.dead_letters
+            dead_letters.append(Record(topic, partition, len(dead_letters), BORN_MS, key, value, tuple(headers)))
             acknowledged.set_result(None)
         return acknowledged

@@ -3,19 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
+from harness.protocol.world import World
 from mutants import schedules
 from mutants.mutant import Mutant, Plant, Planting, Wrong
 from mutants.schedules import played
-from protocol_world import World
-
-from worker.flow import Flow
-from worker.index.conditions import add, has_id, holds
-from worker.index.horizon import Horizon
-from worker.index.keys import manifest_id
-from worker.index.points import PointWriter
-from worker.index.writer import Writer
-from worker.model import Order, Outcome
-from worker.sweeps import Sweeps
+from streamdex.index.conditions import add, has_id, holds
+from streamdex.index.in_doubt import InDoubtRequests
+from streamdex.index.points import PointWriter
+from streamdex.index.schema.keys import manifest_id
+from streamdex.index.writer import Writer
+from streamdex.model import Order, Outcome
+from streamdex.run.flow import Flow
+from streamdex.run.sweeps import Sweeps
 
 
 def no_upsert_guard(plant: Planting) -> None:
@@ -103,14 +102,14 @@ def _no_sweep(plant: Planting, outcome: Outcome) -> None:
 
 def no_horizon(plant: Planting) -> None:
     """A document settles although a request of it may land later."""
-    plant.setattr(Horizon, "waits_s", lambda *_: {})
+    plant.setattr(InDoubtRequests, "waits_s", lambda *_: {})
 
 
 def skip_in_any_generation(plant: Planting) -> None:
     """The purge of a new document is left out in every generation."""
 
     def may(self: Flow, item: Any) -> bool:
-        return self._standing.order is Order.OFFSET and item.planned.before is None and not item.swallowed
+        return self._standing.order is Order.OFFSET and item.planned.before is None and not item.coalesced
 
     plant.setattr(Flow, "_may_skip_purge", may)
 

@@ -5,29 +5,29 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 import orjson
+
+import streamdex.deadletter.producer as producer_module
+import streamdex.embed.http.answers as answers_module
+import streamdex.index.client.store as store_module
+import streamdex.intake.consumer.session as session_module
+import streamdex.run.partitions as ownership_module
 from mutants import scenarios
 from mutants.mutant import Mutant, Plant, Planting, Wrong
 from mutants.stage import Stage, played
-
-import worker.deadletter.producer as producer_module
-import worker.embed.answers as answers_module
-import worker.index.store as store_module
-import worker.intake.session as session_module
-import worker.ownership as ownership_module
-from worker import errors
-from worker.deadletter.client import enqueue
-from worker.embed.backlog import Backlog
-from worker.embed.blame import Blame, Step
-from worker.errors import AccountFault, RecordFault, ServiceFault
-from worker.flow import Flow
-from worker.index import Index, WriteJob
-from worker.intake.gate import Gate
-from worker.intake.membership import Membership
-from worker.intake.share import Share
-from worker.items import Item, Letter
-from worker.model import Outcome, Partition, Record
-from worker.settle import Ledger, Mark, Tracker
-from worker.verdicts import Verdicts
+from streamdex import errors
+from streamdex.deadletter.client import enqueue
+from streamdex.embed.backlog import Backlog
+from streamdex.embed.pacing.share import Share
+from streamdex.embed.suspects import InputSuspects, Step
+from streamdex.errors import AccountFault, RecordFault, ServiceFault
+from streamdex.index import Index, WriteJob
+from streamdex.intake.back_pressure import BackPressure
+from streamdex.intake.consumer.membership import Membership
+from streamdex.model import Outcome, Partition, Record
+from streamdex.run.flow import Flow
+from streamdex.run.items import Item, Letter
+from streamdex.run.suspects import Verdicts
+from streamdex.settle import Ledger, Mark, Tracker
 
 
 def commit_the_position(plant: Planting) -> None:
@@ -78,7 +78,7 @@ def drop_what_is_put_back(plant: Planting) -> None:
 
 def blame_the_input(plant: Planting) -> None:
     """A request that fails is its inputs' fault, whatever the others do."""
-    plant.setattr(Blame, "step", lambda _, parcel: Step.CONDEMN if parcel.alone else Step.HALVE)
+    plant.setattr(InputSuspects, "step", lambda _, parcel: Step.DEAD_LETTER if parcel.alone else Step.BISECT)
 
 
 def blame_the_document(plant: Planting) -> None:
@@ -151,24 +151,26 @@ def commit_without_a_generation(plant: Planting) -> None:
 
 def forget_the_gate(plant: Planting) -> None:
     """A partition that comes back is read without bound, as with a pause that a rebalance has lifted."""
-    shipped_revoked, shipped_paused = Gate.revoked, Gate.paused
+    shipped_revoked, shipped_paused = BackPressure.revoked, BackPressure.paused
     lifted: set[Partition] = set()
 
-    def revoked(self: Gate, partition: Partition) -> None:
+    def revoked(self: BackPressure, partition: Partition) -> None:
         lifted.add(partition)
         shipped_revoked(self, partition)
 
-    plant.setattr(Gate, "revoked", revoked)
-    plant.setattr(Gate, "paused", lambda self, partition: partition not in lifted and shipped_paused(self, partition))
+    plant.setattr(BackPressure, "revoked", revoked)
+    plant.setattr(
+        BackPressure, "paused", lambda self, partition: partition not in lifted and shipped_paused(self, partition)
+    )
 
 
 def skip_the_drain(plant: Planting) -> None:
     """A revocation does not wait for what is paid for."""
 
-    async def let_go(self: Flow, partitions: Sequence[Partition], *_: object) -> int:
+    async def drain(self: Flow, partitions: Sequence[Partition], *_: object) -> int:
         return self._unfinished(set(partitions))
 
-    plant.setattr(Flow, "let_go", let_go)
+    plant.setattr(Flow, "let_go", drain)
 
 
 def go_on_after_a_cut_drain(plant: Planting) -> None:
@@ -190,9 +192,11 @@ def keep_the_share(plant: Planting) -> None:
 def settle_unsent_letters(plant: Planting) -> None:
     """A dead letter that its topic refuses counts as sent."""
 
-    async def send(self: Verdicts, letter: Letter) -> None:
+    async def send(self: Verdicts, dead_letter: Letter) -> None:
         with contextlib.suppress(ServiceFault, AccountFault):
-            await self._dead_letters.send(letter.record, letter.fault, letter.position, letter.failed_at_ms)
+            await self._dead_letters.send(
+                dead_letter.record, dead_letter.fault, dead_letter.position, dead_letter.failed_at_ms
+            )
 
     plant.setattr(Verdicts, "_send", send)
 
@@ -211,9 +215,9 @@ def settle_what_poison_swallowed(plant: Planting) -> None:
     """Events that a dead letter had swallowed are superseded with it."""
     shipped = Flow._settle
 
-    def letter_sent(self: Flow, letter: Letter) -> None:
-        if letter.item is not None:
-            shipped(self, letter.item, Outcome.DEAD_LETTERED)
+    def letter_sent(self: Flow, dead_letter: Letter) -> None:
+        if dead_letter.item is not None:
+            shipped(self, dead_letter.item, Outcome.DEAD_LETTERED)
 
     plant.setattr(Flow, "letter_sent", letter_sent)
 

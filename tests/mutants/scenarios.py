@@ -4,15 +4,15 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from mutants.judge import held
 from mutants.kafka_group import P, Q
 from mutants.mutant import Violation, Wrong
 from mutants.stage import BOUND, LOOK_EVERY_S, Stage
-
-from worker.embedded.jina import FaultKind
-from worker.embedded.qdrant import Fault, Kind
-from worker.index.payload import check_payload
-from worker.model import Partition
+from streamdex.index.schema.payload import check_payload
+from streamdex.model import Partition
+from streamdex.standins.jina import FaultKind
+from streamdex.standins.qdrant import Fault, Kind
 
 POINTS = frozenset({"Points.UpdateBatch"})
 REFUSED = "a text that the service refuses"
@@ -162,7 +162,7 @@ async def a_member_that_is_expelled(stage: Stage) -> None:
     stage.jina_open.set()
     await stage.until_settled()
     failed = "streamdex_commits_total", {"result": "failed"}
-    await stage.until(lambda: zombie.pipeline.metrics.registry.get_sample_value(*failed))
+    await stage.until(lambda: zombie.worker.metrics.registry.get_sample_value(*failed))
     await stage.look()
 
 
@@ -277,7 +277,7 @@ async def a_bug_that_every_record_meets(stage: Stage) -> None:
         return check_payload(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("worker.index.room.check_payload", fail)
+        patch.setattr("streamdex.index.index.check_payload", fail)
         await stage.start("a", P)
         produce(stage, P, *(f"document {number}" for number in range(4)))
         await stage.until(lambda: failures[0] == 60)

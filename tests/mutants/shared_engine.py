@@ -4,9 +4,8 @@ import atexit
 import contextlib
 from functools import cache
 
-from protocol_deployments import made_engine
-
-from worker.embedded.qdrant import Engine, Refusal
+from harness.protocol.deployments import made_engine
+from streamdex.standins.qdrant import Engine, Refusal
 
 
 @cache

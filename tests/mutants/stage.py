@@ -13,17 +13,17 @@ from typing import Any
 import grpc
 import pytest
 import structlog
+
 from mutants.judge import MANIFESTS, POINTS, SPACE, Judge, held
 from mutants.kafka_group import TOPIC, Group, Member
 from mutants.mutant import Violation, Wrong
 from mutants.shared_engine import emptied, shared_engine
-
-from worker.admin import hindrances
-from worker.config import Settings
-from worker.embedded.jina import JinaServer, Latency, Options
-from worker.embedded.qdrant import DirectClient, Engine, Refusal, Service
-from worker.model import Partition
-from worker.pipeline import Pipeline
+from streamdex.admin import hindrances
+from streamdex.config import Settings
+from streamdex.model import Partition
+from streamdex.run.worker import Worker
+from streamdex.standins.jina import JinaServer, Latency, Options
+from streamdex.standins.qdrant import DirectClient, Engine, Refusal, Service
 
 BOUND = 64  # records open per partition
 LOOK_EVERY_S = 0.005
@@ -32,25 +32,25 @@ LIMIT_S = 40.0
 
 # What is slow on purpose becomes quick: the scenarios ask what happens, not when.
 HASTY = {
-    "worker.retry.BASE_S": 0.005,
-    "worker.retry.CAP_S": 0.05,
-    "worker.settle.committer.TICK_S": 0.02,
-    "worker.ownership.SHARE_EVERY_S": 0.01,
-    "worker.intake.share.QUIET_S": 0.1,
-    "worker.intake.poller.AFTER_FAILURE_S": 0.01,
-    "worker.intake.poller.WELL_AFTER_S": 0.05,
-    "worker.embed.valve.ACCOUNT_RETRY_S": 0.02,
+    "streamdex.retry.BASE_S": 0.005,
+    "streamdex.retry.CAP_S": 0.05,
+    "streamdex.settle.committer.TICK_S": 0.02,
+    "streamdex.run.partitions.SHARE_EVERY_S": 0.01,
+    "streamdex.embed.pacing.share.QUIET_S": 0.1,
+    "streamdex.intake.consumer.poller.AFTER_FAILURE_S": 0.01,
+    "streamdex.intake.consumer.poller.WELL_AFTER_S": 0.05,
+    "streamdex.embed.circuit_breaker.ACCOUNT_RETRY_S": 0.02,
 }
 
 
-class Worker:
+class Replica:
     """One worker, with its own way to the store."""
 
     def __init__(self, group: Group, engine: Engine, settings: Settings, name: str) -> None:
         self.service = Service(engine)
         self._group = group
         self._name = name
-        self.pipeline = Pipeline(settings, name)
+        self.worker = Worker(settings, name)
         self.running: asyncio.Task[int] | None = None
 
     @property
@@ -68,20 +68,20 @@ class Worker:
         """The part of the key's limits that it uses."""
         if not self.has_joined or self.member.dead:
             return 0.0
-        return self.pipeline.metrics.registry.get_sample_value("streamdex_limit_share") or 0.0
+        return self.worker.metrics.registry.get_sample_value("streamdex_limit_share") or 0.0
 
     @property
     def requests_to_come(self) -> int:
         """What is under way to the embedding service, or will be sent again."""
-        if self.pipeline._running is None:
+        if self.worker._running is None:
             return 0
-        statistics = self.pipeline._running.embedder.statistics
+        statistics = self.worker._running.embedder.statistics
         return statistics.waiting_parcels + statistics.in_flight_requests
 
     @property
     def hindrances(self) -> dict[str, str]:
         """What readiness says."""
-        return hindrances(self.pipeline.status.vitals())
+        return hindrances(self.worker.status.vitals())
 
     async def kill(self) -> None:
         """As by kill -9: nothing more of it comes through."""
@@ -107,7 +107,7 @@ class Stage:
         self.jina_open = asyncio.Event()
         self.jina_open.set()
         self.jina = JinaServer(Options(latency=Latency(base_ms=1)), sleep=self._hold_answer)
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[str, Replica] = {}
         self.lines: list[MutableMapping[str, Any]] = []  # what the workers have logged
 
     async def _hold_answer(self, _: float) -> None:
@@ -130,14 +130,14 @@ class Stage:
 
     async def start(
         self, name: str, *partitions: Partition, others: dict[str, dict[str, Any]] | None = None, **worker: Any
-    ) -> Worker:
+    ) -> Replica:
         """A worker that has joined; with partitions, it gets these, and is alone.
 
         `worker` are settings of that section, `others` of other sections.
         """
         settings = self._settings(name, worker, others or {})
-        started = self.workers[name] = Worker(self.group, self.engine, settings, name)
-        started.running = asyncio.create_task(started.pipeline.run())
+        started = self.workers[name] = Replica(self.group, self.engine, settings, name)
+        started.running = asyncio.create_task(started.worker.run())
         await self.until(lambda: started.has_joined)
         if partitions:
             await self.group.deal({name: partitions})
@@ -189,7 +189,7 @@ class Stage:
     def _progress(self) -> object:
         """What has come of the log so far."""
         versions = {key: manifest["version"] for key, manifest in held(self.engine).manifests.items()}
-        return versions, len(self.group.letters), dict(self.group.committed), self.jina.stats.inputs_embedded
+        return versions, len(self.group.dead_letters), dict(self.group.committed), self.jina.stats.inputs_embedded
 
 
 @asynccontextmanager
@@ -197,12 +197,12 @@ async def _set_up(engine: Engine) -> AsyncIterator[Stage]:
     emptied(engine, POINTS, MANIFESTS)
     stage = Stage(engine)
     edges = {
-        "worker.index.connection.make_client": stage.client,
-        "worker.intake.consumer.survey_all": stage.group.survey,
-        "worker.intake.consumer.timestamps_at": stage.group.timestamps,
-        "worker.intake.session.make_consumer": stage.group.make_consumer,
-        "worker.deadletter.producer.prepare_topics": stage.group.no_topics,
-        "worker.deadletter.client.AIOKafkaProducer": stage.group.make_producer,
+        "streamdex.index.client.connection.make_client": stage.client,
+        "streamdex.intake.consumer.consumer.survey_all": stage.group.survey,
+        "streamdex.intake.consumer.consumer.timestamps_at": stage.group.timestamps,
+        "streamdex.intake.consumer.session.make_consumer": stage.group.make_consumer,
+        "streamdex.deadletter.producer.prepare_topics": stage.group.no_topics,
+        "streamdex.deadletter.client.AIOKafkaProducer": stage.group.make_producer,
     }
     with pytest.MonkeyPatch.context() as patch, structlog.testing.capture_logs() as stage.lines:
         for place, value in {**HASTY, **edges}.items():

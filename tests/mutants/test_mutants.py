@@ -7,10 +7,10 @@ same scenarios are green on the shipped code; `make mutants` prints who catches 
 from collections.abc import Callable
 
 import pytest
+
 from mutants import of_the_protocol, of_the_worker
 from mutants.mutant import Mutant, Planting, Violation, Wrong, survives
-
-from worker.intake import Share
+from streamdex.embed import Share
 
 MUTANTS = [*of_the_worker.MUTANTS, *of_the_protocol.MUTANTS]
 SCENARIOS = {mutant.scenario: mutant for mutant in MUTANTS}

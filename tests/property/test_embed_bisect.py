@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.embed.backlog import Backlog
-from worker.embed.blame import ENOUGH, WITNESSES, Blame
-from worker.embed.jobs import EmbedJob, Parcel
-from worker.errors import Reason, Service, SuspectFault
+from streamdex.embed.backlog import Backlog
+from streamdex.embed.jobs import EmbedJob, Parcel
+from streamdex.embed.suspects import ENOUGH, WITNESSES, InputSuspects
+from streamdex.errors import Reason, Service, SuspectFault
 
 LOG_SIZE = 9  # of the largest parcel, 512 inputs
 REFUSED = SuspectFault(Service.JINA, Reason.REFUSED_BY_EMBEDDER, "Jina answered 400")
@@ -22,12 +22,12 @@ class Trial:
 
     def __init__(self, size: int, bad: set[int], at_once: int = 8) -> None:
         self.size = size
-        self.blame = Blame()
-        self.backlog = Backlog(self.blame, dice=lambda: 0.5)
+        self.blame = InputSuspects()
+        self.backlog = Backlog(self.blame, rng=lambda: 0.5)
         self.jobs = [EmbedJob((str(place),), (1,)) for place in range(size)]
         self.bad = {self.jobs[place] for place in bad}
         self.at_once = at_once
-        self.condemned: list[EmbedJob] = []
+        self.unindexable: list[EmbedJob] = []
         self.done: list[EmbedJob] = []
         self.requests = 0
         self.canaries = 0
@@ -37,8 +37,8 @@ class Trial:
     def run(self) -> None:
         under_way: deque[tuple[Parcel, int]] = deque()
         for _ in range(100_000):
-            _, condemned = self.backlog.review(0.0)
-            self.condemned += condemned
+            _, unindexable = self.backlog.review(0.0)
+            self.unindexable += unindexable
             parcel = self.backlog.take(self.size, math.inf) if len(under_way) < self.at_once else None
             if parcel is not None:
                 self.requests += 1
@@ -66,9 +66,9 @@ class Trial:
 def _check(size: int, bad: set[int], at_once: int = 8) -> Trial:
     trial = Trial(size, bad, at_once)
     trial.run()
-    assert set(trial.condemned) == trial.bad
+    assert set(trial.unindexable) == trial.bad
     assert set(trial.done) == set(trial.jobs) - trial.bad
-    assert all(job.fault is not None for job in trial.condemned)
+    assert all(job.fault is not None for job in trial.unindexable)
     bound = 2 * len(bad) * LOG_SIZE + len(bad)
     assert trial.requests - 1 <= bound  # besides the one that had to be sent anyway; the last tries alone included
     assert trial.canaries <= 2 * WITNESSES if bad else trial.canaries == 0

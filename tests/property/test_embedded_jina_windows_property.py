@@ -6,8 +6,8 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.embedded.jina.limits import Limiter, Limits
-from worker.embedded.jina.windows import MINUTE_S, WindowKind, make_window
+from streamdex.standins.jina.limits import Limiter, Limits
+from streamdex.standins.jina.windows import MINUTE_S, WindowKind, make_window
 
 LIMIT = 40
 PAUSES_S = st.lists(st.floats(0, 45, allow_nan=False), min_size=1, max_size=80)

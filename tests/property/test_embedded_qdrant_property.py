@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import grpc as pb
 
-from worker.embedded.qdrant import Engine
-from worker.embedded.qdrant.payloads import decode_payload, encode_payload
-from worker.interpretation import digests_of
+from streamdex.operations.verify.interpretation import digests_of
+from streamdex.standins.qdrant import Engine
+from streamdex.standins.qdrant.payloads import decode_payload, encode_payload
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | texts

@@ -12,11 +12,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from protocol_deployments import made_engine
-from protocol_schedules import run_schedule
 
-from worker.embedded.qdrant import Engine
-from worker.model import Order
+from harness.protocol.deployments import made_engine
+from harness.protocol.schedules import run_schedule
+from streamdex.model import Order
+from streamdex.standins.qdrant import Engine
 
 SCHEDULES = int(os.environ.get("STREAMDEX_LONG", "1200"))  # of each order
 BATCH = 100

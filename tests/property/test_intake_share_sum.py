@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.intake.share import Share
+from streamdex.embed.pacing.share import Share
 
 SESSION_S = 10.0
 PARTITIONS = 12

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model import Rank
-from worker.plan import Lanes
+from streamdex.model import Rank
+from streamdex.plan import Lanes
 
 
 @dataclass(eq=False)
@@ -16,7 +16,7 @@ class Waiting:
     document_key: str
     rank: Rank
     partition: int
-    swallowed: list["Waiting"] = field(default_factory=list)
+    coalesced: list["Waiting"] = field(default_factory=list)
 
 
 steps = st.lists(
@@ -44,7 +44,7 @@ def test_no_event_is_lost_or_doubled(schedule: list[tuple[object, ...]]) -> None
             case ("take", int(limit)):
                 for item in lanes.take(limit):
                     assert item.document_key not in {other.document_key for other in in_flight}
-                    group = {item, *item.swallowed}
+                    group = {item, *item.coalesced}
                     assert all(other.rank <= item.rank for other in group)
                     assert {other for other in waiting if other.document_key == item.document_key} == group
                     waiting -= group
@@ -57,4 +57,4 @@ def test_no_event_is_lost_or_doubled(schedule: list[tuple[object, ...]]) -> None
     for item in in_flight:
         lanes.finish(item)
     left = lanes.take(1_000)
-    assert {one for item in left for one in (item, *item.swallowed)} == waiting
+    assert {one for item in left for one in (item, *item.coalesced)} == waiting

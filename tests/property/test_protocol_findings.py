@@ -7,13 +7,13 @@ requests of A through one after the other, and A then stands before its next one
 from collections.abc import Iterator
 
 import pytest
-from protocol_deployments import REFUSED, made_engine
-from protocol_fold import differences, event_of
-from protocol_scripts import P, Q, finish, owner
-from protocol_world import world
 
-from worker.embedded.qdrant import Engine
-from worker.model import Order
+from harness.protocol.deployments import REFUSED, made_engine
+from harness.protocol.scripts import P, Q, finish, owner
+from harness.protocol.world import world
+from oracle.protocol_fold import differences, event_of
+from streamdex.model import Order
+from streamdex.standins.qdrant import Engine
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_an_owner_that_leaves_still_sees_to_its_unanswered_request(engine: Engin
     with world(engine, Order.OFFSET) as w:
         a = owner(w, "A")
         w.produce(P, event_of("x", "d"))
-        a.take_in(P)
+        a.accept(P)
         a.step("plan").lose("points")
         w.pass_time()
         a.run()
@@ -34,7 +34,7 @@ def test_an_owner_that_leaves_still_sees_to_its_unanswered_request(engine: Engin
         assert not a.owns(P)
         w.produce(P, event_of("x", "e"))
         b = owner(w, "B")
-        b.take_in(P, 2)
+        b.accept(P, 2)
         b.run()
         w.commit(b)
         assert w.committed[P] == 2
@@ -48,11 +48,11 @@ def test_a_verdict_spares_what_an_older_event_is_about_to_list(engine: Engine) -
         w.produce(P, event_of("x", "d", version=1))
         w.produce(Q, event_of("x", "dU", version=2))
         a, b = owner(w, "A"), owner(w, "B", partition=Q)
-        a.take_in(P)
+        a.accept(P)
         a.step("plan", "points")
-        b.take_in(Q)
+        b.accept(Q)
         b.run()
-        assert len(w.letters.sent) == 1
+        assert len(w.dead_letters.sent) == 1
         finish(w)
         assert differences(w) == []
 
@@ -62,18 +62,18 @@ def test_a_verdict_after_its_partition_left_frees_the_document(engine: Engine) -
     with world(engine, Order.OFFSET) as w:
         a = owner(w, "A")
         w.produce(P, event_of("x", "d") | {"metadata": {"why": REFUSED}})
-        a.take_in(P)
+        a.accept(P)
         a.step("plan")
         assert [asked.step for asked in a.asked] == ["points"]  # the canary
         w.revoke(a, P)
         w.pass_time()
         assert not a.trackers
         finish(w)
-        assert w.letters.sent == []
+        assert w.dead_letters.sent == []
         w.assign(a, P)
-        a.take_in(P)
+        a.accept(P)
         finish(w)
-        assert len(w.letters.sent) == 1
+        assert len(w.dead_letters.sent) == 1
         assert differences(w) == []
         assert w.committed[P] == 1
 
@@ -83,12 +83,12 @@ def test_a_zombie_that_dies_leaves_chunks_until_the_next_event(engine: Engine) -
     with world(engine, Order.OFFSET) as w:
         w.produce(P, event_of("x", "d"))
         zombie = owner(w, "zombie")
-        zombie.take_in(P)
+        zombie.accept(P)
         zombie.step("plan")
         w.lose_silently(P)
         w.produce(P, event_of("x", "e"))
         heir = owner(w, "heir")
-        heir.take_in(P, 2)
+        heir.accept(P, 2)
         heir.run()
         w.commit(heir)
         zombie.step("points")
@@ -96,7 +96,7 @@ def test_a_zombie_that_dies_leaves_chunks_until_the_next_event(engine: Engine) -
         finish(w)
         assert differences(w) == ["leftover: 1 points of s:x"]
         w.produce(P, event_of("x", "f"))
-        heir.take_in(P)
+        heir.accept(P)
         finish(w)
         assert differences(w) == []
 
@@ -106,15 +106,15 @@ def test_an_older_deployment_after_a_dead_newer_one_leaves_chunks_until_the_next
     with world(engine, Order.OFFSET) as w:
         w.produce(P, event_of("x", "a"))
         new = owner(w, "new", generation=1)
-        new.take_in(P)
+        new.accept(P)
         new.step("plan", "points")
         w.kill(new, lands=lambda: False)
         old = owner(w, "old")
-        old.take_in(P)
+        old.accept(P)
         finish(w)
         assert differences(w) == ["leftover: 2 points of s:x"]
         w.produce(P, event_of("x", "b"))
-        old.take_in(P)
+        old.accept(P)
         finish(w)
         assert differences(w) == []
 
@@ -124,16 +124,16 @@ def test_a_kept_chunk_that_another_generation_has_written_meanwhile_gets_its_who
     with world(engine, Order.OFFSET, renamed=True) as w:
         w.produce(P, event_of("x", "d", m=0))
         a = owner(w, "A")
-        a.take_in(P)
+        a.accept(P)
         a.run()
         w.commit(a)
         w.produce(P, event_of("x", "d", m=1))
         w.produce(P, event_of("x", "d", m=2))
-        a.take_in(P, 2)
+        a.accept(P, 2)
         a.step("plan")
         w.lose_silently(P)
         b = owner(w, "B", generation=1)
-        b.take_in(P)
+        b.accept(P)
         b.run()
         a.step("points", "kept", "points", "kept", "manifests")
         assert a.embedder.embedded_texts == 1

@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from worker.model import Outcome, Partition
-from worker.settle import Ledger, Mark, Ticket
+from streamdex.model import Outcome, Partition
+from streamdex.settle import Ledger, Mark, Ticket
 
 PARTITIONS = [Partition("documents", number) for number in range(3)]
 OUTCOMES = st.sampled_from(list(Outcome))
@@ -68,7 +68,7 @@ class SettlementMachine(RuleBasedStateMachine):
             self.log_start[partition] = max(gone.committed, self.log_start[partition])
 
     @rule(target=tickets, partition=st.sampled_from(PARTITIONS), gap=st.integers(0, 5), timestamp_ms=st.integers(0, 99))
-    def take_in(self, partition: Partition, gap: int, timestamp_ms: int) -> tuple[Ticket, _Assignment]:
+    def accept(self, partition: Partition, gap: int, timestamp_ms: int) -> tuple[Ticket, _Assignment]:
         tracker, model = self.ledger.tracker(partition), self.model.get(partition)
         if tracker is None or model is None:
             assert tracker is None

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import structlog
 from rich.console import Console
 from rich.table import Table
+
 from simulation import adversity, scenarios
 from simulation.rejected_clients import REJECTED
 from simulation.scenarios import FREE, PAID, Result
 from simulation.simulated_load import heavy_tailed, uniform
 from simulation.simulated_service import affine
-
-from worker.embedded.jina.windows import WindowKind
+from streamdex.standins.jina.windows import WindowKind
 
 Row = tuple[str, ...]
 SIZES = {"400-token documents": uniform, "50 to 8,000 tokens": heavy_tailed}

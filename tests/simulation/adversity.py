@@ -3,13 +3,12 @@
 import asyncio
 from dataclasses import dataclass
 
+from harness.clock import run_virtually
 from simulation.scenarios import PAID, Key, Result, attainable, measure, new_service
 from simulation.simulated_load import Replica, replicas
 from simulation.simulated_service import affine
-from virtual_time import run_virtually
-
-from worker.embedded.jina.windows import WindowKind
-from worker.intake.share import Share
+from streamdex.embed.pacing.share import Share
+from streamdex.standins.jina.windows import WindowKind
 
 
 def configured_too_high(window: WindowKind, minutes: float = 10, seed: int = 1, codes: bool = True) -> Result:
@@ -56,7 +55,7 @@ def outage(status: int, failing: float = 1.0, minutes: float = 10, seed: int = 1
     async def main() -> Drill:
         service = new_service(seed, WindowKind.SLIDING_LOG, PAID)
         end_s = 60 * (1 + minutes)
-        service.weather = lambda now_s: status if 60 <= now_s < end_s and service.dice.random() < failing else None
+        service.weather = lambda now_s: status if 60 <= now_s < end_s and service.rng.random() < failing else None
         async with replicas(service, PAID) as (one,):
             one.saturate()
             await asyncio.sleep(end_s + 150)
@@ -147,12 +146,12 @@ def rebalances(window: WindowKind, minutes: float = 10, seed: int = 1) -> Result
                     await asyncio.sleep(0.25)
 
             async def revoke(share: Share, one: Replica) -> None:
-                await asyncio.sleep(service.dice.random())
+                await asyncio.sleep(service.rng.random())
                 share.revoked(now())
                 one.embedder.set_share(0.0)
 
             async def assign(share: Share, partitions: int) -> None:
-                await asyncio.sleep(service.dice.random())
+                await asyncio.sleep(service.rng.random())
                 share.assigned(partitions, 12, now())
                 share.proven(now())
 
@@ -161,7 +160,7 @@ def rebalances(window: WindowKind, minutes: float = 10, seed: int = 1) -> Result
             obeying = asyncio.create_task(obey())
             while now() < 60 * minutes:
                 await asyncio.gather(*(revoke(share, one) for share, one in zip(shares, team, strict=True)))
-                ends = sorted(service.dice.sample(range(13), 3))
+                ends = sorted(service.rng.sample(range(13), 3))
                 dealt = [end - start for start, end in zip([0, *ends], [*ends, 12], strict=True)]
                 await asyncio.gather(*(assign(share, count) for share, count in zip(shares, dealt, strict=True)))
                 await asyncio.sleep(20.0)

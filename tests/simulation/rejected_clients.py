@@ -5,15 +5,14 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 
 from simulation.simulated_service import SimulatedService
-
-from worker.retry import backoff_s
+from streamdex.retry import backoff_s
 
 BATCH_INPUTS = 11  # of 400 tokens: about what the requests need to carry
 MEAN_TOKENS = 400
 
 
-def _batch(dice: random.Random) -> int:
-    return sum(dice.randint(300, 500) for _ in range(BATCH_INPUTS))
+def _batch(rng: random.Random) -> int:
+    return sum(rng.randint(300, 500) for _ in range(BATCH_INPUTS))
 
 
 async def _workers(count: int, work: Callable[[], Coroutine[object, object, None]]) -> None:
@@ -22,17 +21,17 @@ async def _workers(count: int, work: Callable[[], Coroutine[object, object, None
             tasks.create_task(work())
 
 
-async def semaphore_and_backoff(service: SimulatedService, key: tuple[int, int, int], dice: random.Random) -> None:
+async def semaphore_and_backoff(service: SimulatedService, key: tuple[int, int, int], rng: random.Random) -> None:
     """As many at once as allowed; each waits by itself when refused."""
 
     async def work() -> None:
         while True:
-            await _until_accepted(service, _batch(dice), dice)
+            await _until_accepted(service, _batch(rng), rng)
 
     await _workers(key[2], work)
 
 
-async def full_burst_bucket(service: SimulatedService, key: tuple[int, int, int], dice: random.Random) -> None:
+async def full_burst_bucket(service: SimulatedService, key: tuple[int, int, int], rng: random.Random) -> None:
     """A token bucket of one minute for each limit, full at the start, as most rate limiters have it."""
     now = asyncio.get_running_loop().time
     levels, at_s, turn = [float(key[0]), float(key[1])], now(), asyncio.Lock()
@@ -54,20 +53,20 @@ async def full_burst_bucket(service: SimulatedService, key: tuple[int, int, int]
 
     async def work() -> None:
         while True:
-            tokens = _batch(dice)
+            tokens = _batch(rng)
             await take(tokens)
-            await _until_accepted(service, tokens, dice, take_again=take)
+            await _until_accepted(service, tokens, rng, take_again=take)
 
     await _workers(key[2], work)
 
 
-async def adaptive_concurrency(service: SimulatedService, key: tuple[int, int, int], dice: random.Random) -> None:
+async def adaptive_concurrency(service: SimulatedService, key: tuple[int, int, int], rng: random.Random) -> None:
     """The number under way alone is adapted: one more for each round without a refusal, a tenth less after one."""
     limit, in_flight, changed = 1.0, 0, asyncio.Event()
 
     async def request() -> None:
         nonlocal limit, in_flight
-        refused = await service.serve(_batch(dice), BATCH_INPUTS)
+        refused = await service.serve(_batch(rng), BATCH_INPUTS)
         limit = max(1.0, limit * 0.9) if refused else min(key[2], limit + 1 / limit)
         in_flight -= 1
         changed.set()
@@ -84,13 +83,13 @@ async def adaptive_concurrency(service: SimulatedService, key: tuple[int, int, i
 async def _until_accepted(
     service: SimulatedService,
     tokens: int,
-    dice: random.Random,
+    rng: random.Random,
     take_again: Callable[[int], Awaitable[None]] | None = None,
 ) -> None:
     for attempt in range(1_000_000):
         if await service.serve(tokens, BATCH_INPUTS) is None:
             return
-        await asyncio.sleep(backoff_s(attempt, dice.random))
+        await asyncio.sleep(backoff_s(attempt, rng.random))
         if take_again:
             await take_again(tokens)
 

@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median, quantiles
 
+from harness.clock import run_virtually
 from simulation.rejected_clients import REJECTED
 from simulation.simulated_load import Sizes, replicas, uniform
 from simulation.simulated_service import USUAL, Latency, Sent, SimulatedService, limits
-from virtual_time import run_virtually
-
-from worker.embed.batches import LARGEST_SHARE
-from worker.embed.limiter import Limiter, Limits
-from worker.embedded.jina.limits import Limiter as ServerLimiter
-from worker.embedded.jina.windows import WindowKind
+from streamdex.embed.pacing.batch_size import LARGEST_SHARE
+from streamdex.embed.pacing.rate import Limiter, Limits
+from streamdex.standins.jina.limits import Limiter as ServerLimiter
+from streamdex.standins.jina.windows import WindowKind
 
 Key = tuple[int, int, int]  # requests a minute, tokens a minute, at once
 PAID: Key = (500, 2_000_000, 50)
@@ -76,8 +75,8 @@ def refused_by(sent: Sequence[Sent], key: Key, window: WindowKind, phase_s: floa
 
 def new_service(seed: int, window: WindowKind, key: Key, latency: Latency = USUAL) -> SimulatedService:
     """A service whose minutes begin anywhere."""
-    dice = random.Random(seed)
-    return SimulatedService(limits(window, 60 * dice.random(), key), dice, latency)
+    rng = random.Random(seed)
+    return SimulatedService(limits(window, 60 * rng.random(), key), rng, latency)
 
 
 def saturated(
@@ -166,15 +165,15 @@ def fixed_batches(load: float, size: int, minutes: float = 4, seed: int = 1) -> 
 
     async def main() -> Done:
         now = asyncio.get_running_loop().time
-        service, dice = new_service(seed, WindowKind.SLIDING_LOG, PAID), random.Random(seed)
+        service, rng = new_service(seed, WindowKind.SLIDING_LOG, PAID), random.Random(seed)
         limiter = Limiter(Limits(*PAID), size * 400)
         waiting: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
         latencies_s: list[float] = []
 
         async def come() -> None:
             while True:
-                await asyncio.sleep(dice.expovariate(load * PAID[1] / 60 / 400))
-                waiting.put_nowait((dice.randint(300, 500), now()))
+                await asyncio.sleep(rng.expovariate(load * PAID[1] / 60 / 400))
+                waiting.put_nowait((rng.randint(300, 500), now()))
 
         async def request(batch: Sequence[tuple[int, float]]) -> None:
             await service.serve(sum(tokens for tokens, _ in batch), len(batch))
@@ -230,7 +229,7 @@ def turn_of_a_large_document(ahead: int, seed: int) -> Turn:
             for _ in range(ahead):
                 one.submit()
             tokens_ahead = one.embedder.queued_tokens
-            one.sizes = lambda _dice: 8_000
+            one.sizes = lambda _rng: 8_000
             (large,) = one.submit().texts
             one.sizes = uniform
             for _ in range(ahead):

@@ -8,23 +8,22 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from simulation.simulated_service import DIMENSION, SimulatedService, text
-
-from worker.config import JinaSettings
-from worker.embed import Embedder, EmbedJob, resolve
-from worker.telemetry import Health, Metrics
+from streamdex.config import JinaSettings
+from streamdex.embed import Embedder, EmbedJob, resolve
+from streamdex.telemetry import Health, Metrics
 
 BACKLOG_TOKENS = 120_000  # kept waiting by a saturated replica: some batches
 Sizes = Callable[[random.Random], int]
 
 
-def uniform(dice: random.Random) -> int:
+def uniform(rng: random.Random) -> int:
     """About 400 tokens."""
-    return dice.randint(300, 500)
+    return rng.randint(300, 500)
 
 
-def heavy_tailed(dice: random.Random) -> int:
+def heavy_tailed(rng: random.Random) -> int:
     """50 to 8,000 tokens: most small, few large, about 400 on average."""
-    return int(min(8000.0, 50 * dice.paretovariate(0.95)))
+    return int(min(8000.0, 50 * rng.paretovariate(0.95)))
 
 
 @dataclass
@@ -32,7 +31,7 @@ class Replica:
     """An embedder and what it has done. A job's owner is when it was submitted."""
 
     embedder: Embedder
-    dice: random.Random
+    rng: random.Random
     sizes: Sizes
     estimate_error: float = 0.0
     true_per_estimate: float = 1.0
@@ -44,8 +43,8 @@ class Replica:
 
     def submit(self) -> EmbedJob:
         """One document more."""
-        tokens = self.sizes(self.dice)
-        error = 1 + self.estimate_error * (2 * self.dice.random() - 1)
+        tokens = self.sizes(self.rng)
+        error = 1 + self.estimate_error * (2 * self.rng.random() - 1)
         estimate = max(1, round(tokens * error / self.true_per_estimate))
         now_s = asyncio.get_running_loop().time()
         name = text(tokens, next(self._names))
@@ -74,7 +73,7 @@ class Replica:
     async def arrivals(self, documents_per_s: float) -> None:
         """Poisson, until cancelled."""
         while True:
-            await asyncio.sleep(self.dice.expovariate(documents_per_s))
+            await asyncio.sleep(self.rng.expovariate(documents_per_s))
             self.submit()
 
 
@@ -101,7 +100,7 @@ async def _replica(
     settings = JinaSettings.model_validate(
         {"api_key": "sample", "dimensions": DIMENSION, "late_chunking": late, **limits}
     )
-    dice = random.Random(service.dice.random())
+    rng = random.Random(service.rng.random())
     embedder = Embedder(
         settings,
         resolve(settings),
@@ -109,10 +108,10 @@ async def _replica(
         Health(),
         Metrics(),
         clock=asyncio.get_running_loop().time,
-        dice=dice.random,
+        rng=rng.random,
         transport=service,
     )
-    replica = Replica(embedder, dice, sizes, **how)  # type: ignore[arg-type]  # options of the dataclass, by name
+    replica = Replica(embedder, rng, sizes, **how)  # type: ignore[arg-type]  # options of the dataclass, by name
     embedder.set_share(share)
     running = asyncio.create_task(embedder.run())
     try:

@@ -14,8 +14,8 @@ import httpx
 import numpy as np
 import orjson
 
-from worker.embedded.jina.limits import Limiter, LimitKind, Limits
-from worker.embedded.jina.windows import WindowKind
+from streamdex.standins.jina.limits import Limiter, LimitKind, Limits
+from streamdex.standins.jina.windows import WindowKind
 
 DIMENSION = 32
 NETWORK_S = 0.02  # one way, at least; at most as much again
@@ -65,7 +65,7 @@ class SimulatedService(httpx.AsyncBaseTransport):
     """Admits, waits, answers. `on_arrival` hears of each request's texts."""
 
     limits: Limits
-    dice: random.Random
+    rng: random.Random
     latency: Latency = USUAL
     codes: bool = True  # whether a 429 names its limit
     weather: Callable[[float], int | None] = lambda _now_s: None  # a status instead of an answer
@@ -97,7 +97,7 @@ class SimulatedService(httpx.AsyncBaseTransport):
         """One request from the client's door and back; the limit that refused it, if any."""
         now = asyncio.get_running_loop().time
         began_s = now()
-        await asyncio.sleep(NETWORK_S * (1 + self.dice.random()))
+        await asyncio.sleep(NETWORK_S * (1 + self.rng.random()))
         refusal = self.limiter.admit(now(), tokens)
         kind = refusal.kind if refusal else None
         sent = Sent(now(), tokens, inputs, kind)
@@ -105,7 +105,7 @@ class SimulatedService(httpx.AsyncBaseTransport):
         if refusal is None:
             await asyncio.sleep(self.latency(tokens, now(), self.limiter.in_flight))
             self.limiter.leave()
-        await asyncio.sleep(NETWORK_S * (1 + self.dice.random()))
+        await asyncio.sleep(NETWORK_S * (1 + self.rng.random()))
         sent.took_s = now() - began_s
         return kind
 

@@ -12,13 +12,13 @@ import httpx
 import numpy as np
 import orjson
 import pytest
-from virtual_time import run_virtually
 
-from worker.config import JinaSettings
-from worker.embed import Embedder, EmbedJob, resolve
-from worker.embed.blame import ENOUGH
-from worker.errors import Reason
-from worker.telemetry import Health, Metrics
+from harness.clock import run_virtually
+from streamdex.config import JinaSettings
+from streamdex.embed import Embedder, EmbedJob, resolve
+from streamdex.embed.suspects import ENOUGH
+from streamdex.errors import Reason
+from streamdex.telemetry import Health, Metrics
 
 DIMENSION = 32
 VECTOR = base64.b64encode(np.ones(DIMENSION, dtype="<f4").tobytes()).decode()
@@ -74,7 +74,7 @@ class World:
     done: list[EmbedJob]
 
     @property
-    def condemned(self) -> list[EmbedJob]:
+    def unindexable(self) -> list[EmbedJob]:
         return [job for job in self.done if job.fault]
 
     def submit(self, *texts: str) -> None:
@@ -99,7 +99,7 @@ async def world(weather: Weather, seed: int = 1, latency_s: float = 0.1, **setti
         health,
         Metrics(),
         clock=asyncio.get_running_loop().time,
-        dice=chance(seed).random,
+        rng=chance(seed).random,
         transport=httpx.MockTransport(service.handle),
     )
     running = asyncio.create_task(embedder.run())
@@ -116,8 +116,8 @@ def fine(_texts: list[str], _now_s: float) -> Reply | None:
 
 
 def at_random(share: float, reply: Reply, seed: int) -> Weather:
-    dice = chance(seed)
-    return lambda _texts, _now_s: reply if dice.random() < share else None
+    rng = chance(seed)
+    return lambda _texts, _now_s: reply if rng.random() < share else None
 
 
 def poisoned(reply: Reply, marker: str = "bad") -> Weather:
@@ -129,7 +129,7 @@ def test_all_is_well() -> None:
         async with world(fine) as at:
             at.submit(*(f"text {number}" for number in range(1000)))
             await at.until_done(1000)
-            assert not at.condemned
+            assert not at.unindexable
             assert at.service.requests <= 1000 // 64 + 2  # full parcels, and no canary in good weather
             assert at.service.most_in_flight <= 8
 
@@ -151,7 +151,7 @@ def test_when_everything_fails_nothing_is_condemned_and_little_is_sent(reply: Re
             assert at.embedder.statistics.shut
             assert "jina" in at.health.reasons
             await at.until_done(2000)
-            assert not at.condemned
+            assert not at.unindexable
             assert not at.health.reasons
 
     run_virtually(main())
@@ -171,7 +171,7 @@ def test_a_brown_out_condemns_nobody(reply: Reply, share: float, seed: int) -> N
                 at.submit(*(f"text {number}.{place}" for place in range(chance(number).randint(1, 8))))
                 await asyncio.sleep(2.0)
             await asyncio.sleep(600.0)
-            assert not at.condemned
+            assert not at.unindexable
             assert at.service.spoiled > 5
 
     run_virtually(main())
@@ -186,8 +186,8 @@ def test_poison_in_the_first_parcel_is_found_and_the_rest_passes(reply: Reply, c
             chance(count).shuffle(texts)
             at.submit(*texts)
             await at.until_done(64)
-            assert {job.texts[0] for job in at.condemned} == {text for text in texts if "bad" in text}
-            reasons = {job.fault.reason for job in at.condemned if job.fault}
+            assert {job.texts[0] for job in at.unindexable} == {text for text in texts if "bad" in text}
+            reasons = {job.fault.reason for job in at.unindexable if job.fault}
             assert reasons == {Reason.WRONG_ANSWER if reply[0] == 200 else Reason.REFUSED_BY_EMBEDDER}
             assert not at.embedder.statistics.shut
             assert not at.health.reasons
@@ -217,7 +217,7 @@ def test_poison_does_not_delay_the_others() -> None:
                 at.submit(f"text {number}", "bad" if number % 25 == 0 else f"other {number}")
                 await asyncio.sleep(0.2)
             await at.until_done(600, limit_s=120.0)
-            assert len(at.condemned) == 12
+            assert len(at.unindexable) == 12
 
     run_virtually(main())
 
@@ -229,7 +229,7 @@ def test_a_document_too_heavy_for_the_service_in_company_passes_alone() -> None:
         async with world(lambda texts, _now_s: DOWN if len(texts) > 8 else None) as at:
             at.submit(*(f"text {number}" for number in range(256)))
             await at.until_done(256)
-            assert not at.condemned
+            assert not at.unindexable
             assert at.service.spoiled
 
     run_virtually(main())
@@ -247,7 +247,7 @@ def test_an_outage_in_the_middle_of_a_trial_condemns_nobody_else() -> None:
                 at.submit("bad" if number == 3 else f"text {number}")
                 await asyncio.sleep(0.2)
             await at.until_done(400)
-            assert [job.texts for job in at.condemned] == [("bad",)]
+            assert [job.texts for job in at.unindexable] == [("bad",)]
 
     run_virtually(main())
 
@@ -269,7 +269,7 @@ def test_429_waits_as_asked_lets_one_probe_through_and_is_no_verdict() -> None:
             at.embedder._client._http._transport = httpx.MockTransport(limited)
             at.submit(*(f"text {number}" for number in range(1000)))
             await at.until_done(1000)
-            assert not at.condemned
+            assert not at.unindexable
             assert refusals <= 8 + 4  # those under way at the first one, then a probe each 7 s
 
     run_virtually(main())
@@ -292,7 +292,7 @@ def test_limits_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "mend"),
+    ("status", "code", "fix"),
     [
         (401, "AUTH_INVALID_API_KEY", "Put a valid key"),
         (402, None, "Top up"),
@@ -300,7 +300,7 @@ def test_limits_are_kept() -> None:
     ],
 )
 def test_a_key_that_is_refused_pauses_all_until_its_file_holds_another(
-    tmp_path: Path, status: int, code: str | None, mend: str
+    tmp_path: Path, status: int, code: str | None, fix: str
 ) -> None:
     """Nobody tells the worker of the new key: it reads the file before each probe."""
     key_file = tmp_path / "key"
@@ -318,13 +318,13 @@ def test_a_key_that_is_refused_pauses_all_until_its_file_holds_another(
                 at.submit(f"text {number}")
             await asyncio.sleep(60.0 * minutes)
             assert 60 * minutes / 18 <= at.service.spoiled <= 60 * minutes / 12 + 8  # a probe each 15 s ± 20 %
-            assert mend in at.health.reasons["jina"]
+            assert fix in at.health.reasons["jina"]
             assert str(status) in at.health.reasons["jina"]
             assert 0 < len(at.done) < 5_000
             key_file.write_text("topped-up")
             await asyncio.sleep(20.0)
             assert not at.health.reasons
             await at.until_done(5_000)
-            assert not at.condemned
+            assert not at.unindexable
 
     run_virtually(main())

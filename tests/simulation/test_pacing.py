@@ -6,13 +6,13 @@ The figures are those that `make simulate` prints; the bands leave room for anot
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from simulation import adversity, scenarios
 from simulation.rejected_clients import REJECTED
 from simulation.scenarios import FREE, PAID
 from simulation.simulated_load import heavy_tailed, uniform
 from simulation.simulated_service import affine
-
-from worker.embedded.jina.windows import WindowKind
+from streamdex.standins.jina.windows import WindowKind
 
 SIZES = {"uniform": uniform, "heavy-tailed": heavy_tailed}
 EVERY_WINDOW = pytest.mark.parametrize("window", WindowKind)

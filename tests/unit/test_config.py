@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.config import CONFIG_VARIABLE, PREFIX, USUAL_VARIABLES, Settings, load_settings
-from worker.errors import ConfigurationError
+from streamdex.config import CONFIG_VARIABLE, PREFIX, USUAL_VARIABLES, Settings, load_settings
+from streamdex.errors import ConfigurationError
 
 SECRET = "jina_canary_9f3b"
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
-from fixtures_qdrant import IMAGE as QDRANT_IMAGE
-from kafka_backends import IMAGE as KAFKA_IMAGE
 
+from harness.fixtures_qdrant import IMAGE as QDRANT_IMAGE
+from harness.kafka_backends import IMAGE as KAFKA_IMAGE
+from streamdex.config import AdminSettings
 from tools.locks import ROOT
-from worker.config import AdminSettings
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE_TEXT)["services"]
@@ -78,14 +78,14 @@ def test_a_missing_key_is_refused_with_the_mend() -> None:
 
 
 def test_worker_is_healthy_when_records_flow() -> None:
-    assert SERVICES["worker"]["healthcheck"]["test"] == ["CMD", "python", "-m", "worker.healthcheck", "readyz"]
+    assert SERVICES["worker"]["healthcheck"]["test"] == ["CMD", "python", "-m", "streamdex.admin.healthcheck", "readyz"]
     for service in set(OURS) - {"worker"}:
         assert SERVICES[service]["healthcheck"] == {"disable": True}
 
 
 def test_image_is_healthy_while_no_restart_would_mend_anything() -> None:
     assert last("EXPOSE") == str(AdminSettings().port)
-    assert last("HEALTHCHECK").endswith('CMD ["python", "-m", "worker.healthcheck"]')
+    assert last("HEALTHCHECK").endswith('CMD ["python", "-m", "streamdex.admin.healthcheck"]')
 
 
 def test_image_is_pinned_and_made_in_two_stages() -> None:

@@ -13,7 +13,7 @@ TESTS = Path(__file__).resolve().parent.parent
 # A run that starts two processes, is done with the second one, and is then killed.
 RUN = """
 import subprocess, sys, time
-import guardian
+from harness import guardian
 left, done = (subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) for _ in range(2))
 guardian.watch(left.pid)
 guardian.watch(done.pid)

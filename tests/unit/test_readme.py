@@ -3,13 +3,13 @@
 import re
 
 import pytest
-from cli_tools import COMMANDS
 
+from harness.cli import COMMANDS
+from streamdex.config import Settings
+from streamdex.embed import MODELS
+from streamdex.errors import ExitCode, Reason
+from streamdex.model import Outcome
 from tools import readme
-from worker.config import Settings
-from worker.embed import MODELS
-from worker.errors import ExitCode, Reason
-from worker.model import Outcome
 
 TEXT = readme.README.read_text(encoding="utf-8")
 EXIT_CODES = {value for name, value in vars(ExitCode).items() if name.isupper()}

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-import worker
-from worker.config import Settings
-from worker.errors import (
+import streamdex
+from streamdex.config import Settings
+from streamdex.errors import (
     AccountFault,
     ConfigurationError,
     Reason,
@@ -42,7 +42,12 @@ USERS_OWN = {
     "vectors",
 }
 # These show people the documents that they ask about, or hold no user's data at all.
-EXEMPT = ("worker.cli", "worker.embedded", "worker.verif", "worker.explanation", "worker.repair")
+EXEMPT = (
+    "streamdex.cli",
+    "streamdex.standins",
+    "streamdex.operations.verify",
+    "streamdex.operations.explain",
+)
 CANARY = "canary-of-a-user"
 
 
@@ -72,7 +77,7 @@ class Shown:
 
 def all_classes() -> Iterator[type]:
     """Every class of ours that has fields."""
-    for module in pkgutil.walk_packages(worker.__path__, "worker."):
+    for module in pkgutil.walk_packages(streamdex.__path__, "streamdex."):
         if module.name.startswith(EXEMPT) or module.name.endswith("__main__"):
             continue
         for _, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):

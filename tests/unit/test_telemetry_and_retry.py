@@ -11,10 +11,10 @@ import orjson
 import pytest
 import structlog
 
-from worker import telemetry
-from worker.errors import AccountFault, Reason, RecordFault, Service, ServiceFault, Stage
-from worker.retry import CAP_S, backoff_s, patiently
-from worker.telemetry import Health, Metrics, Signal, configure_logging, emit
+from streamdex import telemetry
+from streamdex.errors import AccountFault, Reason, RecordFault, Service, ServiceFault, Stage
+from streamdex.retry import CAP_S, backoff_s, retry_faults
+from streamdex.telemetry import Health, Metrics, Signal, configure_logging, emit
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ async def test_patience_outlasts_an_outage_and_heeds_what_the_neighbour_asks() -
         reasons.append(health.reasons)
 
     metrics = Metrics()
-    assert await patiently(action, health, metrics, sleep) == "done"
+    assert await retry_faults(action, health, metrics, sleep) == "done"
     assert metrics.registry.get_sample_value("streamdex_retries_total", {"service": "qdrant"}) == 4
     assert slept[0] < 1
     assert slept[1] == 120
@@ -138,4 +138,4 @@ async def test_patience_lets_through_what_waiting_does_not_mend() -> None:
         raise RecordFault(Stage.EMBED, Reason.WRONG_ANSWER, "x")
 
     with pytest.raises(RecordFault):
-        await patiently(action, Health())
+        await retry_faults(action, Health())

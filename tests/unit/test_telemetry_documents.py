@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from streamdex.telemetry import Metrics
 from tools import readme
 from tools.readme import ROOT
-from worker.telemetry import Metrics
 
 CODE = [path for path in (ROOT / "worker").rglob("*.py") if path.name != "telemetry.py"]
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "streamdex.json").read_text(encoding="utf-8"))

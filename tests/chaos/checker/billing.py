@@ -71,8 +71,8 @@ class Births:
                 self.places[text].append(place)
 
 
-def births_of(histories: Iterable[Sequence[Ranked]], condemned: Iterable[Ranked]) -> Births:
-    """The births of all documents; `condemned` are the events that end as dead letters."""
+def births_of(histories: Iterable[Sequence[Ranked]], unindexable: Iterable[Ranked]) -> Births:
+    """The births of all documents; `unindexable` are the events that end as dead letters."""
     births = Births()
     for history in histories:
         before: Counter[str] = Counter()
@@ -80,7 +80,7 @@ def births_of(histories: Iterable[Sequence[Ranked]], condemned: Iterable[Ranked]
             now = text_counts(event)
             births.add(now - before, record.place)
             before = now
-    for _, record, event in condemned:
+    for _, record, event in unindexable:
         births.add(text_counts(event), record.place)
     return births
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chaos.checker.dead_letters import Letter, check_letters, places_of, read_letters
+from qdrant_client import AsyncQdrantClient
+
 from chaos.checker.billing import Bill, births_of, check_bill, troubles
 from chaos.checker.broker import committed, log_ends, read_topic
 from chaos.checker.contents import Contents, Stale, check_contents
 from chaos.checker.course import check_bounds, check_campaign, check_lag
 from chaos.checker.events import LogRecord, Place, Ranked, Ranking, decodable, histories
 from chaos.checker.evidence import Evidence, read_evidence, read_watched
-from chaos.checker.letters import Letter, check_letters, places_of, read_letters
 from chaos.checker.report import Report
 from chaos.checker.secrets import check_secrets
 from chaos.checker.settled import Passed, check_commits, check_outcomes, seen_by_watch
@@ -21,7 +23,6 @@ from chaos.checker.store import Held, opened_store, read_store
 from chaos.checker.tenure import Tenures
 from chaos.checker.vectors import check_vectors
 from chaos.checker.verify import run_verify
-from qdrant_client import AsyncQdrantClient
 
 SWEEPS_S = 25.0  # beyond the request horizon: a sweep that met a fault comes again within the longest backoff
 LOOK_AGAIN_S = 2.0
@@ -46,7 +47,7 @@ class Topic:
     """What Kafka has of the campaign."""
 
     records: Sequence[LogRecord]
-    letters: Sequence[Letter]
+    dead_letters: Sequence[Letter]
     ends: Mapping[int, int]
     committed: Mapping[int, int]
 
@@ -60,8 +61,8 @@ async def _read_topic(run: Mapping[str, Any]) -> Topic:
     bootstrap, name = run["kafka"], run["topic"]
     at = await committed(bootstrap, run["group"], name)  # before the log: what is committed must stand there
     records = await read_topic(bootstrap, name)
-    letters = read_letters(await read_topic(bootstrap, run["dead_letter_topic"]), name)
-    return Topic(records, letters, await log_ends(bootstrap, name), at)
+    dead_letters = read_letters(await read_topic(bootstrap, run["dead_letter_topic"]), name)
+    return Topic(records, dead_letters, await log_ends(bootstrap, name), at)
 
 
 async def _until_watched(evidence: Evidence, settled: int) -> None:
@@ -102,13 +103,13 @@ class _Judgement:
         self._client = client
         self._collection: str = evidence.run["qdrant"]["collection"]
         self._report = Report()
-        self._lettered = places_of(topic.letters)
+        self._lettered = places_of(topic.dead_letters)
         self._tenures = Tenures(evidence.log, evidence.events)
 
     async def all(self) -> Report:
         """Every invariant."""
         held = await self._read()
-        schema = next((item for item in held.reserved if item["kind"] == "schema"), None)
+        schema = next((item for item in held.bookkeeping if item["kind"] == "schema"), None)
         if schema is None or schema["order"] != self._evidence.run.get("order", "offset"):
             self._report.violate("I0", "the collection is of another order than the campaign's, or of none")
             return self._report
@@ -130,22 +131,24 @@ class _Judgement:
         report.take("I0", check_campaign(evidence.events, evidence.produced, topic.records, no_events))
         report.take("I1", check_outcomes(topic.records, topic.committed, self._lettered, held, self._ranking))
         overtaken = [place for place in poisoned if place in ranked and self._overtaken(ranked[place], held)]
-        report.take("I3", check_letters(topic.letters, topic.records, poisoned, topic.committed, overtaken))
-        report.take("I4", check_commits(evidence.commits, topic.ends, topic.letters, evidence.watched, topic.settled))
+        report.take("I3", check_letters(topic.dead_letters, topic.records, poisoned, topic.committed, overtaken))
+        report.take(
+            "I4", check_commits(evidence.commits, topic.ends, topic.dead_letters, evidence.watched, topic.settled)
+        )
         report.take("I5", check_lag(evidence.events, topic.committed, topic.ends))
         report.take("I6", check_bounds(evidence.samples))
-        condemned = [each for place, each in ranked.items() if place in self._lettered or place in poisoned]
-        report.take("I7", self._check_bill(condemned))
+        unindexable = [each for place, each in ranked.items() if place in self._lettered or place in poisoned]
+        report.take("I7", self._check_bill(unindexable))
         files = [file for file in sorted((evidence.path / "workers").rglob("*")) if file.is_file()]
-        report.take("I8", check_secrets(evidence.run["canaries"], files, topic.letters))
+        report.take("I8", check_secrets(evidence.run["canaries"], files, topic.dead_letters))
 
     def _overtaken(self, poison: Ranked, held: Held) -> bool:
         manifests = held.manifests.get(poison.event.document_key, ())
         return any(self._ranking.stored(manifest.payload)[0] > poison.rank for manifest in manifests)
 
-    def _check_bill(self, condemned: Sequence[Ranked]) -> Report:
+    def _check_bill(self, unindexable: Sequence[Ranked]) -> Report:
         evidence = self._evidence
-        births = births_of(self._histories.values(), condemned)
+        births = births_of(self._histories.values(), unindexable)
         bill = Bill(births, Passed(evidence.commits), self._tenures, troubles(evidence.events))
         workers = [event["worker"] for event in evidence.happened("worker_started")]
         return check_bill(evidence.payments, evidence.answers, workers, births, bill)

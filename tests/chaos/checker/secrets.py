@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from chaos.checker.letters import Letter
+from chaos.checker.dead_letters import Letter
+
 from chaos.checker.report import Report
 
 
-def check_secrets(canaries: Sequence[str], files: Iterable[Path], letters: Iterable[Letter]) -> Report:
+def check_secrets(canaries: Sequence[str], files: Iterable[Path], dead_letters: Iterable[Letter]) -> Report:
     """Look for each canary, as it is or in a usual disguise. A find names the canary by its number alone."""
     report = Report()
     looked_at = 0
@@ -18,10 +19,12 @@ def check_secrets(canaries: Sequence[str], files: Iterable[Path], letters: Itera
         looked_at += len(content)
         for number in found_in(content, canaries):
             report.violate("I8", "a secret stands in a file", file=file.name, canary=number)
-    for letter in letters:
-        content = "\n".join(f"{name}: {value}" for name, value in letter.own.items()).encode().lower()
+    for dead_letter in dead_letters:
+        content = "\n".join(f"{name}: {value}" for name, value in dead_letter.own.items()).encode().lower()
         for number in found_in(content, canaries):
-            report.violate("I8", "a secret stands in a dead letter's own headers", place=letter.place, canary=number)
+            report.violate(
+                "I8", "a secret stands in a dead letter's own headers", place=dead_letter.place, canary=number
+            )
     if not canaries:
         report.violate("I8", "there are no canaries to look for")
     report.figures = {"canaries": len(canaries), "bytes": looked_at}

@@ -18,9 +18,10 @@ import bisect
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from chaos.checker.dead_letters import Letter
+
 from chaos.checker.events import LogRecord, NoEvent, Place, Ranking, decode
 from chaos.checker.evidence import Commit, Line
-from chaos.checker.letters import Letter
 from chaos.checker.report import Report
 from chaos.checker.store import Held
 
@@ -30,18 +31,18 @@ CLOCKS_S = 0.002  # two clocks of one machine, both cut to milliseconds
 def check_outcomes(
     records: Iterable[LogRecord],
     committed: Mapping[int, int],
-    lettered: Collection[Place],
+    dead_lettered: Collection[Place],
     held: Held,
     ranking: Ranking,
 ) -> Report:
-    """I1. `lettered`: the places of all dead letters."""
+    """I1. `dead_lettered`: the places of all dead letters."""
     report = Report()
     outcomes: Counter[str] = Counter()
     for record in records:
         if record.offset >= committed.get(record.partition, 0):
             outcomes["not committed"] += 1
             continue
-        outcome = "dead letter" if record.place in lettered else _outcome(record, held, ranking)
+        outcome = "dead letter" if record.place in dead_lettered else _outcome(record, held, ranking)
         outcomes[outcome or "none"] += 1
         if outcome is None:
             report.violate("I1", "a committed record has no outcome", place=record.place)
@@ -89,7 +90,11 @@ def seen_by_watch(watched: Iterable[Line]) -> int:
 
 
 def check_commits(
-    commits: Sequence[Commit], ends: Mapping[int, int], letters: Iterable[Letter], watched: Iterable[Line], settled: int
+    commits: Sequence[Commit],
+    ends: Mapping[int, int],
+    dead_letters: Iterable[Letter],
+    watched: Iterable[Line],
+    settled: int,
 ) -> Report:
     """I4. `watched`: what `watch.py` has written. `settled`: how many records the commits have passed by now."""
     report = Report()
@@ -101,17 +106,17 @@ def check_commits(
         highest[commit.partition] = max(commit.offset, highest.get(commit.partition, 0))
         if commit.offset > ends.get(commit.partition, 0):
             report.violate("I4", "a commit passes the log's end", partition=commit.partition, offset=commit.offset)
-    _check_letters_first(Passed(commits), letters, report)
+    _check_letters_first(Passed(commits), dead_letters, report)
     report.figures = {"commits": len(commits), **_take_watched(watched, settled, report)}
     return report
 
 
-def _check_letters_first(passed: Passed, letters: Iterable[Letter], report: Report) -> None:
+def _check_letters_first(passed: Passed, dead_letters: Iterable[Letter], report: Report) -> None:
     first: dict[Place, float] = {}
-    for letter in letters:
-        if letter.place is not None:
-            sent = letter.record.timestamp_ms / 1000
-            first[letter.place] = min(sent, first.get(letter.place, sent))
+    for dead_letter in dead_letters:
+        if dead_letter.place is not None:
+            sent = dead_letter.record.timestamp_ms / 1000
+            first[dead_letter.place] = min(sent, first.get(dead_letter.place, sent))
     for place, sent in first.items():
         at = passed.at(place)
         if at is not None and sent > at + CLOCKS_S:

@@ -27,7 +27,7 @@ class Held:
 
     points: dict[str, list[Point]] = field(default_factory=dict)
     manifests: dict[str, list[Point]] = field(default_factory=dict)
-    reserved: list[Payload] = field(default_factory=list)
+    bookkeeping: list[Payload] = field(default_factory=list)
 
     @property
     def point_count(self) -> int:
@@ -36,17 +36,17 @@ class Held:
 
     def bases(self, topic: str) -> dict[int, int]:
         """What offsets are added to, by partition, in the topic's newest epoch."""
-        return bases_of(self.reserved, topic)
+        return bases_of(self.bookkeeping, topic)
 
     @property
     def generations(self) -> set[int]:
         """The numbers of the cuttings that the collection has seen."""
-        return {item["number"] for item in self.reserved if item["kind"] == "generation"}
+        return {item["number"] for item in self.bookkeeping if item["kind"] == "generation"}
 
 
-def bases_of(reserved: Iterable[Payload], topic: str) -> dict[int, int]:
+def bases_of(bookkeeping: Iterable[Payload], topic: str) -> dict[int, int]:
     """What offsets are added to, by partition, in the topic's newest epoch."""
-    ours = [item for item in reserved if item["kind"] == "base" and item["topic"] == topic]
+    ours = [item for item in bookkeeping if item["kind"] == "base" and item["topic"] == topic]
     return {item["partition"]: item["base"] for item in sorted(ours, key=lambda item: int(item["epoch"]))}
 
 
@@ -76,7 +76,7 @@ async def read_store(client: AsyncQdrantClient, collection: str) -> Held:
         if "document_key" in point.payload:
             held.manifests.setdefault(point.payload["document_key"], []).append(point)
         else:
-            held.reserved.append(point.payload)
+            held.bookkeeping.append(point.payload)
     return held
 
 

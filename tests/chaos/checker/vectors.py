@@ -14,8 +14,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np  # qdrant-client needs it as well
-from chaos.checker.report import Report
 from qdrant_client import AsyncQdrantClient
+
+from chaos.checker.report import Report
 
 PAGE = 256
 ALIKE = 0.9999  # cosine; the texts of a campaign share most words, their vectors lie around 0.9
@@ -71,7 +72,7 @@ async def _embedder() -> AsyncIterator[str]:
     """A stand-in of our own; its address."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    arguments = ["-m", "worker.cli", "serve-embeddings", "--port", str(port)]
+    arguments = ["-m", "streamdex.cli", "serve-embeddings", "--port", str(port)]
     arguments += ["--requests-per-minute", "0", "--tokens-per-minute", "0", "--concurrency", "0"]
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL)
     try:

@@ -12,7 +12,7 @@ LIMIT_S = 300.0
 
 async def run_verify(environment: Mapping[str, str], *, repair: bool) -> tuple[int, dict[str, Any]]:
     """Its exit code and what it reports. Raises RuntimeError where it reports nothing."""
-    arguments = ["-m", "worker.cli", "verify", "--json", *(["--repair"] if repair else [])]
+    arguments = ["-m", "streamdex.cli", "verify", "--json", *(["--repair"] if repair else [])]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,

@@ -22,14 +22,15 @@ from typing import Any, NamedTuple
 import grpc
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from chaos.checker.broker import Tail, offsets_of, opened_admin, opened_tail
-from chaos.checker.events import LogRecord, Place, Ranking, decodable
-from chaos.checker.letters import places_of, read_letters
-from chaos.checker.store import bases_of, opened_store, read_manifests, read_reserved
-from chaos.run_directory import append_line
+from chaos.checker.dead_letters import places_of, read_letters
 from qdrant_client import AsyncQdrantClient
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
+
+from chaos.checker.broker import Tail, offsets_of, opened_admin, opened_tail
+from chaos.checker.events import LogRecord, Place, Ranking, decodable
+from chaos.checker.store import bases_of, opened_store, read_manifests, read_reserved
+from chaos.run_directory import append_line
 
 Run = Mapping[str, Any]
 
@@ -83,7 +84,7 @@ class CommitWatch:
         self._run = run
         self._path = path
         self._ranking = Ranking(run.get("order", "offset"), {})
-        self._dice = random.Random(run["seed"])
+        self._rng = random.Random(run["seed"])
         self._lettered: set[Place] = set()
         self._letters_read: dict[int, int] = {}
         self.seen: dict[int, int] = {}
@@ -97,7 +98,7 @@ class CommitWatch:
             return
         await clients.topic.read_to(ahead, KAFKA_LIMIT_S)
         passed = [record for record in clients.topic.buffer if record.offset < ahead.get(record.partition, 0)]
-        some = passed if len(passed) <= AT_MOST else self._dice.sample(passed, AT_MOST)
+        some = passed if len(passed) <= AT_MOST else self._rng.sample(passed, AT_MOST)
         unsettled = await self._unsettled(clients, some)
         line = {"at": at, "read_at": time.time(), "offsets": ahead, "checked": len(some)}
         line |= {"passed_over": len(passed) - len(some), "unsettled": [record.place for record in unsettled]}
@@ -111,8 +112,8 @@ class CommitWatch:
         """Those that neither a manifest nor a dead letter speaks of."""
         if not {record.partition for record in records} <= self._ranking.bases.keys():
             # A base stands fast once its partition has been seen, which is before its first commit.
-            reserved = await read_reserved(clients.qdrant, self._run["qdrant"]["collection"], "base")
-            self._ranking = Ranking(self._ranking.order, bases_of(reserved, self._run["topic"]))
+            bookkeeping = await read_reserved(clients.qdrant, self._run["qdrant"]["collection"], "base")
+            self._ranking = Ranking(self._ranking.order, bases_of(bookkeeping, self._run["topic"]))
         collection = self._run["qdrant"]["collection"]
         missing = await _not_in_manifests(clients.qdrant, collection, records, self._ranking)
         if not all(record.place in self._lettered for record in missing):

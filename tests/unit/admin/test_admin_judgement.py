@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from worker.admin import Phase, Pulse, Vitals, hindrances
-from worker.admin.judgement import FLOW_STALL_S, INTAKE_STALL_S, LONGEST_BEAT_S
+from streamdex.admin import Phase, Pulse, Vitals, hindrances
+from streamdex.admin.judgement import FLOW_STALL_S, INTAKE_STALL_S, LONGEST_BEAT_S
 
 WELL = Vitals(Phase.RUNNING, partitions=2)
 LONG_S = 2 * max(FLOW_STALL_S, INTAKE_STALL_S)

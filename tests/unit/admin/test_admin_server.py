@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from worker.admin import AdminServer, Phase, Pulse, Vitals
-from worker.config import AdminSettings
-from worker.errors import ConfigurationError
-from worker.telemetry import Metrics
+from streamdex.admin import AdminServer, Phase, Pulse, Vitals
+from streamdex.config import AdminSettings
+from streamdex.errors import ConfigurationError
+from streamdex.telemetry import Metrics
 
 
 class Subject:

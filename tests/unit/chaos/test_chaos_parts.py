@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from chaos.faults import conduct
 from chaos.group_offsets import Commit, GroupOffsets, decode_commit
 from chaos.hooked_worker import STEPS, Hand
 from chaos.ledger import MUST_FIRE_AFTER, Ledger
 from chaos.run_directory import RunDirectory
-from kafka_tools import Isolation, Kafka
-
-from worker.model import Partition
+from harness.kafka import Isolation, Kafka
+from streamdex.model import Partition
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+
 from chaos.proxy import Link, LinkFault, Mode
 
 LIMIT_S = 20.0

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+
 from chaos.checker.events import LogRecord, Ranking, decodable
 from chaos.faults import make_fault
 from chaos.generator import (

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+
 from chaos.checker.billing import Bill, births_of, check_bill, received_of, troubles
 from chaos.checker.contents import Stale
 from chaos.checker.events import digest
@@ -11,7 +12,7 @@ from chaos.checker.evidence import Commit, LogLine, Payment
 from chaos.checker.report import Report
 from chaos.checker.settled import Passed
 from chaos.checker.tenure import End, Tenures
-from checker_samples import World, answer, paid
+from harness.checker_samples import World, answer, paid
 
 A, B = "w0-001", "w1-002"
 
@@ -62,8 +63,8 @@ class Case:
 
 
 class TestBirths:
-    def births(self, world: World, condemned: Any = ()) -> Counter[str]:
-        return births_of(world.histories.values(), condemned).counts
+    def births(self, world: World, unindexable: Any = ()) -> Counter[str]:
+        return births_of(world.histories.values(), unindexable).counts
 
     def test_a_text_is_born_when_the_event_before_has_not_got_it(self) -> None:
         world = World()
@@ -93,8 +94,8 @@ class TestBirths:
         bad = world.upsert("a", "one", "two")
         world.poisoned[bad.place] = "refused"
         world.upsert("a", "one")
-        condemned = [each for each in world.ranked if each.record == bad]
-        assert self.births(world, condemned) == {digest("one"): 2, digest("two"): 1}
+        unindexable = [each for each in world.ranked if each.record == bad]
+        assert self.births(world, unindexable) == {digest("one"): 2, digest("two"): 1}
 
 
 class TestBill:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+
 from chaos.checker.contents import Contents, check_contents, same
 from chaos.checker.store import Held, Point
-from checker_samples import INDEXED_AT_S, RANKING, TOPIC, World
+from harness.checker_samples import INDEXED_AT_S, RANKING, TOPIC, World
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import base64
 from pathlib import Path
 
 import pytest
+
 from chaos.checker.events import DEEPEST_METADATA, NoEvent, Rank, Ranking, decode, histories, levels
 from chaos.checker.evidence import read_evidence, read_log
 from chaos.checker.store import bases_of, manifest_id
-from checker_samples import RANKING, World, record
+from harness.checker_samples import RANKING, World, record
 
 
 def nested(deep: int) -> object:

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chaos.checker.dead_letters import check_letters, places_of
+
 from chaos.checker.course import check_bounds, check_campaign, check_lag
 from chaos.checker.evidence import Commit, Produced
-from chaos.checker.letters import check_letters, places_of
 from chaos.checker.report import MOST_TOLD, Report
 from chaos.checker.secrets import check_secrets
 from chaos.checker.settled import Passed, check_commits, check_outcomes
 from chaos.checker.store import Held
-from checker_samples import RANKING, TOPIC, World, letter_of, letters_of
+from harness.checker_samples import RANKING, TOPIC, World, letter_of, letters_of
 
 
 @pytest.fixture
@@ -30,8 +31,8 @@ def told(report: Report) -> list[str]:
 
 
 class TestOutcomes:
-    def judged(self, world: World, held: Held, *, lettered: bool = True) -> Report:
-        places = set(world.poisoned) if lettered else set()
+    def judged(self, world: World, held: Held, *, dead_lettered: bool = True) -> Report:
+        places = set(world.poisoned) if dead_lettered else set()
         return check_outcomes(world.records, world.committed, places, held, RANKING)
 
     def test_all_have_one(self, world: World) -> None:
@@ -53,7 +54,7 @@ class TestOutcomes:
         assert len(self.judged(world, held).violations) == 2
 
     def test_poison_without_a_letter_is_found(self, world: World) -> None:
-        assert told(self.judged(world, world.held(), lettered=False)) == ["a committed record has no outcome"]
+        assert told(self.judged(world, world.held(), dead_lettered=False)) == ["a committed record has no outcome"]
 
     def test_what_is_not_committed_is_not_judged(self, world: World) -> None:
         assert check_outcomes(world.records, {}, (), Held(), RANKING).ok
@@ -82,10 +83,12 @@ class TestLetters:
 
     def test_lost_headers_are_found(self, world: World) -> None:
         bad = world.records[1] = world.records[1]._replace(headers=(("traceparent", b"x"),))
-        letter = letter_of(bad)
-        without = tuple(header for header in letter.headers if header[0] not in ("traceparent", "__streamdex.worker"))
-        assert told(self.judged(world, letter)) == []
-        assert told(self.judged(world, letter._replace(headers=without))) == [
+        dead_letter = letter_of(bad)
+        without = tuple(
+            header for header in dead_letter.headers if header[0] not in ("traceparent", "__streamdex.worker")
+        )
+        assert told(self.judged(world, dead_letter)) == []
+        assert told(self.judged(world, dead_letter._replace(headers=without))) == [
             "a dead letter's headers differs from its record's",
             "a dead letter lacks headers",
         ]
@@ -96,8 +99,8 @@ class TestLetters:
         assert told(self.judged(world, letter_of(world.records[1], "because"))) == wrong
 
     def test_a_healthy_record_that_was_dead_lettered_is_found(self, world: World) -> None:
-        letters = letter_of(world.records[1]), letter_of(world.records[0])
-        assert told(self.judged(world, *letters)) == ["a record that can be indexed was dead-lettered"]
+        dead_letters = letter_of(world.records[1]), letter_of(world.records[0])
+        assert told(self.judged(world, *dead_letters)) == ["a record that can be indexed was dead-lettered"]
 
     def test_a_letter_of_nothing_is_found(self, world: World) -> None:
         bad = world.records[1]
@@ -108,11 +111,11 @@ class TestLetters:
     def test_poison_that_was_overtaken_needs_no_letter(self, world: World) -> None:
         refused = world.upsert("a", "unspeakable")
         world.poisoned[refused.place] = "refused"
-        letters = letters_of(letter_of(world.records[1]))
-        judged = check_letters(letters, world.records, world.poisoned, world.committed, [refused.place])
+        dead_letters = letters_of(letter_of(world.records[1]))
+        judged = check_letters(dead_letters, world.records, world.poisoned, world.committed, [refused.place])
         assert judged.ok
         assert judged.figures["overtaken"] == 1
-        judged = check_letters(letters, world.records, world.poisoned, world.committed)
+        judged = check_letters(dead_letters, world.records, world.poisoned, world.committed)
         assert told(judged) == ["a poisoned record has no dead letter"]
 
     def test_a_missing_letter_is_found(self, world: World) -> None:
@@ -122,8 +125,8 @@ class TestLetters:
 class TestCommits:
     WATCHED = ({"at": 1.0, "read_at": 1.01, "offsets": {"0": 4}, "checked": 4, "passed_over": 0, "unsettled": []},)
 
-    def judged(self, *commits: Commit, watched: Any = WATCHED, letters: Any = ()) -> Report:
-        return check_commits(commits, {0: 10, 1: 10}, letters, watched, settled=4)
+    def judged(self, *commits: Commit, watched: Any = WATCHED, dead_letters: Any = ()) -> Report:
+        return check_commits(commits, {0: 10, 1: 10}, dead_letters, watched, settled=4)
 
     def test_commits_that_go_on_are_accepted(self) -> None:
         report = self.judged(Commit(1, 0, 3), Commit(1, 1, 2), Commit(2, 0, 3), Commit(3, 0, 10))
@@ -139,9 +142,9 @@ class TestCommits:
     def test_a_letter_after_its_commit_is_found(self, world: World) -> None:
         bad = world.records[1]
         twice = letters_of(letter_of(bad, sent_ms=5_000), letter_of(bad, sent_ms=9_000))
-        assert self.judged(Commit(5.1, 0, 2), letters=twice).ok
-        assert self.judged(Commit(4.0, 0, 1), Commit(5.0, 0, 2), letters=twice).ok
-        late = self.judged(Commit(4.9, 0, 2), letters=twice)
+        assert self.judged(Commit(5.1, 0, 2), dead_letters=twice).ok
+        assert self.judged(Commit(4.0, 0, 1), Commit(5.0, 0, 2), dead_letters=twice).ok
+        late = self.judged(Commit(4.9, 0, 2), dead_letters=twice)
         assert told(late) == ["a commit passed a record before its dead letter"]
 
     def test_what_the_watch_has_seen_is_taken_over(self) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from cli_tools import JINA_KEY, QDRANT_KEY, Services, jina_in_a_thread, qdrant_process
 
-from worker.embedded.broker import EmbeddedBroker
-from worker.embedded.jina import Options
+from harness.cli import JINA_KEY, QDRANT_KEY, Services, jina_in_a_thread, qdrant_process
+from streamdex.standins.broker import EmbeddedBroker
+from streamdex.standins.jina import Options
 
 
 @pytest.fixture

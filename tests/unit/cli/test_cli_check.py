@@ -8,9 +8,9 @@ from importlib import import_module
 
 import httpx
 import pytest
-from cli_tools import JINA_KEY, MARK, Cli, Said, Services, jina_in_a_thread
 
-from worker.embedded.jina import Options
+from harness.cli import JINA_KEY, MARK, Cli, OnProgress, Services, jina_in_a_thread
+from streamdex.standins.jina import Options
 
 CHECKS = ["settings", "kafka", "dead letters", "jina", "qdrant"]
 
@@ -36,13 +36,13 @@ def closed_port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-def the_one_wrong(said: Said, check: str) -> str:
+def the_one_wrong(said: OnProgress, check: str) -> str:
     """What stands in the only line that is wrong."""
     assert said.exit_code == 2
     found = said.lines
     assert [name for name, line in found.items() if not line["ok"]] == [check]
-    assert found[check]["mend"]
-    return f"{found[check]['says']} | {found[check]['mend']}"
+    assert found[check]["fix"]
+    return f"{found[check]['says']} | {found[check]['fix']}"
 
 
 def test_all_is_well(cli: Cli, services: Services, topic: str) -> None:
@@ -50,7 +50,7 @@ def test_all_is_well(cli: Cli, services: Services, topic: str) -> None:
     assert said.exit_code == 0
     found = said.lines
     assert list(found) == CHECKS
-    assert all(line["ok"] and not line["mend"] for line in found.values())
+    assert all(line["ok"] and not line["fix"] for line in found.values())
     assert "jina-embeddings-v3, 1024 dimensions, 500 requests" in found["settings"]["says"]
     assert f"{topic} with 4 partitions" in found["kafka"]["says"]
     assert f"{topic}.dlq with 4 partitions" in found["dead letters"]["says"]
@@ -65,7 +65,7 @@ def test_for_people_there_is_a_line_each_with_the_mend_below(cli: Cli, services:
     assert said.exit_code == 2
     marked = [line[0] for line in said.out.splitlines() if not line.startswith(" ")]
     assert marked == ["✓", "✓", "✓", "✗", "✓"]
-    assert "mend: Put a valid key in jina.api_key" in said.out
+    assert "fix: Put a valid key in jina.api_key" in said.out
     assert "Traceback" not in said.out + said.err
 
 
@@ -112,7 +112,7 @@ def test_kafka_down(cli: Cli, services: Services, topic: str, closed_port: int) 
     found = said.lines
     assert [check for check, line in found.items() if not line["ok"]] == ["kafka", "dead letters"]
     assert f"no broker at {address}" in found["kafka"]["says"]
-    assert "check the address" in found["kafka"]["mend"]
+    assert "check the address" in found["kafka"]["fix"]
 
 
 def test_jina_down(cli: Cli, services: Services, topic: str, closed_port: int) -> None:
@@ -187,7 +187,7 @@ def test_a_collection_of_another_task(cli: Cli, services: Services, topic: str) 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """`--wait` looks again at once. (By its full name the module is hidden by the command of the same name.)"""
-    monkeypatch.setattr(import_module("worker.cli.check"), "RETRY_S", 0.1)
+    monkeypatch.setattr(import_module("streamdex.cli.check"), "RETRY_S", 0.1)
 
 
 @pytest.mark.usefixtures("hasty")

@@ -5,12 +5,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from cli_tools import MARK, Cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.cli.config import _toml
-from worker.config import Settings, load_settings
+from harness.cli import MARK, Cli
+from streamdex.cli.config import _toml
+from streamdex.config import Settings, load_settings
 
 SECRETS = {
     "STREAMDEX_JINA__API_KEY": f"jina_{MARK}_1a",

@@ -3,10 +3,10 @@
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from cli_tools import Cli
 
-from worker.cli.dlq import _ms
-from worker.cli.options import time_text
+from harness.cli import Cli
+from streamdex.cli.dlq import _ms
+from streamdex.cli.options import time_text
 
 
 @pytest.mark.parametrize(

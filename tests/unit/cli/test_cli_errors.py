@@ -8,10 +8,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from cli_tools import COMMANDS, MARK, Cli
 
-from worker import __version__
-from worker.cli import main
+from harness.cli import COMMANDS, MARK, Cli
+from streamdex import __version__
+from streamdex.cli import main
 
 WITH_SETTINGS = [name for name in COMMANDS if name != "serve-embeddings"]
 WITH_A_MODEL = [name for name in WITH_SETTINGS if name not in ("config", "demo") and not name.startswith("dlq ")]
@@ -51,7 +51,7 @@ def test_the_version(cli: Cli) -> None:
 
 @pytest.mark.parametrize("command", WITH_SETTINGS)
 @pytest.mark.parametrize(
-    ("options", "what", "where", "mend"),
+    ("options", "what", "where", "fix"),
     [
         (("--set", "jina.modle=x"), "there is no setting jina.modle", "jina.modle", "Did you mean jina.model?"),
         (("--set", "chunk.max_tokens=1"), "greater than or equal to 8", "chunk.max_tokens", "STREAMDEX_CHUNK__MAX"),
@@ -61,7 +61,7 @@ def test_the_version(cli: Cli) -> None:
     ],
 )
 def test_a_wrong_setting_is_told_in_three_lines(
-    command: str, options: tuple[str, ...], what: str, where: str, mend: str, cli: Cli
+    command: str, options: tuple[str, ...], what: str, where: str, fix: str, cli: Cli
 ) -> None:
     told = call(cli, command, *options).splitlines()
     assert len(told) == 3
@@ -69,7 +69,7 @@ def test_a_wrong_setting_is_told_in_three_lines(
     assert what in told[0]
     assert told[1] == f"  where: {where}"
     assert told[2].startswith("  mend:  ")
-    assert mend in told[2]
+    assert fix in told[2]
     assert SECRET not in "".join(told)
 
 
@@ -153,7 +153,7 @@ def test_a_bug_of_ours_is_told_without_its_words(
         async with asyncio.TaskGroup() as group:
             group.create_task(_raise(SECRET))
 
-    monkeypatch.setattr(import_module("worker.cli.run"), "_run", fail)
+    monkeypatch.setattr(import_module("streamdex.cli.run"), "_run", fail)
     monkeypatch.setattr(sys, "argv", ["streamdex", "run"])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -176,7 +176,7 @@ async def _raise(words: str) -> None:
 
 def test_it_is_the_same_as_a_process() -> None:
     """All of the above runs inside the tests; this once it is the real command."""
-    command = (sys.executable, "-m", "worker.cli", "config", "--set", "jina.modle=x")
+    command = (sys.executable, "-m", "streamdex.cli", "config", "--set", "jina.modle=x")
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
     assert done.returncode == 2
     assert done.stdout == ""

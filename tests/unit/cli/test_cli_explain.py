@@ -6,13 +6,13 @@ import uuid
 from pathlib import Path
 
 import pytest
-from cli_tools import Cli, Services
-from index_tools import vector_of, write_of
 
-from worker.config import Settings, load_settings
-from worker.embed import resolve
-from worker.index import Index, WriteJob
-from worker.telemetry import Metrics
+from harness.cli import Cli, Services
+from harness.index import vector_of, write_of
+from streamdex.config import Settings, load_settings
+from streamdex.embed import resolve
+from streamdex.index import Index, WriteJob
+from streamdex.telemetry import Metrics
 
 TEXTS = ["Rotate the API key every ninety days.", "Tell nobody."]
 

@@ -5,15 +5,15 @@ import uuid
 from typing import Any, NamedTuple
 
 import pytest
-from cli_tools import Cli, Services
 
-from worker.config import Settings, load_settings
-from worker.embed import resolve
-from worker.embedded.produce import Message, produce
-from worker.index import Index
-from worker.pipeline import Pipeline
-from worker.reindex import Reindexing
-from worker.telemetry import Metrics
+from harness.cli import Cli, Services
+from streamdex.config import Settings, load_settings
+from streamdex.embed import resolve
+from streamdex.index import Index
+from streamdex.operations.reindex.reindex import Reindexing
+from streamdex.run.worker import Worker
+from streamdex.standins.produce import Message, produce
+from streamdex.telemetry import Metrics
 
 OTHER = ("--set", "jina.dimensions=256")
 RECORDS = [
@@ -44,12 +44,12 @@ def place(services: Services, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 async def indexed(settings: Settings) -> None:
     """A worker has indexed both."""
-    pipeline = Pipeline(settings, worker_name="old")
-    running = asyncio.create_task(pipeline.run())
+    worker = Worker(settings, worker_name="old")
+    running = asyncio.create_task(worker.run())
     async with asyncio.timeout(30):
-        while pipeline.metrics.settled().total() < len(RECORDS):
+        while worker.metrics.settled().total() < len(RECORDS):
             await asyncio.sleep(0.05)
-    pipeline.stop()
+    worker.stop()
     await running
 
 
@@ -154,7 +154,7 @@ def test_a_worker_that_dies_while_the_collections_are_compared_stops_the_switch(
     asyncio.run(made(place.settings))
     compare, dying = Reindexing._compare, asyncio.Event()
 
-    class Dying(Pipeline):
+    class Dying(Worker):
         async def run(self) -> int:
             working = asyncio.ensure_future(super().run())
             await dying.wait()
@@ -167,7 +167,7 @@ def test_a_worker_that_dies_while_the_collections_are_compared_stops_the_switch(
         dying.set()
 
     with monkeypatch.context() as planted:
-        planted.setattr("worker.reindex.Pipeline", Dying)
+        planted.setattr("streamdex.operations.reindex.reindex.Worker", Dying)
         planted.setattr(Reindexing, "_compare", compared)
         with pytest.raises(RuntimeError, match="planted"):
             cli("reindex", *OTHER, env=place.environment)

@@ -5,10 +5,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cli_tools import Cli
 
-from worker.cli.scratch import scratch_folder
-from worker.errors import ConfigurationError
+from harness.cli import Cli
+from streamdex.cli.scratch import scratch_folder
+from streamdex.errors import ConfigurationError
 
 
 @pytest.mark.parametrize("command", [("verify",), ("dlq", "list")])

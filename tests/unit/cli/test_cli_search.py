@@ -4,13 +4,13 @@ import asyncio
 import uuid
 
 import pytest
-from cli_tools import JINA_KEY, MARK, QDRANT_KEY, Cli, Services
-from index_tools import write_of
 
-from worker.config import Settings
-from worker.embed import Embedder, resolve
-from worker.index import Index, WriteJob
-from worker.telemetry import Health, Metrics
+from harness.cli import JINA_KEY, MARK, QDRANT_KEY, Cli, Services
+from harness.index import write_of
+from streamdex.config import Settings
+from streamdex.embed import Embedder, resolve
+from streamdex.index import Index, WriteJob
+from streamdex.telemetry import Health, Metrics
 
 DOCUMENTS = {
     "s:keys": "Rotate the API key every ninety days.",
@@ -115,9 +115,9 @@ def test_a_refused_key_is_told_with_the_mend(cli: Cli, services: Services, colle
         "search", QUESTION, env=services.environment("documents", collection, jina__api_key=f"jina_{MARK}_wrong")
     )
     assert found.exit_code == 2
-    what, mend = found.err.splitlines()
+    what, fix = found.err.splitlines()
     assert what.startswith("Error: Jina answered 401")
-    assert mend.startswith("  mend:  Put a valid key in jina.api_key")
+    assert fix.startswith("  mend:  Put a valid key in jina.api_key")
 
 
 def test_a_collection_of_other_vectors_is_refused(cli: Cli, services: Services, collection: str) -> None:

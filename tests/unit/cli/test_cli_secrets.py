@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cli_tools import MARK, Cli, Services
+
+from harness.cli import MARK, Cli, Services
 
 DOCUMENT = f"document-{MARK}"
 QUESTION = f"what is a {MARK}?"
@@ -60,7 +61,7 @@ def test_keys_that_are_refused(keys: dict[str, str], cli: Cli, services: Service
     for arguments in (("check",), ("search", QUESTION), ("explain", DOCUMENT, "--event", event), ("verify",)):
         said = cli(*arguments, env=environment)
         assert said.exit_code == 2
-        assert "mend" in said.out + said.err
+        assert "fix" in said.out + said.err
 
 
 def test_a_password_that_cannot_be_used(cli: Cli, services: Services, topic: str) -> None:

@@ -10,7 +10,7 @@ from asyncio.subprocess import PIPE, Process
 import httpx
 import pytest
 
-PROGRAM = "from worker.cli import main; main()"
+PROGRAM = "from streamdex.cli import main; main()"
 
 
 async def _start(*arguments: str) -> Process:

@@ -5,14 +5,14 @@ import uuid
 from typing import NamedTuple
 
 import pytest
-from cli_tools import Cli, Services
 
-from worker.config import Settings, load_settings
-from worker.embed import resolve
-from worker.embedded.produce import Message, produce
-from worker.index import Index
-from worker.plan import cutting_digest
-from worker.telemetry import Metrics
+from harness.cli import Cli, Services
+from streamdex.config import Settings, load_settings
+from streamdex.embed import resolve
+from streamdex.index import Index
+from streamdex.plan import cutting_digest
+from streamdex.standins.produce import Message, produce
+from streamdex.telemetry import Metrics
 
 
 class Place(NamedTuple):
@@ -90,5 +90,5 @@ def test_a_repair_tells_what_it_did_and_its_verdict_is_that_of_the_second_look(c
 def test_without_a_collection_exit_2_with_the_mend(cli: Cli, place: Place) -> None:
     said = cli("verify", "--set", "qdrant.collection=nowhere", env=place.environment)
     assert said.exit_code == 2
-    assert "mend:" in said.err
+    assert "fix:" in said.err
     assert "Traceback" not in said.err

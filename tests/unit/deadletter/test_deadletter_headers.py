@@ -2,10 +2,10 @@
 
 import pytest
 
-from worker.deadletter import count_replays, parse_letter, replay_headers
-from worker.deadletter.headers import letter_headers
-from worker.errors import Reason, RecordFault, Stage
-from worker.model import Position, Record
+from streamdex.deadletter import count_replays, parse_dead_letter, replay_headers
+from streamdex.deadletter.headers import dead_letter_headers
+from streamdex.errors import Reason, RecordFault, Stage
+from streamdex.model import Position, Record
 
 FIRST = Position("documents", 3, 0, 17, 1_700_000_000_123)
 OWN = (("traceparent", b"00-1"), ("empty", b""), ("null", None), ("twice", b"1"), ("twice", b"2"), ("bin", b"\xff\x00"))
@@ -16,13 +16,13 @@ def record(headers: tuple[tuple[str, bytes | None], ...] = OWN) -> Record:
     return Record("documents", 3, 17, 1_700_000_000_123, b"k", b"v", headers)
 
 
-def letter(source: Record, fault: RecordFault = FAULT, position: Position = FIRST, replays: int = 0) -> Record:
-    headers = letter_headers(source, fault, position, 1_800, "worker-1", replays)
+def dead_letter(source: Record, fault: RecordFault = FAULT, position: Position = FIRST, replays: int = 0) -> Record:
+    headers = dead_letter_headers(source, fault, position, 1_800, "worker-1", replays)
     return Record("documents.dlq", 3, 0, 9_999, source.key, source.value, headers)
 
 
 def test_the_names_and_values_are_what_tools_rely_on() -> None:
-    assert letter(record()).headers == (
+    assert dead_letter(record()).headers == (
         *OWN,
         ("__streamdex.topic", b"documents"),
         ("__streamdex.partition", b"3"),
@@ -40,12 +40,12 @@ def test_the_names_and_values_are_what_tools_rely_on() -> None:
 
 
 def test_a_letter_tells_what_it_was_told() -> None:
-    facts = parse_letter(letter(record()))
+    facts = parse_dead_letter(dead_letter(record()))
     assert facts == (FIRST, "embed", "refused_by_embedder", "status 422", 4, 1_800, "worker-1", 0, False)
 
 
 def test_a_replay_carries_the_first_place_and_a_count_and_nothing_else_of_ours() -> None:
-    headers = replay_headers(letter(record()))
+    headers = replay_headers(dead_letter(record()))
     assert headers[: len(OWN)] == OWN
     assert [name for name, _ in headers[len(OWN) :]] == [
         "__streamdex.topic",
@@ -61,8 +61,8 @@ def test_a_replay_carries_the_first_place_and_a_count_and_nothing_else_of_ours()
 def test_several_rounds_replace_the_headers_and_keep_the_first_place() -> None:
     source = record()
     for replays in range(4):
-        sent = letter(source)
-        facts = parse_letter(sent)
+        sent = dead_letter(source)
+        facts = parse_dead_letter(sent)
         assert (facts.position, facts.replays) == (FIRST, replays)
         names = [name for name, _ in sent.headers if name.startswith("__streamdex.")]
         assert len(names) == len(set(names)) == 12
@@ -71,8 +71,8 @@ def test_several_rounds_replace_the_headers_and_keep_the_first_place() -> None:
 
 
 def test_the_higher_count_of_replays_counts() -> None:
-    assert parse_letter(letter(record(), replays=2)).replays == 2
-    assert parse_letter(letter(record((("__streamdex.replays", b"5"),)), replays=2)).replays == 5
+    assert parse_dead_letter(dead_letter(record(), replays=2)).replays == 2
+    assert parse_dead_letter(dead_letter(record((("__streamdex.replays", b"5"),)), replays=2)).replays == 5
 
 
 @pytest.mark.parametrize("value", [b"", b"x", None, b"-3", b"1.5"])
@@ -82,7 +82,7 @@ def test_a_damaged_count_of_replays_is_none(value: bytes | None) -> None:
 
 @pytest.mark.parametrize(("message", "size"), [("x" * 600, 512), ("é" * 400, 512), ("€" * 400, 510), ("\ud800", 1)])
 def test_messages_are_cut_between_characters(message: str, size: int) -> None:
-    sent = letter(record(), RecordFault(Stage.DECODE, Reason.UNDECODABLE, message))
+    sent = dead_letter(record(), RecordFault(Stage.DECODE, Reason.UNDECODABLE, message))
     stored = dict(sent.headers)["__streamdex.message"]
     assert stored is not None
     assert len(stored) == size
@@ -90,21 +90,21 @@ def test_messages_are_cut_between_characters(message: str, size: int) -> None:
 
 
 def test_other_records_are_not_letters() -> None:
-    for parse in (parse_letter, replay_headers):
+    for parse in (parse_dead_letter, replay_headers):
         with pytest.raises(ValueError, match="not a dead letter"):
             parse(record())
 
 
 def test_damaged_letters_are_not_replayed() -> None:
     damaged = record((("__streamdex.topic", b"documents"),))
-    for parse in (parse_letter, replay_headers):
+    for parse in (parse_dead_letter, replay_headers):
         with pytest.raises(ValueError, match="incomplete"):
             parse(damaged)
 
 
 def test_a_record_that_had_lost_its_place_says_so_in_its_letter() -> None:
-    assert not parse_letter(letter(record())).misplaced
+    assert not parse_dead_letter(dead_letter(record())).misplaced
     damaged = record((("__streamdex.offset", b"3"),))
-    first = letter(damaged)
-    assert parse_letter(first).misplaced
-    assert not parse_letter(letter(first)).misplaced, "each letter tells of its own record alone"
+    first = dead_letter(damaged)
+    assert parse_dead_letter(first).misplaced
+    assert not parse_dead_letter(dead_letter(first)).misplaced, "each letter tells of its own record alone"

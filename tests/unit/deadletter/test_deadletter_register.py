@@ -6,55 +6,57 @@ from typing import Any
 
 import pytest
 
-from worker.deadletter import MOST_REPLAYS, Entry, LetterFacts, Register, Stays, Wanted, why_it_stays
-from worker.model import Partition, Position
+from streamdex.deadletter import MOST_REPLAYS, DeadLetterFacts, DeadLetterIndex, Entry, Stays, Wanted, why_it_stays
+from streamdex.model import Partition, Position
 
 AT = Partition("documents.dlq", 0)
 
 
-def letter(offset: int, first: int, reason: str = "too_deep", replays: int = 0, document: str | None = None) -> Entry:
+def dead_letter(
+    offset: int, first: int, reason: str = "too_deep", replays: int = 0, document: str | None = None
+) -> Entry:
     """The letter at an offset of its topic, for the record that stood at `first` in its own; it failed at that ms."""
     position = Position("documents", 0, 0, first, 1_700)
-    facts = LetterFacts(position, "decode", reason, "why it is", 1, first, "worker-1", replays)
+    facts = DeadLetterFacts(position, "decode", reason, "why it is", 1, first, "worker-1", replays)
     return Entry(*AT, offset, facts, document, 12, why_it_stays(facts, 1_000))
 
 
 @pytest.fixture
-def register(tmp_path: Path) -> Iterator[Register]:
-    with Register(tmp_path / "letters") as opened:
+def register(tmp_path: Path) -> Iterator[DeadLetterIndex]:
+    with DeadLetterIndex(tmp_path / "letters") as opened:
         yield opened
 
 
-def shown(register: Register, wanted: Wanted, most: int = 100) -> list[int]:
+def shown(register: DeadLetterIndex, wanted: Wanted, most: int = 100) -> list[int]:
     return [each.offset for each in register.newest(wanted, most)]
 
 
-def test_a_letter_comes_back_as_it_was(register: Register) -> None:
-    whole = letter(7, 40, document="s:guide")
+def test_a_letter_comes_back_as_it_was(register: DeadLetterIndex) -> None:
+    whole = dead_letter(7, 40, document="s:guide")
     register.add(whole)
     assert list(register.newest(Wanted(), 10)) == [whole]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_of_a_records_letters_the_last_replay_counts(register: Register, order: tuple[int, ...]) -> None:
-    letters = [letter(10 + replays, 40, replays=replays) for replays in range(3)]
+def test_of_a_records_letters_the_last_replay_counts(register: DeadLetterIndex, order: tuple[int, ...]) -> None:
+    dead_letters = [dead_letter(10 + replays, 40, replays=replays) for replays in range(3)]
     for number in order:
-        register.add(letters[number])
+        register.add(dead_letters[number])
     assert shown(register, Wanted()) == [12]
     assert register.count(Wanted()) == {"too_deep": 1}
     assert [register.holds(Wanted(), AT, offset) for offset in (10, 11, 12)] == [False, False, True]
     assert register.ranges(Wanted()) == {AT: (12, 13)}
 
 
-def test_of_a_letter_that_stands_there_twice_the_later_counts(register: Register) -> None:
-    register.add(letter(10, 40))
-    register.add(letter(11, 40))
+def test_of_a_letter_that_stands_there_twice_the_later_counts(register: DeadLetterIndex) -> None:
+    register.add(dead_letter(10, 40))
+    register.add(dead_letter(11, 40))
     assert shown(register, Wanted()) == [11]
 
 
-def test_an_earlier_reason_is_forgotten_with_its_letter(register: Register) -> None:
-    register.add(letter(10, 40, "too_many_tokens"))
-    register.add(letter(11, 40, "internal", replays=1))
+def test_an_earlier_reason_is_forgotten_with_its_letter(register: DeadLetterIndex) -> None:
+    register.add(dead_letter(10, 40, "too_many_tokens"))
+    register.add(dead_letter(11, 40, "internal", replays=1))
     assert register.count(Wanted(reasons=("too_many_tokens",))) == {}
 
 
@@ -73,11 +75,11 @@ def test_an_earlier_reason_is_forgotten_with_its_letter(register: Register) -> N
         (Wanted(reasons=("too_deep",), document="s:a", since_ms=20), [3]),
     ],
 )
-def test_filters_narrow_what_is_wanted(register: Register, wanted: Wanted, offsets: list[int]) -> None:
-    register.add(letter(1, 10, document="s:a"))
-    register.add(letter(2, 20, "no_id"))
-    register.add(letter(3, 30, document="s:a"))
-    register.add(letter(4, 40, "internal", MOST_REPLAYS, "s:b"))
+def test_filters_narrow_what_is_wanted(register: DeadLetterIndex, wanted: Wanted, offsets: list[int]) -> None:
+    register.add(dead_letter(1, 10, document="s:a"))
+    register.add(dead_letter(2, 20, "no_id"))
+    register.add(dead_letter(3, 30, document="s:a"))
+    register.add(dead_letter(4, 40, "internal", MOST_REPLAYS, "s:b"))
     assert shown(register, wanted) == offsets
     assert sum(register.count(wanted).values()) == len(offsets)
     assert [offset for offset in range(1, 5) if register.holds(wanted, AT, offset)] == offsets[::-1]
@@ -85,18 +87,18 @@ def test_filters_narrow_what_is_wanted(register: Register, wanted: Wanted, offse
     assert register.ranges(wanted) == expected
 
 
-def test_the_newest_come_first_and_the_most_frequent_reason(register: Register) -> None:
+def test_the_newest_come_first_and_the_most_frequent_reason(register: DeadLetterIndex) -> None:
     for number in range(5):
-        register.add(letter(number, number, "no_id" if number % 2 else "too_deep"))
+        register.add(dead_letter(number, number, "no_id" if number % 2 else "too_deep"))
     assert shown(register, Wanted(), most=2) == [4, 3]
     assert list(register.count(Wanted()).items()) == [("too_deep", 3), ("no_id", 2)]
 
 
-def test_those_that_stay_are_counted_by_why(register: Register) -> None:
-    register.add(letter(1, 10, replays=MOST_REPLAYS))
-    register.add(letter(2, 20, replays=MOST_REPLAYS + 7))
-    register.add(letter(3, 30, "no_id", MOST_REPLAYS))
-    register.add(letter(4, 40))
+def test_those_that_stay_are_counted_by_why(register: DeadLetterIndex) -> None:
+    register.add(dead_letter(1, 10, replays=MOST_REPLAYS))
+    register.add(dead_letter(2, 20, replays=MOST_REPLAYS + 7))
+    register.add(dead_letter(3, 30, "no_id", MOST_REPLAYS))
+    register.add(dead_letter(4, 40))
     assert register.staying(Wanted()) == {"came back 3 times": 3}
     assert register.staying(Wanted(reasons=("no_id",))) == {"came back 3 times": 1}
     assert [each.stays for each in register.newest(Wanted(), 2)] == [None, Stays.CAME_BACK]
@@ -116,4 +118,4 @@ def test_those_that_stay_are_counted_by_why(register: Register) -> None:
 def test_what_must_not_be_replayed_stays(
     changes: dict[str, Any], forgotten_before_ms: int, stays: Stays | None
 ) -> None:
-    assert why_it_stays(letter(1, 10).facts._replace(**changes), forgotten_before_ms) is stays
+    assert why_it_stays(dead_letter(1, 10).facts._replace(**changes), forgotten_before_ms) is stays

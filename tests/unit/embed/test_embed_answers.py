@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.embed.answers import read_answer
-from worker.errors import Reason, SuspectFault
+from streamdex.embed.http.answers import read_answer
+from streamdex.errors import Reason, SuspectFault
 
 DIMENSION = 4
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.embed.blame import ENOUGH, WITNESSES, Blame, Step, verdict
-from worker.embed.jobs import EmbedJob, Parcel
-from worker.errors import Reason, Service, ServiceFault, SuspectFault
+from streamdex.embed.jobs import EmbedJob, Parcel
+from streamdex.embed.suspects import ENOUGH, WITNESSES, InputSuspects, Step, proven_fault
+from streamdex.errors import Reason, Service, ServiceFault, SuspectFault
 
 REFUSED = SuspectFault(Service.JINA, Reason.REFUSED_BY_EMBEDDER, "Jina answered 400")
 WRONG = SuspectFault(Service.JINA, Reason.WRONG_ANSWER, "the answer is wrong")
@@ -17,12 +17,12 @@ def parcel(texts: int = 1) -> Parcel:
     return Parcel(EmbedJob(("t",) * texts, (1,) * texts).pieces())
 
 
-def pass_canary(blame: Blame, times: int = 1) -> None:
+def pass_canary(blame: InputSuspects, times: int = 1) -> None:
     for _ in range(times):
         blame.canary_passed(blame.sent())
 
 
-def on_trial(blame: Blame, fault: Exception) -> Parcel:
+def on_trial(blame: InputSuspects, fault: Exception) -> Parcel:
     """A piece that failed alone, others passing in between: only the witnesses and its last failure are missing."""
     suspect = parcel()
     for _ in range(ENOUGH):
@@ -34,7 +34,7 @@ def on_trial(blame: Blame, fault: Exception) -> Parcel:
 
 @EVERY
 def test_a_piece_is_condemned_only_by_all_of_it_together(fault: Exception) -> None:
-    blame = Blame()
+    blame = InputSuspects()
     suspect = on_trial(blame, fault)
     assert blame.step(suspect) is Step.WAIT  # for witnesses
     pass_canary(blame, WITNESSES - ENOUGH)
@@ -42,25 +42,25 @@ def test_a_piece_is_condemned_only_by_all_of_it_together(fault: Exception) -> No
     blame.sent()
     assert blame.failed(suspect, fault) is Step.WAIT  # for a pass after its last failure
     pass_canary(blame)
-    assert blame.step(suspect) is Step.CONDEMN
-    assert verdict(suspect).attempts == ENOUGH + 1
+    assert blame.step(suspect) is Step.DEAD_LETTER
+    assert proven_fault(suspect).attempts == ENOUGH + 1
 
 
 @EVERY
 def test_traffic_that_passes_is_a_witness_like_canaries(fault: Exception) -> None:
-    blame = Blame()
+    blame = InputSuspects()
     suspect = on_trial(blame, fault)
     for _ in range(WITNESSES):
         blame.passed(parcel(8), blame.sent())
     assert blame.step(suspect) is Step.RETRY
     blame.failed(suspect, fault)
     blame.passed(parcel(), blame.sent())
-    assert blame.step(suspect) is Step.CONDEMN
+    assert blame.step(suspect) is Step.DEAD_LETTER
 
 
 @EVERY
 def test_nothing_is_tried_again_before_something_passed_that_was_sent_after(fault: Exception) -> None:
-    blame = Blame()
+    blame = InputSuspects()
     suspect, straggler = parcel(), parcel()
     sent_before = blame.sent()
     blame.sent()
@@ -73,7 +73,7 @@ def test_nothing_is_tried_again_before_something_passed_that_was_sent_after(faul
 
 @EVERY
 def test_without_a_pass_no_number_of_failures_condemns(fault: Exception) -> None:
-    blame = Blame()
+    blame = InputSuspects()
     suspect = parcel()
     for _ in range(100):
         blame.sent()
@@ -85,7 +85,7 @@ def test_without_a_pass_no_number_of_failures_condemns(fault: Exception) -> None
 @EVERY
 def test_witnesses_that_fail_ask_for_more_failures(fault: Exception) -> None:
     """Where half of everything fails, a piece must fail about thirty times in a row."""
-    blame = Blame()
+    blame = InputSuspects()
     suspect = on_trial(blame, fault)
     for _ in range(WITNESSES):
         blame.canary_failed()
@@ -95,19 +95,19 @@ def test_witnesses_that_fail_ask_for_more_failures(fault: Exception) -> None:
         blame.failed(suspect, fault)
         pass_canary(blame)
         failures += 1
-    assert blame.step(suspect) is Step.CONDEMN
+    assert blame.step(suspect) is Step.DEAD_LETTER
     assert 25 <= failures <= 40
 
 
 def test_what_was_refused_and_then_passed_is_a_witness_that_failed() -> None:
-    def taken_back(blame: Blame) -> None:
+    def taken_back(blame: InputSuspects) -> None:
         alone, whole = parcel(), parcel(2)
         for refused in (alone, whole):
             blame.failed(refused, REFUSED)
         for passed in (alone, *whole.halves()):
             blame.passed(passed, blame.sent())
 
-    blame = Blame()
+    blame = InputSuspects()
     suspect = parcel()
     blame.failed(suspect, REFUSED)
     for _ in range(5):
@@ -119,7 +119,7 @@ def test_what_was_refused_and_then_passed_is_a_witness_that_failed() -> None:
 
 
 def test_the_refusals_of_a_bisect_count_where_all_others_passed() -> None:
-    blame = Blame()
+    blame = InputSuspects()
     suspect = parcel(512)
     while not suspect.alone:
         blame.failed(suspect, REFUSED)
@@ -130,12 +130,12 @@ def test_the_refusals_of_a_bisect_count_where_all_others_passed() -> None:
     assert blame.step(suspect) is Step.RETRY
     blame.failed(suspect, REFUSED)
     pass_canary(blame)
-    assert blame.step(suspect) is Step.CONDEMN
-    assert verdict(suspect).attempts == 2
+    assert blame.step(suspect) is Step.DEAD_LETTER
+    assert proven_fault(suspect).attempts == 2
 
 
 def test_the_refusals_of_a_bisect_do_not_count_where_the_other_half_may_be_to_blame() -> None:
-    blame = Blame()
+    blame = InputSuspects()
     whole = parcel(512)
     blame.failed(whole, REFUSED)
     while len(whole.pieces) > 2:
@@ -152,7 +152,7 @@ def test_the_refusals_of_a_bisect_do_not_count_where_the_other_half_may_be_to_bl
 
 def test_poison_in_the_traffic_does_not_acquit_poison() -> None:
     """Every fresh parcel fails, as when poison is common; the canaries decide."""
-    blame = Blame()
+    blame = InputSuspects()
     suspect = on_trial(blame, BROKEN)
     for _ in range(WITNESSES):
         blame.failed(parcel(8), BROKEN)
@@ -160,31 +160,31 @@ def test_poison_in_the_traffic_does_not_acquit_poison() -> None:
     assert blame.step(suspect) is Step.RETRY
     blame.failed(suspect, BROKEN)
     pass_canary(blame)
-    assert blame.step(suspect) is Step.CONDEMN
+    assert blame.step(suspect) is Step.DEAD_LETTER
 
 
 @pytest.mark.parametrize("fault", [REFUSED, WRONG], ids=["refused", "wrong"])
 def test_a_refused_parcel_is_halved_at_once(fault: Exception) -> None:
-    assert Blame().failed(parcel(3), fault) is Step.HALVE
+    assert InputSuspects().failed(parcel(3), fault) is Step.BISECT
 
 
 @pytest.mark.parametrize("fault", [BROKEN, BUG], ids=["broken", "bug"])
 def test_a_parcel_on_which_the_service_stumbles_is_halved_the_second_time_if_others_pass(fault: Exception) -> None:
-    blame = Blame()
+    blame = InputSuspects()
     whole = parcel(4)
     blame.sent()
     assert blame.failed(whole, fault) is Step.WAIT
     assert blame.failed(whole, fault) is Step.WAIT  # nothing passed in between: no news
     pass_canary(blame)
     assert blame.step(whole) is Step.RETRY
-    assert blame.failed(whole, fault) is Step.HALVE
+    assert blame.failed(whole, fault) is Step.BISECT
     halves = whole.halves()
     assert [len(half.pieces) for half in halves] == [2, 2]
     assert all(half.charge is None and not half.fresh for half in halves)
 
 
 def test_canaries_are_wanted_where_traffic_does_not_do() -> None:
-    blame = Blame()
+    blame = InputSuspects()
     suspect = parcel()
     blame.failed(suspect, REFUSED)
     assert blame.wants_canary([suspect], traffic=False)
@@ -206,7 +206,7 @@ def test_canaries_are_wanted_where_traffic_does_not_do() -> None:
 )
 def test_the_verdict_names_its_reason_and_quotes_nothing(fault: Exception, reason: Reason) -> None:
     suspect = parcel()
-    Blame().failed(suspect, fault)
-    found = verdict(suspect)
+    InputSuspects().failed(suspect, fault)
+    found = proven_fault(suspect)
     assert found.reason is reason
     assert "private" not in str(found)

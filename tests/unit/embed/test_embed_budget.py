@@ -1,6 +1,6 @@
 """The budget ends spending, says why, and begins anew with the day."""
 
-from worker.embed.budget import DAY_S, Budget
+from streamdex.embed.budget import DAY_S, Budget
 
 
 def test_without_bounds_it_never_ends() -> None:

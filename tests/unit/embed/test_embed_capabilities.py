@@ -13,13 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
-from worker.config import JinaSettings
-from worker.embed import MODELS, Profile, Vector, resolve
-from worker.embed.client import Client
-from worker.embed.models import Fields, Model
-from worker.embedded.jina import MODELS as STAND_INS
-from worker.embedded.jina import JinaServer
-from worker.errors import ConfigurationError, SuspectFault
+from streamdex.config import JinaSettings
+from streamdex.embed import MODELS, Profile, Vector, resolve
+from streamdex.embed.http.client import JinaClient
+from streamdex.embed.models import Fields, Model
+from streamdex.errors import ConfigurationError, SuspectFault
+from streamdex.standins.jina import MODELS as STAND_INS
+from streamdex.standins.jina import JinaServer
 
 KEY = "any-key"
 ADVISED = (256, 512, 768, 1024)
@@ -48,17 +48,17 @@ def not_offered(model: Model) -> Iterator[tuple[str, Any]]:
 
 
 @asynccontextmanager
-async def connected(server: JinaServer, **settings: Any) -> AsyncIterator[tuple[Client, Profile]]:
+async def connected(server: JinaServer, **settings: Any) -> AsyncIterator[tuple[JinaClient, Profile]]:
     chosen = JinaSettings(api_key=KEY, base_url=server.base_url, **settings)
     profile = resolve(chosen)
-    client = Client(chosen, profile)
+    client = JinaClient(chosen, profile)
     try:
         yield client, profile
     finally:
         await client.close()
 
 
-async def embed(server: JinaServer, client: Client, fields: Fields, texts: list[str] = TEXTS) -> list[Vector]:
+async def embed(server: JinaServer, client: JinaClient, fields: Fields, texts: list[str] = TEXTS) -> list[Vector]:
     """Embed through the client; what arrived at the server must be exactly these fields."""
     answer = await client.embed(texts, fields)
     note = server.stats.log[-1]
@@ -136,18 +136,18 @@ async def test_what_is_refused_at_start_the_service_refuses_as_well(name: str, j
             with pytest.raises(ConfigurationError) as caught:
                 resolve(JinaSettings(model=name, **{setting: value}))
             assert caught.value.where == f"jina.{setting}"
-            assert names_what_is_possible(model, setting, caught.value.mend), caught.value.mend
+            assert names_what_is_possible(model, setting, caught.value.fix), caught.value.fix
             body = {"model": name, "input": "a text", setting: value}
             answer = await raw.post(f"{jina.base_url}/embeddings", json=body)
             assert answer.status_code == 422, (setting, value)
     assert jina.stats.accepted == 0
 
 
-def names_what_is_possible(model: Model, setting: str, mend: str) -> bool:
+def names_what_is_possible(model: Model, setting: str, fix: str) -> bool:
     """Whether the mend holds the model's own list."""
     if setting == "dimensions":
         smallest = model.smallest or model.dimension
-        return (f"{smallest} to {model.dimension}" if model.smallest else f"{model.dimension} only") in mend
+        return (f"{smallest} to {model.dimension}" if model.smallest else f"{model.dimension} only") in fix
     if setting == "task":
-        return all(task in mend for task in model.tasks) if model.tasks else "no tasks" in mend
-    return all(other.name in mend for other in MODELS.values() if other.late_chunking)
+        return all(task in fix for task in model.tasks) if model.tasks else "no tasks" in fix
+    return all(other.name in fix for other in MODELS.values() if other.late_chunking)

@@ -14,11 +14,11 @@ import numpy as np
 import orjson
 import pytest
 
-from worker.config import JinaSettings
-from worker.embed.client import Client
-from worker.embed.models import resolve
-from worker.embed.refusals import Busy
-from worker.errors import AccountFault, ConfigurationError, Reason, ServiceFault, StreamdexError, SuspectFault
+from streamdex.config import JinaSettings
+from streamdex.embed.http.client import JinaClient
+from streamdex.embed.http.errors import Busy
+from streamdex.embed.models import resolve
+from streamdex.errors import AccountFault, ConfigurationError, Reason, ServiceFault, StreamdexError, SuspectFault
 
 KEY = "jina_canary_key_0123456789"
 DIMENSION = 32
@@ -90,18 +90,18 @@ async def listening(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIte
 
 
 @asynccontextmanager
-async def client_of(port: int, scheme: str = "http", **settings: Any) -> AsyncIterator[Client]:
+async def client_of(port: int, scheme: str = "http", **settings: Any) -> AsyncIterator[JinaClient]:
     jina = JinaSettings(
         **{"api_key": KEY, "base_url": f"{scheme}://127.0.0.1:{port}/v1", "dimensions": DIMENSION, **settings}
     )
-    client = Client(jina, resolve(jina))
+    client = JinaClient(jina, resolve(jina))
     try:
         yield client
     finally:
         await client.close()
 
 
-async def embed(client: Client, *texts: str) -> list[bytes]:
+async def embed(client: JinaClient, *texts: str) -> list[bytes]:
     return (await client.embed(texts or ("hello",), {"model": "m"})).vectors
 
 
@@ -352,7 +352,7 @@ def test_a_ca_file_that_holds_nothing_is_a_configuration_error(tmp_path: Path) -
     for path in (empty, tmp_path / "missing.pem"):
         jina = JinaSettings(ca_file=path)
         with pytest.raises(ConfigurationError) as caught:
-            Client(jina, resolve(jina))
+            JinaClient(jina, resolve(jina))
         assert caught.value.where == "jina.ca_file"
         empty.write_text("no certificate")
 
@@ -361,7 +361,7 @@ def test_a_ca_file_that_holds_nothing_is_a_configuration_error(tmp_path: Path) -
 def test_a_key_that_no_header_carries_is_refused_unquoted(key: str) -> None:
     jina = JinaSettings.model_validate({"api_key": key})
     with pytest.raises(ConfigurationError) as caught:
-        Client(jina, resolve(jina))
+        JinaClient(jina, resolve(jina))
     assert caught.value.where == "jina.api_key"
     assert key not in str(caught.value)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from worker.embed.concurrency import CAP_RISES_S, FLOOR, START, Concurrency
+from streamdex.embed.pacing.concurrency import CAP_RISES_S, FLOOR, START, Concurrency
 
 Latency = Callable[[int, float], float]  # (under way, tokens) → seconds
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fixtures_jina import StartJina
 from structlog.testing import capture_logs
 
-from worker.config import JinaSettings
-from worker.embed import MODELS, Embedder, EmbedJob, resolve
-from worker.embedded.jina import FaultKind, FieldMode, JinaServer, Options
-from worker.errors import AccountFault, Reason, ServiceFault, SuspectFault
-from worker.telemetry import Health, Metrics
+from harness.fixtures_jina import StartJina
+from streamdex.config import JinaSettings
+from streamdex.embed import MODELS, Embedder, EmbedJob, resolve
+from streamdex.errors import AccountFault, Reason, ServiceFault, SuspectFault
+from streamdex.standins.jina import FaultKind, FieldMode, JinaServer, Options
+from streamdex.telemetry import Health, Metrics
 
 KEY = "jina_canary_key_0123456789"
 SPEED = 50  # the embedder's seconds pass so much faster: backoffs cost the tests little
@@ -41,7 +41,7 @@ class Room:
             self.metrics,
             sleep=_fast_sleep,
             clock=_fast_clock,
-            dice=lambda: 0.5,
+            rng=lambda: 0.5,
         )
 
     def _on_done(self, job: EmbedJob) -> None:
@@ -183,12 +183,12 @@ async def test_a_refused_text_is_condemned_and_its_document_with_it(jina: JinaSe
         for number in range(200):
             room.submit(f"text {number}")
         await room.until_done(201)
-    condemned = [job for job in room.done if job.fault]
+    unindexable = [job for job in room.done if job.fault]
     assert fault.fired >= 2
-    assert [len(job.texts) for job in condemned] == [3]
-    assert condemned[0].fault is not None
-    assert condemned[0].fault.reason is Reason.REFUSED_BY_EMBEDDER
-    assert "poison" not in str(condemned[0].fault)
+    assert [len(job.texts) for job in unindexable] == [3]
+    assert unindexable[0].fault is not None
+    assert unindexable[0].fault.reason is Reason.REFUSED_BY_EMBEDDER
+    assert "poison" not in str(unindexable[0].fault)
     assert room.embedder.statistics.waiting_parcels == 0
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.embed.limiter import Limiter, Limits, utilisation
-from worker.embedded.jina.windows import WindowKind, make_window
+from streamdex.embed.pacing.rate import Limiter, Limits, utilisation
+from streamdex.standins.jina.windows import WindowKind, make_window
 
 PAID = Limits(500, 2_000_000, 50)
 PLENTY = 10**9
@@ -90,7 +90,7 @@ def test_without_a_share_even_the_first_waits() -> None:
 def test_a_fraction_slows_both() -> None:
     paced = limiter(requests=600, tokens=600_000)
     requests, tokens = paced.requests_per_minute, paced.tokens_per_minute
-    paced.set_fraction(0.5, 0.0)
+    paced.set_recovery(0.5, 0.0)
     assert paced.requests_per_minute == pytest.approx(requests / 2)
     assert paced.tokens_per_minute == pytest.approx(tokens / 2)
 

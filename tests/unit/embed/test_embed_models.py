@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from worker.config import JinaSettings
-from worker.embed import MODELS, Profile, resolve
-from worker.errors import ConfigurationError
+from streamdex.config import JinaSettings
+from streamdex.embed import MODELS, Profile, resolve
+from streamdex.errors import ConfigurationError
 
 V2 = [f"jina-embeddings-v2-base-{language}" for language in ("en", "de", "es", "zh", "code")]
 
@@ -128,12 +128,12 @@ def test_the_fingerprint_is_what_decides_a_vector() -> None:
 def test_an_unknown_model_is_refused_with_the_nearest_and_the_list() -> None:
     error = refusal(model="jina-embedding-v3")
     assert error.where == "jina.model"
-    assert "Did you mean jina-embeddings-v3?" in error.mend
-    assert all(name in error.mend for name in MODELS)
+    assert "Did you mean jina-embeddings-v3?" in error.fix
+    assert all(name in error.fix for name in MODELS)
 
 
 @pytest.mark.parametrize(
-    ("settings", "where", "mend"),
+    ("settings", "where", "fix"),
     [
         ({"dimensions": 31}, "jina.dimensions", "32 to 1024"),
         ({"dimensions": 1025}, "jina.dimensions", "32 to 1024"),
@@ -147,10 +147,10 @@ def test_an_unknown_model_is_refused_with_the_nearest_and_the_list() -> None:
         ({"dialect": "openai", "dimensions": 8, "truncate": True}, "jina.truncate", "jina dialect"),
     ],
 )
-def test_what_the_model_cannot_do_is_refused_by_name(settings: dict[str, Any], where: str, mend: str) -> None:
+def test_what_the_model_cannot_do_is_refused_by_name(settings: dict[str, Any], where: str, fix: str) -> None:
     error = refusal(**settings)
     assert error.where == where
-    assert mend in error.mend
+    assert fix in error.fix
 
 
 def test_the_openai_dialect_sends_model_and_format_alone() -> None:

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.embed.batches import CHEAP_INPUTS, LARGEST_SHARE, Batch, Bounds, next_batch, planned_tokens
-from worker.embed.calibration import LEAST, MOST, Calibration
-from worker.embed.fraction import Fraction
-from worker.embed.latency import LatencyModel
-from worker.embed.limiter import Limits
-from worker.embed.pacer import Pacer
-from worker.embed.throttle import Throttle, throttle_of
-from worker.embed.usage import Usage
+from streamdex.embed.pacing.batch_size import CHEAP_INPUTS, LARGEST_SHARE, Batch, Bounds, next_batch, planned_tokens
+from streamdex.embed.pacing.calibration import LEAST, MOST, Calibration
+from streamdex.embed.pacing.latency import LatencyModel
+from streamdex.embed.pacing.pacer import Pacer
+from streamdex.embed.pacing.rate import Limits
+from streamdex.embed.pacing.recovery import RateRecovery
+from streamdex.embed.pacing.throttle import Throttle, throttle_of
+from streamdex.embed.pacing.usage import Usage
 
 PAID = Limits(500, 2_000_000, 50)
 FREE = Limits(100, 100_000, 2)
@@ -26,51 +26,51 @@ NO_LINE = (0.0, 0.0)
 
 
 def test_without_a_refusal_all_is_used() -> None:
-    assert Fraction().at(1e9) == 1.0
+    assert RateRecovery().at(1e9) == 1.0
 
 
 def test_a_measured_refusal_goes_just_below_what_was_used() -> None:
-    fraction = Fraction()
-    fraction.refused(0.0, 0.8)
-    assert fraction.at(0.0) == pytest.approx(0.784)
+    recovery = RateRecovery()
+    recovery.refused(0.0, 0.8)
+    assert recovery.at(0.0) == pytest.approx(0.784)
 
 
 def test_an_unmeasured_refusal_goes_a_little_down() -> None:
-    fraction = Fraction()
-    fraction.refused(0.0, None)
-    assert fraction.at(0.0) == pytest.approx(0.97)
-    fraction.refused(14.0, None)  # the window has not forgotten yet
-    assert fraction.at(14.0) > 0.97
-    before = fraction.at(16.0)
-    fraction.refused(16.0, 1.2)  # more than there was: a burst that is over
-    assert fraction.at(16.0) == pytest.approx(0.97 * before)
+    recovery = RateRecovery()
+    recovery.refused(0.0, None)
+    assert recovery.at(0.0) == pytest.approx(0.97)
+    recovery.refused(14.0, None)  # the window has not forgotten yet
+    assert recovery.at(14.0) > 0.97
+    before = recovery.at(16.0)
+    recovery.refused(16.0, 1.2)  # more than there was: a burst that is over
+    assert recovery.at(16.0) == pytest.approx(0.97 * before)
 
 
 def test_it_is_soon_back_lingers_there_and_then_goes_up() -> None:
-    fraction = Fraction()
-    fraction.refused(0.0, 0.5)
-    values = [fraction.at(float(second)) for second in range(600)]
+    recovery = RateRecovery()
+    recovery.refused(0.0, 0.5)
+    values = [recovery.at(float(second)) for second in range(600)]
     assert values == sorted(values)
     assert values[60] == pytest.approx(0.5, abs=0.005)
     assert values[90] < 0.51
     assert values[-1] == 1.0
-    assert fraction.at(0.0) == 1.0  # it is over
+    assert recovery.at(0.0) == 1.0  # it is over
 
 
 def test_one_wrong_measurement_does_not_stop_everything() -> None:
-    fraction = Fraction()
-    fraction.refused(0.0, 0.0)
-    assert fraction.at(0.0) >= 0.29
+    recovery = RateRecovery()
+    recovery.refused(0.0, 0.0)
+    assert recovery.at(0.0) >= 0.29
 
 
 @given(st.lists(st.tuples(st.floats(0, 300), st.none() | st.floats(0, 2)), max_size=50))
 def test_it_stays_a_part(refusals: list[tuple[float, float | None]]) -> None:
-    fraction, now_s = Fraction(), 0.0
+    recovery, now_s = RateRecovery(), 0.0
     for pause_s, measured in refusals:
         now_s += pause_s
-        before = fraction.at(now_s)
-        fraction.refused(now_s, measured)
-        assert 0 < fraction.at(now_s) <= before
+        before = recovery.at(now_s)
+        recovery.refused(now_s, measured)
+        assert 0 < recovery.at(now_s) <= before
 
 
 # --- throttle
@@ -101,9 +101,9 @@ def test_a_429_is_told_by_its_code_or_by_what_we_did(
 def test_estimates_are_corrected_by_what_is_billed() -> None:
     calibration = Calibration()
     assert calibration.kappa == 1.0
-    dice = random.Random(1)
+    rng = random.Random(1)
     for _ in range(200):
-        calibration.learn(1000 * (0.8 + 0.4 * dice.random()), 1300)
+        calibration.learn(1000 * (0.8 + 0.4 * rng.random()), 1300)
     assert calibration.kappa == pytest.approx(1.3, rel=0.05)
 
 
@@ -126,12 +126,12 @@ def test_nonsense_is_bounded(billed: int, expected: float) -> None:
 
 
 def test_the_line_over_the_sizes_is_found_and_followed() -> None:
-    model, dice = LatencyModel(), random.Random(1)
+    model, rng = LatencyModel(), random.Random(1)
     assert model.line == (0.0, 0.0)
     for fixed_s, token_s in ((0.2, 2e-5), (1.0, 1e-4)):
         for _ in range(300):
-            tokens = dice.randint(500, 9000)
-            model.learn(tokens, (fixed_s + token_s * tokens) * (0.95 + 0.1 * dice.random()))
+            tokens = rng.randint(500, 9000)
+            model.learn(tokens, (fixed_s + token_s * tokens) * (0.95 + 0.1 * rng.random()))
         assert model.line[0] == pytest.approx(fixed_s, rel=0.15)
         assert model.line[1] == pytest.approx(token_s, rel=0.15)
 

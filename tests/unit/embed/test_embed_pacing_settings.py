@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import orjson
 from structlog.testing import capture_logs
-from virtual_time import run_virtually
 
-from worker.config import JinaSettings
-from worker.embed import Embedder, EmbedJob, resolve
-from worker.telemetry import Health, Metrics
+from harness.clock import run_virtually
+from streamdex.config import JinaSettings
+from streamdex.embed import Embedder, EmbedJob, resolve
+from streamdex.telemetry import Health, Metrics
 
 VECTOR = [1.0] * 32
 
@@ -78,7 +78,7 @@ async def room(**settings: object) -> AsyncIterator[Room]:
     clock = asyncio.get_running_loop().time
     transport = httpx.MockTransport(server)
     embedder = Embedder(
-        jina, resolve(jina), done.append, health, metrics, clock=clock, dice=lambda: 0.5, transport=transport
+        jina, resolve(jina), done.append, health, metrics, clock=clock, rng=lambda: 0.5, transport=transport
     )
     running = asyncio.create_task(embedder.run())
     try:
@@ -169,7 +169,7 @@ def test_too_many_at_once_stops_nothing_but_too_many() -> None:
             assert len(at.done) == 64 * 40
             assert at.value("throttled_total", limit="concurrency") == 2
             assert at.value("embedding_holds_total") == 0
-            assert at.embedder.statistics.pacing.fraction == 1.0
+            assert at.embedder.statistics.pacing.recovery == 1.0
 
     run_virtually(main())
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.embed.jobs import EmbedJob, Parcel
-from worker.embed.queue import PASSED_OVER, Queue
+from streamdex.embed.jobs import EmbedJob, Parcel
+from streamdex.embed.queue import PASSED_OVER, Queue
 
 
 def job(*tokens: int, together: bool = False) -> EmbedJob:

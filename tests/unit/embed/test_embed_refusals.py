@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.embed.refusals import Busy, classify, retry_after_s
-from worker.errors import AccountFault, Reason, ServiceFault, StreamdexError, SuspectFault
+from streamdex.embed.http.errors import Busy, classify, retry_after_s
+from streamdex.errors import AccountFault, Reason, ServiceFault, StreamdexError, SuspectFault
 
 NOW_S = 1_800_000_000.0
 HTML = b"<html>nginx</html>"
@@ -50,7 +50,7 @@ def test_a_refusal_that_is_not_the_services_own_is_trouble_and_no_verdict(status
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "mend"),
+    ("status", "body", "fix"),
     [
         (400, {"detail": "no", "code": "INPUT_MODEL_NOT_FOUND"}, "jina.model"),
         (422, {"detail": {"code": "INPUT_MODEL_NOT_FOUND"}}, "jina.model"),
@@ -66,10 +66,10 @@ def test_a_refusal_that_is_not_the_services_own_is_trouble_and_no_verdict(status
         (308, b"", "jina.base_url"),
     ],
 )
-def test_what_a_person_must_mend_names_the_mend(status: int, body: object, mend: str) -> None:
+def test_what_a_person_must_mend_names_the_mend(status: int, body: object, fix: str) -> None:
     found = fault(status, body)
     assert isinstance(found, AccountFault)
-    assert mend in found.mend
+    assert fix in found.fix
 
 
 @pytest.mark.parametrize("status", [409, 429])

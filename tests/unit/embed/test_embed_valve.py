@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from worker.embed.refusals import Busy
-from worker.embed.valve import ACCOUNT_RETRY_S, CALM, FAILURES_TO_SHUT, Opening, Valve
-from worker.errors import AccountFault, Reason, Service, ServiceFault, SuspectFault
+from streamdex.embed.circuit_breaker import ACCOUNT_RETRY_S, CALM, FAILURES_TO_SHUT, CircuitBreaker, Opening
+from streamdex.embed.http.errors import Busy
+from streamdex.errors import AccountFault, Reason, Service, ServiceFault, SuspectFault
 
 BROKEN = ServiceFault(Service.JINA, "Jina answered 503")
 BUSY = Busy(Service.JINA, "Jina answered 429")
@@ -19,25 +19,25 @@ class Driven:
     """A valve and the numbers of what was sent through it."""
 
     def __init__(self) -> None:
-        self.valve = Valve(lambda: MIDDLE)
+        self.breaker = CircuitBreaker(lambda: MIDDLE)
         self.number = 0
 
     def send(self) -> tuple[int, bool]:
         self.number += 1
-        return self.number, self.valve.sent(self.number)
+        return self.number, self.breaker.sent(self.number)
 
     def fail(self, fault: Exception, now_s: float = 0.0, *, canary: bool = False) -> None:
         number, probe = self.send()
-        self.valve.failed(fault, number, now_s, probe=probe, canary=canary)
+        self.breaker.failed(fault, number, now_s, probe=probe, canary=canary)
 
 
 def test_a_few_failures_leave_it_open_and_a_pass_forgets_them() -> None:
     driven = Driven()
     for _ in range(FAILURES_TO_SHUT - 1):
         driven.fail(BROKEN)
-    driven.valve.passed(probe=False, canary=False)
+    driven.breaker.passed(probe=False, canary=False)
     driven.fail(BROKEN)
-    assert driven.valve.opening(0.0) is Opening.ALL
+    assert driven.breaker.opening(0.0) is Opening.ALL
 
 
 @pytest.mark.parametrize("fault", [BROKEN, REFUSED, KeyError()])
@@ -45,13 +45,13 @@ def test_failures_in_a_row_shut_it_until_a_canary_passes(fault: Exception) -> No
     driven = Driven()
     for _ in range(FAILURES_TO_SHUT):
         driven.fail(fault)
-    assert driven.valve.opening(0.0) is Opening.NOTHING
-    assert driven.valve.opening(driven.valve.probe_at_s) is Opening.CANARY
+    assert driven.breaker.opening(0.0) is Opening.NOTHING
+    assert driven.breaker.opening(driven.breaker.probe_at_s) is Opening.CANARY
     _, probe = driven.send()
     assert probe
-    assert driven.valve.opening(1e9) is Opening.NOTHING  # one probe at a time
-    driven.valve.passed(probe=True, canary=True)
-    assert driven.valve.opening(0.0) is Opening.ALL
+    assert driven.breaker.opening(1e9) is Opening.NOTHING  # one probe at a time
+    driven.breaker.passed(probe=True, canary=True)
+    assert driven.breaker.opening(0.0) is Opening.ALL
 
 
 def test_failed_probes_wait_longer_and_longer_until_a_parcel_passes() -> None:
@@ -60,24 +60,24 @@ def test_failed_probes_wait_longer_and_longer_until_a_parcel_passes() -> None:
     for _ in range(FAILURES_TO_SHUT):
         driven.fail(BROKEN)
     for _ in range(8):
-        waits.append(driven.valve.probe_at_s - now_s)
-        now_s = driven.valve.probe_at_s
+        waits.append(driven.breaker.probe_at_s - now_s)
+        now_s = driven.breaker.probe_at_s
         driven.fail(BROKEN, now_s)
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0, 16.0]
     driven.send()
-    driven.valve.passed(probe=True, canary=True)
+    driven.breaker.passed(probe=True, canary=True)
     for _ in range(FAILURES_TO_SHUT):
         driven.fail(BROKEN, now_s)
-    assert driven.valve.probe_at_s == now_s + 16.0  # one word had passed, but no parcel
+    assert driven.breaker.probe_at_s == now_s + 16.0  # one word had passed, but no parcel
     driven.send()
-    driven.valve.passed(probe=True, canary=False)
+    driven.breaker.passed(probe=True, canary=False)
     driven.fail(BUSY, now_s)
-    assert driven.valve.probe_at_s == now_s + 16.0  # one parcel had passed
+    assert driven.breaker.probe_at_s == now_s + 16.0  # one parcel had passed
     for _ in range(CALM):
         driven.send()
-        driven.valve.passed(probe=True, canary=False)
+        driven.breaker.passed(probe=True, canary=False)
     driven.fail(BUSY, now_s)
-    assert driven.valve.probe_at_s == now_s + 0.5
+    assert driven.breaker.probe_at_s == now_s + 0.5
 
 
 def after_an_outage() -> tuple[Driven, float]:
@@ -86,11 +86,11 @@ def after_an_outage() -> tuple[Driven, float]:
     for _ in range(FAILURES_TO_SHUT):
         driven.fail(BROKEN)
     for _ in range(8):
-        now_s = driven.valve.probe_at_s
+        now_s = driven.breaker.probe_at_s
         driven.fail(BROKEN, now_s, canary=True)
-    now_s = driven.valve.probe_at_s
+    now_s = driven.breaker.probe_at_s
     driven.send()
-    driven.valve.passed(probe=True, canary=True)
+    driven.breaker.passed(probe=True, canary=True)
     return driven, now_s
 
 
@@ -98,11 +98,11 @@ def test_after_parcels_refused_a_canary_goes_soon_however_long_the_waits_were() 
     driven, now_s = after_an_outage()
     for _ in range(FAILURES_TO_SHUT):
         driven.fail(REFUSED, now_s)
-    assert driven.valve.probe_at_s == now_s + 0.5
-    assert driven.valve.opening(now_s + 0.5) is Opening.CANARY
+    assert driven.breaker.probe_at_s == now_s + 0.5
+    assert driven.breaker.opening(now_s + 0.5) is Opening.CANARY
     driven.fail(BUSY, now_s + 0.5)
-    driven.fail(REFUSED, driven.valve.probe_at_s)  # the parcel that probes after a 429
-    assert driven.valve.opening(driven.valve.probe_at_s) is Opening.CANARY
+    driven.fail(REFUSED, driven.breaker.probe_at_s)  # the parcel that probes after a 429
+    assert driven.breaker.opening(driven.breaker.probe_at_s) is Opening.CANARY
 
 
 def test_a_canary_refused_waits_longer_and_longer() -> None:
@@ -111,8 +111,8 @@ def test_a_canary_refused_waits_longer_and_longer() -> None:
     for _ in range(FAILURES_TO_SHUT):
         driven.fail(REFUSED)
     for _ in range(7):
-        waits.append(driven.valve.probe_at_s - now_s)
-        now_s = driven.valve.probe_at_s
+        waits.append(driven.breaker.probe_at_s - now_s)
+        now_s = driven.breaker.probe_at_s
         driven.fail(REFUSED, now_s, canary=True)
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0]
 
@@ -124,54 +124,54 @@ def test_refusals_among_parcels_that_pass_do_not_keep_the_waits_long() -> None:
             driven.fail(REFUSED, now_s)
         else:
             driven.send()
-            driven.valve.passed(probe=False, canary=False)
+            driven.breaker.passed(probe=False, canary=False)
     driven.fail(BUSY, now_s)
-    assert driven.valve.probe_at_s == now_s + 0.5
+    assert driven.breaker.probe_at_s == now_s + 0.5
 
 
 @pytest.mark.parametrize(("asked_s", "wait_s"), [(None, 0.5), (0.1, 0.5), (7.0, 7.0), (300.0, 300.0), (10_000.0, 16.0)])
 def test_a_429_waits_as_asked_and_the_next_parcel_is_the_probe(asked_s: float | None, wait_s: float) -> None:
     driven = Driven()
     driven.fail(Busy(Service.JINA, "Jina answered 429", retry_after_s=asked_s))
-    assert driven.valve.probe_at_s == wait_s
-    assert driven.valve.opening(wait_s) is Opening.PARCEL
+    assert driven.breaker.probe_at_s == wait_s
+    assert driven.breaker.opening(wait_s) is Opening.PARCEL
 
 
 def test_retry_after_is_heard_with_any_status() -> None:
     driven = Driven()
     driven.fail(ServiceFault(Service.JINA, "Jina answered 503", retry_after_s=20.0))
-    assert driven.valve.probe_at_s == 20.0
+    assert driven.breaker.probe_at_s == 20.0
 
 
 def test_stragglers_neither_open_it_nor_lengthen_the_wait() -> None:
     driven = Driven()
     numbers = [driven.send()[0] for _ in range(10)]
-    assert driven.valve.failed(BUSY, numbers[0], 0.0, probe=False, canary=False)
-    probe_at_s = driven.valve.probe_at_s
+    assert driven.breaker.failed(BUSY, numbers[0], 0.0, probe=False, canary=False)
+    probe_at_s = driven.breaker.probe_at_s
     for number in numbers[1:]:
-        assert not driven.valve.failed(BUSY, number, 0.3, probe=False, canary=False)
-    driven.valve.passed(probe=False, canary=False)
-    assert driven.valve.shut
-    assert driven.valve.probe_at_s == probe_at_s
+        assert not driven.breaker.failed(BUSY, number, 0.3, probe=False, canary=False)
+    driven.breaker.passed(probe=False, canary=False)
+    assert driven.breaker.shut
+    assert driven.breaker.probe_at_s == probe_at_s
 
 
 def test_a_straggler_after_the_probe_passed_does_not_shut_it_again() -> None:
     driven = Driven()
     first, late = driven.send()[0], driven.send()[0]
-    driven.valve.failed(ACCOUNT, first, 0.0, probe=False, canary=False)
+    driven.breaker.failed(ACCOUNT, first, 0.0, probe=False, canary=False)
     driven.send()
-    driven.valve.passed(probe=True, canary=False)
-    assert not driven.valve.failed(ACCOUNT, late, 20.0, probe=False, canary=False)
-    assert not driven.valve.shut
+    driven.breaker.passed(probe=True, canary=False)
+    assert not driven.breaker.failed(ACCOUNT, late, 20.0, probe=False, canary=False)
+    assert not driven.breaker.shut
 
 
 def test_an_account_fault_waits_for_its_mend_with_a_probe_now_and_then() -> None:
     driven = Driven()
     driven.fail(ACCOUNT)
-    assert driven.valve.probe_at_s == ACCOUNT_RETRY_S
-    driven.valve.hurry(3.0)
-    assert driven.valve.opening(3.0) is Opening.PARCEL
+    assert driven.breaker.probe_at_s == ACCOUNT_RETRY_S
+    driven.breaker.abort(3.0)
+    assert driven.breaker.opening(3.0) is Opening.PARCEL
 
 
 def test_open_it_has_no_probe_to_wait_for() -> None:
-    assert Driven().valve.probe_at_s == math.inf
+    assert Driven().breaker.probe_at_s == math.inf

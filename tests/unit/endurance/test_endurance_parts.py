@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+
 from endurance import backpressure, soak
 from endurance.findings import MIB, Findings
 from endurance.probe import Sample, Slice, usual_rate

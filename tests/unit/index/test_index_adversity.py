@@ -5,16 +5,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from index_tools import assert_holds, job_of, opened, put, settings_for, write_of
 from qdrant_client import AsyncQdrantClient
 
-from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
-from worker.errors import AccountFault, Exhausted, Reason, Service, ServiceFault, SuspectFault, TooLarge
-from worker.index import Index, WriteJob, Written
-from worker.index.halving import name_the_faulty, send_all
-from worker.index.horizon import Horizon
-from worker.index.keys import manifest_id
-from worker.model import Rank
+from harness.index import assert_holds, job_of, opened, put, settings_for, write_of
+from streamdex.errors import AccountFault, Exhausted, Reason, Service, ServiceFault, SuspectFault, TooLarge
+from streamdex.index import Index, WriteJob, Written
+from streamdex.index.bisect import bisect, send_all
+from streamdex.index.in_doubt import InDoubtRequests
+from streamdex.index.schema.keys import manifest_id
+from streamdex.model import Rank
+from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
 
 POINTS = frozenset({"Points.UpdateBatch"})
 
@@ -31,12 +31,12 @@ class Clock:
         self.now_s += seconds
 
 
-def on(clock: Clock, index: Index) -> Horizon:
+def on(clock: Clock, index: Index) -> InDoubtRequests:
     """Put the index's horizon on this clock."""
-    horizon = index.writer._horizon
-    horizon._monotonic_s = lambda: clock.now_s
-    horizon.sleep = clock.sleep
-    return horizon
+    in_doubt = index.writer._in_doubt
+    in_doubt._monotonic_s = lambda: clock.now_s
+    in_doubt.sleep = clock.sleep
+    return in_doubt
 
 
 # --- refused, or too large --------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ async def test_halving_names_each_faulty_document_once(fault: Exception) -> None
         sent.extend(keys)
 
     faulty: dict[str, SuspectFault] = {}
-    await name_the_faulty([Part(job) for job in jobs], send, faulty)
+    await bisect([Part(job) for job in jobs], send, faulty)
     assert set(faulty) == {"s:3", "s:7"}
     assert sorted(sent) == sorted(job.document_key for job in jobs if job.document_key not in faulty)
 
@@ -309,7 +309,7 @@ async def test_a_cancelled_request_may_land_too(qdrant_server: EmbeddedQdrant) -
 async def test_clean_waits_out_a_request_given_up(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         clock = Clock()
-        horizon = on(clock, index)
+        in_doubt = on(clock, index)
         qdrant_server.faults.inject(Fault(Kind.WAIT_TIMEOUT, POINTS, times=1))
         job = job_of(write_of("s:1", 64, ["a"]))
         with pytest.raises(ServiceFault):
@@ -321,7 +321,7 @@ async def test_clean_waits_out_a_request_given_up(qdrant_server: EmbeddedQdrant)
             await qdrant_server.release()
             landing.set()
 
-        horizon.sleep = sleep
+        in_doubt.sleep = sleep
         await index.clean(job.write)
         assert landing.is_set()
         assert clock.slept == [60.0]
@@ -330,16 +330,16 @@ async def test_clean_waits_out_a_request_given_up(qdrant_server: EmbeddedQdrant)
 
 def test_the_horizon_forgets_what_is_over_when_there_is_much() -> None:
     clock = Clock()
-    horizon = Horizon(60, lambda: clock.now_s)
-    horizon.given_up(f"s:{n}" for n in range(5000))
+    in_doubt = InDoubtRequests(60, lambda: clock.now_s)
+    in_doubt.given_up(f"s:{n}" for n in range(5000))
     clock.now_s += 61
-    assert horizon.concerns("s:1")
-    assert horizon.waits_s(["s:1"]) == {}
-    horizon.given_up(["s:new"])
-    assert not horizon.concerns("s:1")
-    assert horizon.waits_s(["s:new", "s:1"]) == {"s:new": 60}
-    horizon.over(["s:new", "s:never"])
-    assert not horizon.concerns("s:new")
+    assert in_doubt.concerns("s:1")
+    assert in_doubt.waits_s(["s:1"]) == {}
+    in_doubt.given_up(["s:new"])
+    assert not in_doubt.concerns("s:1")
+    assert in_doubt.waits_s(["s:new", "s:1"]) == {"s:new": 60}
+    in_doubt.over(["s:new", "s:never"])
+    assert not in_doubt.concerns("s:new")
 
 
 # --- other writers between any two steps --------------------------------------------------------------------------

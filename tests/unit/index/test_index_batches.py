@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from protocol_deployments import PARTITIONS, made_engine
-from protocol_fold import differences, event_of
-from protocol_worker import Worker
-from protocol_world import World, world
 
-from worker.embedded.qdrant import Engine, Fault, Kind
-from worker.model import Order
+from harness.protocol.deployments import PARTITIONS, made_engine
+from harness.protocol.worker import Worker
+from harness.protocol.world import World, world
+from oracle.protocol_fold import differences, event_of
+from streamdex.model import Order
+from streamdex.standins.qdrant import Engine, Fault, Kind
 
 P, Q = PARTITIONS
 
@@ -30,7 +30,7 @@ def owner(w: World) -> Worker:
 def run_to_the_end(w: World, a: Worker) -> list[int]:
     """Everything in the log; answers how many points each request of points held."""
     points = []
-    while any(a.take_in(partition, 1_000) for partition in PARTITIONS) or a.asked:
+    while any(a.accept(partition, 1_000) for partition in PARTITIONS) or a.asked:
         points += [sum(len(one.upsert.points) for one in r.request.operations) for r in a.asked if r.step == "points"]
         a.answer_all()
     w.commit(a)
@@ -67,7 +67,7 @@ def test_one_document_many_times_at_once(engine: Engine, order: Order) -> None:
             w.produce(PARTITIONS[number % 2], event_of("x", "def"[number % 3], m=number, version=number % 4))
         a = owner(w)
         for partition in PARTITIONS:
-            a.take_in(partition, 20)
+            a.accept(partition, 20)
         run_to_the_end(w, a)
         assert a.embedder.embedded_texts <= 2
         assert differences(w) == []
@@ -94,8 +94,8 @@ def test_one_refused_document_does_not_hold_up_the_other(engine: Engine) -> None
         run_to_the_end(w, a)
         w.produce(P, event_of("good", "ef", m=1))
         w.produce(P, event_of("bad", "df") | {"metadata": {"why": "REFUSED"}})
-        a.take_in(P, 2)
+        a.accept(P, 2)
         a.step("plan")
         run_to_the_end(w, a)
-        assert [position.offset for position in w.letters.sent] == [3]
+        assert [position.offset for position in w.dead_letters.sent] == [3]
         assert differences(w) == []

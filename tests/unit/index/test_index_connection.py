@@ -4,14 +4,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from index_tools import assert_holds, opened, put, settings_for
 
-from worker.config import Settings
-from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
-from worker.errors import AccountFault, ConfigurationError, ServiceFault
-from worker.index.connection import Connection, require_version, target_of
-from worker.model import Rank
-from worker.telemetry import Metrics
+from harness.index import assert_holds, opened, put, settings_for
+from streamdex.config import Settings
+from streamdex.errors import AccountFault, ConfigurationError, ServiceFault
+from streamdex.index.client.connection import Connection, require_version, target_of
+from streamdex.model import Rank
+from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.telemetry import Metrics
 
 
 async def test_a_rotated_key_is_taken_up_from_its_file(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ async def test_a_key_that_may_only_read() -> None:
         with pytest.raises(AccountFault, match="PERMISSION_DENIED") as caught:
             async with opened(server, settings_for(server, api_key="read")):
                 pytest.fail("a collection was made with a read-only key")
-        assert "read and write" in caught.value.mend
+        assert "read and write" in caught.value.fix
         async with opened(server, settings_for(server, api_key="all")):
             pass
         async with opened(server, settings_for(server, api_key="read"), create=False) as index:

@@ -4,12 +4,11 @@ from typing import Any
 
 import grpc
 import pytest
-from index_tools import opened, put, settings_for
 from prometheus_client import CollectorRegistry
 from qdrant_client import grpc as q
 
-from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
-from worker.errors import (
+from harness.index import opened, put, settings_for
+from streamdex.errors import (
     AccountFault,
     Exhausted,
     Reason,
@@ -19,8 +18,9 @@ from worker.errors import (
     SuspectFault,
     TooLarge,
 )
-from worker.index.faults import fault_of, refuse_unfinished
-from worker.telemetry import Metrics
+from streamdex.index.client.faults import fault_of, refuse_unfinished
+from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.telemetry import Metrics
 
 Code = grpc.StatusCode
 
@@ -53,7 +53,7 @@ def test_each_status(code: Any, kind: type[StreamdexError], unanswered: bool | N
     assert f"(Upsert: {code.name})" in str(fault)
     assert getattr(fault, "reason", Reason.REFUSED_BY_INDEX) is Reason.REFUSED_BY_INDEX
     if isinstance(fault, AccountFault):
-        assert fault.mend.endswith(".")
+        assert fault.fix.endswith(".")
 
 
 def test_every_status_has_a_meaning() -> None:
@@ -155,4 +155,4 @@ async def test_a_collection_that_is_gone(qdrant_server: EmbeddedQdrant) -> None:
         qdrant_server.engine.handle("Collections.Delete", q.DeleteCollection(collection_name="documents__1"))
         with pytest.raises(AccountFault, match="does not have the collection") as caught:
             await put(index, "s:1", 64, ["text"])
-        assert "start the worker anew" in caught.value.mend
+        assert "start the worker anew" in caught.value.fix

@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from index_tools import FINGERPRINT, NOW_MS, opened, settings_for, write_of
 from qdrant_client import AsyncQdrantClient
 from qdrant_client import grpc as q
 
-from worker.embedded.qdrant import EmbeddedQdrant
-from worker.errors import AccountFault, ConfigurationError
-from worker.index.guards import Guards
-from worker.index.keys import CANARY_ID, MANIFEST_NAMESPACE, manifest_id, reserved_id
-from worker.index.manifests import ManifestFormat
-from worker.index.payload import PackedVector, PointFormat, indexed_at
-from worker.index.requests import NO_VECTORS, as_point
-from worker.index.reserved import Progress
-from worker.index.values import entry, get_all, value
-from worker.model import DocumentWrite, Order, Partition, Position, Rank
+from harness.index import FINGERPRINT, NOW_MS, opened, settings_for, write_of
+from streamdex.errors import AccountFault, ConfigurationError
+from streamdex.index.bookkeeping import Progress
+from streamdex.index.encoding.requests import NO_VECTORS, as_point
+from streamdex.index.encoding.values import entry, get_all, value
+from streamdex.index.guards import Guards
+from streamdex.index.schema.keys import CANARY_ID, MANIFEST_NAMESPACE, bookkeeping_id, manifest_id
+from streamdex.index.schema.manifests import ManifestFormat
+from streamdex.index.schema.payload import PackedVector, PointFormat, indexed_at
+from streamdex.model import DocumentWrite, Order, Partition, Position, Rank
+from streamdex.standins.qdrant import EmbeddedQdrant
 
 METADATA = {"title": "T", "tags": ["a", None], "nested": {"n": 1, "f": 0.5, "b": True}, "empty": {}, "none": []}
 
@@ -28,10 +28,10 @@ METADATA = {"title": "T", "tags": ["a", None], "nested": {"n": 1, "f": 0.5, "b":
 def test_ids() -> None:
     assert manifest_id("s:doc-1") == "7940b4d4-e248-583b-9b51-b2995a4e8abc"
     assert manifest_id("i:42") == "1050d67e-bc61-5c3c-a2c7-3c060fd44859"
-    assert reserved_id("schema") == "d933365e-5f8a-5c46-84ec-e3712515cfe2"
-    assert reserved_id("generation:0") == "1c1989a3-0e2b-526e-aac0-0df4c0929a17"
-    assert reserved_id("base:documents/3/1/cluster") == "c665d213-d8cb-5f39-9a97-6f35b01574f8"
-    assert reserved_id("progress:documents/3/1/cluster") == "689fa81c-7c21-5985-9c23-99990b5aca71"
+    assert bookkeeping_id("schema") == "d933365e-5f8a-5c46-84ec-e3712515cfe2"
+    assert bookkeeping_id("generation:0") == "1c1989a3-0e2b-526e-aac0-0df4c0929a17"
+    assert bookkeeping_id("base:documents/3/1/cluster") == "c665d213-d8cb-5f39-9a97-6f35b01574f8"
+    assert bookkeeping_id("progress:documents/3/1/cluster") == "689fa81c-7c21-5985-9c23-99990b5aca71"
     assert CANARY_ID == "74d60d65-ce81-54cf-94e3-713458ce1cf0"
 
 
@@ -159,11 +159,11 @@ def test_a_newer_schema_is_refused_by_name() -> None:
     point.payload["schema"].integer_value = 2
     with pytest.raises(AccountFault, match="schema 2, this worker knows 1") as caught:
         ManifestFormat(Guards(Order.OFFSET), 1000).read(point.payload)
-    assert "newer version" in caught.value.mend
+    assert "newer version" in caught.value.fix
 
 
 async def reserved_manifests(index: Any) -> dict[str, Any]:
-    store = index.reserved._store
+    store = index.bookkeeping._store
     return {point.id.uuid: get_all(point.payload) async for point in store.scroll(store.names.manifests)}
 
 
@@ -174,15 +174,15 @@ async def test_reserved_manifests(qdrant_server: EmbeddedQdrant) -> None:
         await index.write_progress("cluster", 1, {Partition("documents", 3): Progress(7, 99)})
         place = {"cluster": "cluster", "topic": "documents", "partition": 3, "epoch": 1}
         assert await reserved_manifests(index) == {
-            reserved_id("schema"): {"schema": 1, "kind": "schema", "order": "offset", "fingerprint": FINGERPRINT},
-            reserved_id("generation:0"): {
+            bookkeeping_id("schema"): {"schema": 1, "kind": "schema", "order": "offset", "fingerprint": FINGERPRINT},
+            bookkeeping_id("generation:0"): {
                 "schema": 1,
                 "kind": "generation",
                 "number": 0,
                 "cutting": "digest-of-a-cutting",
             },
-            reserved_id("base:documents/3/1/cluster"): {"schema": 1, "kind": "base", "base": NOW_MS + 1, **place},
-            reserved_id("progress:documents/3/1/cluster"): {
+            bookkeeping_id("base:documents/3/1/cluster"): {"schema": 1, "kind": "base", "base": NOW_MS + 1, **place},
+            bookkeeping_id("progress:documents/3/1/cluster"): {
                 "schema": 1,
                 "kind": "progress",
                 "offset": 7,
@@ -194,8 +194,8 @@ async def test_reserved_manifests(qdrant_server: EmbeddedQdrant) -> None:
 
 async def test_a_collection_of_a_newer_schema_is_refused_at_the_start(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        newer = as_point(reserved_id("schema"), [entry("schema", 2)], NO_VECTORS)
-        await index.reserved._store.upsert("documents__1__manifests", [newer], lambda _: None)
+        newer = as_point(bookkeeping_id("schema"), [entry("schema", 2)], NO_VECTORS)
+        await index.bookkeeping._store.upsert("documents__1__manifests", [newer], lambda _: None)
     with pytest.raises(ConfigurationError, match="schema 2, this worker knows 1"):
         async with opened(qdrant_server, settings_for(qdrant_server)):
             pytest.fail("a newer schema was accepted")
@@ -225,7 +225,7 @@ async def test_what_the_collection_remembers_is_refused_when_damaged(
         await index.bases("cluster", 0, {partition: 5})
         await index.write_progress("cluster", 0, {partition: Progress(5, None)})
         for kind, field in (("base", "base"), ("progress", "offset")):
-            name = reserved_id(f"{kind}:topic/0/0/cluster")
+            name = bookkeeping_id(f"{kind}:topic/0/0/cluster")
             await qdrant_client.set_payload("documents__1__manifests", {field: "5"}, [name])
         with pytest.raises(AccountFault, match="damaged"):
             await index.bases("cluster", 0, {partition: 5})

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from qdrant_client import grpc as q
 
-from worker.embedded.qdrant import Engine
-from worker.index.guards import Guards
-from worker.index.values import fields
-from worker.index.wire import key_of
-from worker.model import Order, Rank
+from streamdex.index.encoding.values import fields
+from streamdex.index.encoding.wire import key_of
+from streamdex.index.guards import Guards
+from streamdex.model import Order, Rank
+from streamdex.standins.qdrant import Engine
 
 OFFSET_RANKS = [Rank(0), Rank(1), Rank(63), Rank(2**53 - 2), Rank(2**53 - 1)]
 VERSION_RANKS = [Rank(v, s) for v, s in itertools.product((-(2**53) + 1, -1, 0, 7), (0, 1, 2**53 - 1))]

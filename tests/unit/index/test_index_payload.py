@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from index_tools import write_of
 from qdrant_client import grpc as q
 from qdrant_client.conversions.conversion import payload_to_grpc
 
-from worker.config import CapsSettings
-from worker.errors import Reason, RecordFault, Stage
-from worker.index import check_payload
-from worker.index.guards import Guards
-from worker.index.payload import OWN_FIELDS_BYTES, PackedVector, PointFormat, indexed_at
-from worker.index.values import entry, fields, get, get_all, value
-from worker.index.wire import key_of
-from worker.model import Order, Rank
+from harness.index import write_of
+from streamdex.config import CapsSettings
+from streamdex.errors import Reason, RecordFault, Stage
+from streamdex.index import check_payload
+from streamdex.index.encoding.values import entry, fields, get, get_all, value
+from streamdex.index.encoding.wire import key_of
+from streamdex.index.guards import Guards
+from streamdex.index.schema.payload import OWN_FIELDS_BYTES, PackedVector, PointFormat, indexed_at
+from streamdex.model import Order, Rank
 
 CAPS = CapsSettings()
 

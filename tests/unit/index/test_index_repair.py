@@ -1,11 +1,11 @@
 """What `verify` reads and what a repair removes: guarded by the rank that was found."""
 
-from index_tools import NOW_MS, assert_holds, job_of, opened, put, settings_for, write_of
 from qdrant_client import AsyncQdrantClient, models
 
-from worker.embedded.qdrant import EmbeddedQdrant
-from worker.index import Source
-from worker.model import Order, Partition, Rank
+from harness.index import NOW_MS, assert_holds, job_of, opened, put, settings_for, write_of
+from streamdex.index import Source
+from streamdex.model import Order, Partition, Rank
+from streamdex.standins.qdrant import EmbeddedQdrant
 
 
 async def test_a_point_is_removed_at_the_rank_it_was_found_at(qdrant_server: EmbeddedQdrant) -> None:

@@ -5,16 +5,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from index_tools import assert_holds, job_of, opened, put, write_of
 
-from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
-from worker.errors import ServiceFault
-from worker.index import Index, WriteJob
-from worker.index.conditions import add, has_id, holds
-from worker.index.horizon import Horizon
-from worker.index.points import PayloadChange, PointWriter
-from worker.index.writer import Writer
-from worker.model import DocumentWrite, Rank
+from harness.index import assert_holds, job_of, opened, put, write_of
+from streamdex.errors import ServiceFault
+from streamdex.index import Index, WriteJob
+from streamdex.index.conditions import add, has_id, holds
+from streamdex.index.in_doubt import InDoubtRequests
+from streamdex.index.points import PayloadChange, PointWriter
+from streamdex.index.writer import Writer
+from streamdex.model import DocumentWrite, Rank
+from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
 
 KEY = "s:1"
 
@@ -195,7 +195,7 @@ async def no_sweep(_: Index, __: Mapping[str, Rank]) -> None:
     pass
 
 
-def no_wait(_: Horizon, __: Any) -> dict[str, float]:
+def no_wait(_: InDoubtRequests, __: Any) -> dict[str, float]:
     return {}
 
 
@@ -219,7 +219,7 @@ RULES = {
     "manifest read-back": Rule(loser_cleans_up_after_itself, (Writer, "_found_ranks", own_ranks)),
     "sweep when superseded": Rule(zombie_dies_after_its_insert, (Index, "sweep", no_sweep)),
     "sweep when unchanged": Rule(owner_dies_before_its_purge, (Index, "sweep", no_sweep)),
-    "settle after horizon": Rule(request_lands_after_it_was_given_up, (Horizon, "waits_s", no_wait)),
+    "settle after horizon": Rule(request_lands_after_it_was_given_up, (InDoubtRequests, "waits_s", no_wait)),
     "skip only late after assignment": Rule(heir_of_another_generation, without=heir_that_skips_at_once),
 }
 

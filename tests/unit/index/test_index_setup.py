@@ -4,17 +4,17 @@ import asyncio
 from typing import Any
 
 import pytest
-from index_tools import FINGERPRINT, assert_holds, opened, put, settings_for
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client import grpc as q
 
-from worker.config import QdrantSettings
-from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
-from worker.errors import AccountFault, ConfigurationError
-from worker.index import CollectionMissing
-from worker.index.collection import creation, harmless_differences, refuse_differences
-from worker.index.reserved import LogId, Progress, next_base
-from worker.model import Order, Partition, Rank
+from harness.index import FINGERPRINT, assert_holds, opened, put, settings_for
+from streamdex.config import QdrantSettings
+from streamdex.errors import AccountFault, ConfigurationError
+from streamdex.index import CollectionMissing
+from streamdex.index.bookkeeping import LogId, Progress, next_base
+from streamdex.index.collection import creation, harmless_differences, refuse_differences
+from streamdex.model import Order, Partition, Rank
+from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
 
 
 async def names(client: AsyncQdrantClient) -> set[str]:
@@ -108,13 +108,13 @@ async def test_two_workers_start_at_once(qdrant_server: EmbeddedQdrant, qdrant_c
 
     async def in_step(method: str, _: Any) -> None:
         """Let every request of the set-up pass only when the other worker's is there too, where it comes."""
-        gate = asyncio.get_running_loop().create_future()
-        waiting.setdefault(method, []).append(gate)
+        back_pressure = asyncio.get_running_loop().create_future()
+        waiting.setdefault(method, []).append(back_pressure)
         if len(waiting[method]) % 2 == 0:
             for other in waiting[method]:
                 if not other.done():
                     other.set_result(None)
-        await asyncio.wait((gate,), timeout=0.2)
+        await asyncio.wait((back_pressure,), timeout=0.2)
 
     qdrant_server.before = in_step
     async with asyncio.timeout(60):
@@ -157,7 +157,7 @@ async def test_a_plain_collection_that_no_worker_has_written_to_is_no_place_to_s
 
 
 @pytest.mark.parametrize(
-    ("options", "where", "mend"),
+    ("options", "where", "fix"),
     [
         ({"dimension": 8}, "jina.dimensions", "streamdex reindex"),
         ({"distance": "dot"}, "qdrant.distance", "qdrant.distance=cosine"),
@@ -168,7 +168,7 @@ async def test_a_plain_collection_that_no_worker_has_written_to_is_no_place_to_s
 )
 @pytest.mark.parametrize("create", [True, False])
 async def test_differences_that_matter_are_refused_with_their_mend(
-    qdrant_server: EmbeddedQdrant, options: dict[str, Any], where: str, mend: str, create: bool
+    qdrant_server: EmbeddedQdrant, options: dict[str, Any], where: str, fix: str, create: bool
 ) -> None:
     async with opened(qdrant_server):
         pass
@@ -178,7 +178,7 @@ async def test_differences_that_matter_are_refused_with_their_mend(
         async with opened(qdrant_server, settings_for(qdrant_server, **named), create=create, **others):
             pytest.fail("it was accepted")
     assert caught.value.where == where
-    assert mend in caught.value.mend
+    assert fix in caught.value.fix
 
 
 async def test_the_fingerprint_says_what_differs(qdrant_server: EmbeddedQdrant) -> None:

@@ -8,10 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from qdrant_client import grpc as q
 
-from worker.index import conditions
-from worker.index.requests import NO_VECTORS, as_point, payload_change, upsert, with_ids, with_operations, with_points
-from worker.index.values import entry, fields, integer, uuids, value
-from worker.index.wire import delimited, key_of, varint
+from streamdex.index import conditions
+from streamdex.index.encoding.requests import (
+    NO_VECTORS,
+    as_point,
+    payload_change,
+    upsert,
+    with_ids,
+    with_operations,
+    with_points,
+)
+from streamdex.index.encoding.values import entry, fields, integer, uuids, value
+from streamdex.index.encoding.wire import delimited, key_of, varint
 
 ONE, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 # Where a length, or one of those around it, takes a byte more.

@@ -5,15 +5,15 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from index_tools import NOW_MS, assert_holds, job_of, opened, put, settings_for, vector_of, write_of
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client import grpc as q
 
-from worker.embedded.qdrant import EmbeddedQdrant, Fault, Kind
-from worker.index import Index
-from worker.index.guards import Guards
-from worker.index.keys import manifest_id
-from worker.model import Manifest, Order, Rank
+from harness.index import NOW_MS, assert_holds, job_of, opened, put, settings_for, vector_of, write_of
+from streamdex.index import Index
+from streamdex.index.guards import Guards
+from streamdex.index.schema.keys import manifest_id
+from streamdex.model import Manifest, Order, Rank
+from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
 
 LETTERS = list("abcdefghij")
 
@@ -248,7 +248,7 @@ async def test_large_documents_are_cut_into_bounded_requests(qdrant_server: Embe
 
 
 async def test_requests_are_bounded_in_bytes(qdrant_server: EmbeddedQdrant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.index.points.REQUEST_BYTES", 100_000)
+    monkeypatch.setattr("streamdex.index.points.REQUEST_BYTES", 100_000)
     sizes: list[int] = []
 
     async def look(method: str, request: Any) -> None:
@@ -295,7 +295,7 @@ async def test_search(qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantC
 
 
 async def test_everything_page_by_page(qdrant_server: EmbeddedQdrant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.index.store.SCROLL_PAGE", 3)
+    monkeypatch.setattr("streamdex.index.client.store.SCROLL_PAGE", 3)
     async with opened(qdrant_server) as index:
         await index.generation("cutting")
         for number in range(5):

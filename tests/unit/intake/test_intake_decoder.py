@@ -2,11 +2,11 @@
 
 import pytest
 
-from worker.config import CapsSettings, MappingSettings
-from worker.errors import Reason, RecordFault
-from worker.intake import Decoder
-from worker.model import Event, Position, Record
-from worker.position_headers import build_position, parse_position
+from streamdex.config import CapsSettings, MappingSettings
+from streamdex.errors import Reason, RecordFault
+from streamdex.intake import Decoder
+from streamdex.kafka.position_headers import build_position, parse_position
+from streamdex.model import Event, Position, Record
 
 OWN = Position("documents", 2, 3, 41, 1_700)
 FIRST = Position("other", 0, 1, 7, -1)

@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 import pytest
 
-from worker.config import CapsSettings, MappingSettings
-from worker.errors import Reason, RecordFault, Stage
-from worker.intake import Decoder
-from worker.model import Event, Position, Record
+from streamdex.config import CapsSettings, MappingSettings
+from streamdex.errors import Reason, RecordFault, Stage
+from streamdex.intake import Decoder
+from streamdex.model import Event, Position, Record
 
 SECRET = "s3cret-in-the-document"
 

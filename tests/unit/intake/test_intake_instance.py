@@ -2,10 +2,10 @@
 
 import pytest
 
-from worker.config import KafkaSettings
-from worker.errors import Service, ServiceFault
-from worker.intake.instance import HEALTH_NAME, Instance, has_instance_id
-from worker.telemetry import Health
+from streamdex.config import KafkaSettings
+from streamdex.errors import Service, ServiceFault
+from streamdex.intake.consumer.instance import HEALTH_NAME, Instance, has_instance_id
+from streamdex.telemetry import Health
 
 UUID = "f372884d-689c-40f5-8c64-c0afa10b43f8"
 OWN, OTHER = f"pod-0-{UUID}", f"pod-0-{UUID[:-1]}9"

@@ -5,10 +5,10 @@ from typing import Any
 import orjson
 import pytest
 
-from worker.config import CapsSettings, MappingSettings
-from worker.errors import ConfigurationError, Reason, RecordFault
-from worker.intake import Decoder
-from worker.model import Event, Record
+from streamdex.config import CapsSettings, MappingSettings
+from streamdex.errors import ConfigurationError, Reason, RecordFault
+from streamdex.intake import Decoder
+from streamdex.model import Event, Record
 
 SECRET = "s3cret-in-the-document"
 BODY: dict[str, Any] = {
@@ -147,4 +147,4 @@ def test_settings_that_cannot_work_are_refused_at_the_start(settings: dict[str, 
     with pytest.raises(ConfigurationError) as caught:
         Decoder(MappingSettings(**settings), CapsSettings())
     assert caught.value.where.startswith("mapping.")
-    assert caught.value.mend
+    assert caught.value.fix

@@ -5,21 +5,21 @@ from collections.abc import Collection, Mapping
 
 import pytest
 from aiokafka import TopicPartition
-from fake_aiokafka import FakeAIOKafka
 
-from worker.config import KafkaSettings
-from worker.errors import ConfigurationError, Service, ServiceFault
-from worker.intake.instance import Instance
-from worker.intake.membership import Membership
-from worker.model import Partition
-from worker.telemetry import Health, Metrics
+from harness.fake_aiokafka import FakeAIOKafka
+from streamdex.config import KafkaSettings
+from streamdex.errors import ConfigurationError, Service, ServiceFault
+from streamdex.intake.consumer.instance import Instance
+from streamdex.intake.consumer.membership import Membership
+from streamdex.model import Partition
+from streamdex.telemetry import Health, Metrics
 
 A, B = Partition("documents", 0), Partition("documents", 1)
 BOTH = [TopicPartition(*A), TopicPartition(*B)]
 
 
 class Fixture:
-    """The pipeline's side; `gate` holds `assigned` back while it is closed, `drained` holds `revoked`."""
+    """The pipeline's side; `back_pressure` holds `assigned` back while it is closed, `drained` holds `revoked`."""
 
     def __init__(self) -> None:
         self.kafka = FakeAIOKafka(0, 1)
@@ -27,8 +27,8 @@ class Fixture:
         self.taken: list[dict[Partition, int]] = []
         self.starts: dict[Partition, int] = {A: 10, B: 20}
         self.fault: Exception | None = None
-        self.gate, self.drained = asyncio.Event(), asyncio.Event()
-        self.gate.set()
+        self.back_pressure, self.drained = asyncio.Event(), asyncio.Event()
+        self.back_pressure.set()
         self.drained.set()
         instance = Instance(KafkaSettings(), Health(), str, lambda: None)
         self.membership = Membership(
@@ -37,7 +37,7 @@ class Fixture:
 
     async def assigned(self, committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
         self.calls.append(("assigned", set(committed)))
-        await self.gate.wait()
+        await self.back_pressure.wait()
         if self.fault:
             raise self.fault
         return {partition: self.starts[partition] for partition in committed if partition in self.starts}
@@ -73,12 +73,12 @@ async def test_partitions_are_ready_after_a_seek_to_their_start() -> None:
 async def test_the_callback_does_not_wait_for_the_store() -> None:
     """aiokafka sends no heartbeats while it runs."""
     f = Fixture()
-    f.gate.clear()
+    f.back_pressure.clear()
     f.membership.on_partitions_assigned(BOTH)  # returns at once
     await f.until_called(1)
     assert f.membership.ready == set()
     assert f.kafka.seeks == []
-    f.gate.set()
+    f.back_pressure.set()
     await f.until_ready(A, B)
 
 
@@ -106,19 +106,19 @@ async def test_a_revocation_drains_while_commits_are_still_ours() -> None:
 
 async def test_a_revocation_while_taking_up_ends_that_first() -> None:
     f = Fixture()
-    f.gate.clear()
+    f.back_pressure.clear()
     f.membership.on_partitions_assigned(BOTH)
     await f.until_called(1)
     await f.membership.on_partitions_revoked(BOTH)
     assert f.calls == [("assigned", {A, B}), ("revoked", {A, B})]  # it may have come half the way
-    f.gate.set()
+    f.back_pressure.set()
     await asyncio.sleep(0)
     assert f.membership.ready == set()
     assert f.kafka.seeks == []
 
 
 async def test_a_fault_of_a_service_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.retry.BASE_S", 0.0)
+    monkeypatch.setattr("streamdex.retry.BASE_S", 0.0)
     f = Fixture()
     f.fault = ServiceFault(Service.QDRANT, "unavailable")
     f.membership.on_partitions_assigned(BOTH)
@@ -153,7 +153,7 @@ async def test_starting_anew_lets_go_first_and_only_of_that_partition() -> None:
     f.membership.on_partitions_assigned(BOTH)
     await f.until_ready(A, B)
     f.starts[A] = 0
-    f.membership.start_anew(A)
+    f.membership.restart(A)
     assert not f.membership.is_ready(A)
     assert f.membership.is_ready(B)
     await f.until_ready(A, B)
@@ -166,7 +166,7 @@ async def test_a_revocation_while_a_partition_starts_anew_takes_it_along() -> No
     f.membership.on_partitions_assigned(BOTH)
     await f.until_ready(A, B)
     f.drained.clear()
-    f.membership.start_anew(A)
+    f.membership.restart(A)
     await f.until_called(2)
     leaving = asyncio.create_task(f.membership.on_partitions_revoked(BOTH))
     await f.until_called(3)

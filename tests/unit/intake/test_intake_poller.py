@@ -15,14 +15,14 @@ from aiokafka.errors import (
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
-from fake_aiokafka import FakeAIOKafka
 
-from worker.intake.gate import Gate
-from worker.intake.membership import Membership
-from worker.intake.poller import NOWHERE, Poller
-from worker.intake.watch import Cause, Watch
-from worker.model import Partition, Record
-from worker.telemetry import Health
+from harness.fake_aiokafka import FakeAIOKafka
+from streamdex.intake.back_pressure import BackPressure
+from streamdex.intake.consumer.membership import Membership
+from streamdex.intake.consumer.poller import NOWHERE, Poller
+from streamdex.intake.consumer.watch import ConsumerRestart, Watch
+from streamdex.model import Partition, Record
+from streamdex.telemetry import Health
 
 A, B = Partition("documents", 0), Partition("documents", 1)
 AT_A, AT_B = TopicPartition(*A), TopicPartition(*B)
@@ -36,7 +36,7 @@ class FakeMembership:
     def is_ready(self, partition: Partition) -> bool:
         return partition in self.ready
 
-    def start_anew(self, partition: Partition) -> None:
+    def restart(self, partition: Partition) -> None:
         self.begun_anew.append(partition)
         self.ready -= {partition}
 
@@ -44,11 +44,11 @@ class FakeMembership:
 class Fixture:
     def __init__(self, *ready: Partition, bound: int = 4096) -> None:
         self.kafka = FakeAIOKafka(0, 1)
-        self.gate, self.health = Gate(bound, 10**9), Health()
+        self.back_pressure, self.health = BackPressure(bound, 10**9), Health()
         self.watch = Watch(0.0)
         self.delivered: list[tuple[Partition, list[int], int]] = []
         self.membership = FakeMembership(*ready)
-        self.poller = Poller(self.kafka, self.gate, self.watch, self.health, self.deliver)
+        self.poller = Poller(self.kafka, self.back_pressure, self.watch, self.health, self.deliver)
         self.poller.follow(cast("Membership", self.membership))
         self.poller.start_at(dict.fromkeys(ready, 0))
         self.delivered.clear()
@@ -56,7 +56,7 @@ class Fixture:
     def deliver(self, partition: Partition, records: Sequence[Record], position: int) -> None:
         self.delivered.append((partition, [record.offset for record in records], position))
         for _ in records:
-            self.gate.took(partition, 1, 1)
+            self.back_pressure.took(partition, 1, 1)
 
     def offsets(self, partition: Partition) -> list[int]:
         return [offset for one, offsets, _ in self.delivered if one == partition for offset in offsets]
@@ -78,9 +78,9 @@ class Fixture:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.intake.poller.AFTER_FAILURE_S", 0.0)
-    monkeypatch.setattr("worker.intake.poller.SURVEY_EVERY_S", 0.0)
-    monkeypatch.setattr("worker.intake.poller.WELL_AFTER_S", 0.0)
+    monkeypatch.setattr("streamdex.intake.consumer.poller.AFTER_FAILURE_S", 0.0)
+    monkeypatch.setattr("streamdex.intake.consumer.poller.SURVEY_EVERY_S", 0.0)
+    monkeypatch.setattr("streamdex.intake.consumer.poller.WELL_AFTER_S", 0.0)
 
 
 async def test_a_start_is_told_without_records() -> None:
@@ -105,7 +105,7 @@ async def test_a_paused_partition_is_not_asked_for_and_polling_goes_on() -> None
     f = Fixture(A, B, bound=8)
     f.kafka.logs = {AT_A: list(range(100)), AT_B: []}
     async with f.polling():
-        await f.until(lambda: f.gate.paused(A))
+        await f.until(lambda: f.back_pressure.paused(A))
         f.kafka.asked.clear()
         await f.until(lambda: len(f.kafka.asked) > 5)
         assert all(asked == [AT_B] for asked in f.kafka.asked)
@@ -114,7 +114,7 @@ async def test_a_paused_partition_is_not_asked_for_and_polling_goes_on() -> None
         await f.until(lambda: len(f.kafka.asked) > 5)
         assert f.kafka.asked[-1] == [NOWHERE]
         assert len(f.offsets(A)) == 8
-        f.gate.settled(A, 8, span=0)
+        f.back_pressure.settled(A, 8, span=0)
         await f.until(lambda: len(f.offsets(A)) == 16)
     assert f.offsets(A) == list(range(16))
 
@@ -243,7 +243,7 @@ async def test_a_batch_that_cannot_be_read_holds_its_partition_alone(error: Exce
 
 
 async def test_a_batch_that_can_be_read_later_is_read_from_where_it_stood(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.intake.poller.UNREADABLE_FOR_S", 0.05)
+    monkeypatch.setattr("streamdex.intake.consumer.poller.UNREADABLE_FOR_S", 0.05)
     f = Fixture(A, B)
     f.kafka.logs = {AT_A: list(range(10)), AT_B: []}
     broken = True
@@ -265,13 +265,13 @@ async def test_a_batch_that_can_be_read_later_is_read_from_where_it_stood(monkey
 async def test_what_ended_aiokafkas_own_tasks_is_nobodys_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever its heartbeat died of is raised at every other poll, so it says nothing about a partition."""
     f = Fixture(A)
-    monkeypatch.setattr("worker.intake.poller.has_dead_task", lambda _: True)
+    monkeypatch.setattr("streamdex.intake.consumer.poller.has_dead_task", lambda _: True)
 
     def fail(_: object) -> None:
         if len(f.kafka.asked) % 2:
             raise ValueError("not what aiokafka expects")
 
-    monkeypatch.setattr("worker.intake.poller.WELL_AFTER_S", 1000.0)
+    monkeypatch.setattr("streamdex.intake.consumer.poller.WELL_AFTER_S", 1000.0)
     f.kafka.on_poll = fail
     async with f.polling():
         await f.until(lambda: len(f.kafka.asked) > 5)
@@ -288,7 +288,7 @@ async def test_a_poll_for_nothing_that_fails_is_nobodys_log() -> None:
     async with f.polling():
         await f.until(lambda: len(f.kafka.asked) > 5)
         assert f.health.reasons == {"kafka polls": "Kafka: ValueError"}
-        assert f.watch.cause(time.monotonic() + 60) is Cause.POLL_FAILING
+        assert f.watch.cause(time.monotonic() + 60) is ConsumerRestart.POLL_FAILING
 
 
 async def test_what_is_held_is_forgotten_when_it_leaves() -> None:
@@ -312,7 +312,7 @@ async def test_what_the_flow_raises_comes_out() -> None:
     def broken(*_: Any) -> None:
         raise KeyError("bug")
 
-    poller = Poller(f.kafka, f.gate, f.watch, f.health, broken)
+    poller = Poller(f.kafka, f.back_pressure, f.watch, f.health, broken)
     poller.follow(cast("Membership", f.membership))
     with pytest.raises(KeyError):
         await poller.poll_for_ever()

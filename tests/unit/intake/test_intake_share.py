@@ -1,6 +1,6 @@
 """The share goes down at once, up late, and is gone without proof."""
 
-from worker.intake.share import QUIET_S, Share
+from streamdex.embed.pacing.share import QUIET_S, Share
 
 SESSION_S = 10.0
 

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 import structlog
 
-from worker.errors import ConfigurationError, Service, ServiceFault
-from worker.intake.supervisor import Supervisor
-from worker.intake.watch import Cause
-from worker.telemetry import Health, Metrics
+from streamdex.errors import ConfigurationError, Service, ServiceFault
+from streamdex.intake.consumer.supervisor import Supervisor
+from streamdex.intake.consumer.watch import ConsumerRestart
+from streamdex.telemetry import Health, Metrics
 
 
 class Life:
@@ -22,7 +22,7 @@ class Life:
 class Fixture:
     """`causes` end one life after the other; `faults` meet the attempts at opening the next."""
 
-    def __init__(self, causes: list[Cause | None], faults: list[Exception] | None = None) -> None:
+    def __init__(self, causes: list[ConsumerRestart | None], faults: list[Exception] | None = None) -> None:
         self.log: list[str] = []
         self.causes, self.faults = causes, faults or []
         self.now_s = 0.0
@@ -41,7 +41,7 @@ class Fixture:
             sleep=self.sleep,
         )
 
-    async def work(self) -> Cause | None:
+    async def work(self) -> ConsumerRestart | None:
         self.now_s += self.lives_s
         self.log.append("work")
         return self.causes.pop(0)
@@ -59,7 +59,7 @@ class Fixture:
     async def run(self) -> None:
         await self.supervisor.run(Life(self.log, "0"))
 
-    def restarts(self, cause: Cause) -> float | None:
+    def restarts(self, cause: ConsumerRestart) -> float | None:
         return self.metrics.registry.get_sample_value("streamdex_kafka_restarts_total", {"cause": cause.value})
 
 
@@ -70,19 +70,19 @@ async def test_a_stop_leaves_the_last_session_open_for_the_drain() -> None:
 
 
 async def test_a_stuck_client_is_closed_before_the_next_is_opened() -> None:
-    f = Fixture([Cause.POLL_STUCK, Cause.POLL_FAILING, None])
+    f = Fixture([ConsumerRestart.POLL_STUCK, ConsumerRestart.POLL_FAILING, None])
     await f.run()
     assert f.log == ["work", "close 0", "open", "work", "close 1", "open", "work"]
-    assert f.restarts(Cause.POLL_STUCK) == 1
-    assert f.restarts(Cause.POLL_FAILING) == 1
+    assert f.restarts(ConsumerRestart.POLL_STUCK) == 1
+    assert f.restarts(ConsumerRestart.POLL_FAILING) == 1
 
 
 async def test_a_crash_loop_backs_off_and_a_good_life_forgives() -> None:
-    f = Fixture([Cause.POLL_FAILING] * 4 + [None])
+    f = Fixture([ConsumerRestart.POLL_FAILING] * 4 + [None])
     await f.run()
     assert f.pauses[0] < f.pauses[1] * 1.5
     assert f.pauses[3] > f.pauses[0] * 3
-    f = Fixture([Cause.POLL_FAILING] * 4 + [None])
+    f = Fixture([ConsumerRestart.POLL_FAILING] * 4 + [None])
     f.lives_s = 1000.0
     await f.run()
     assert max(f.pauses) <= 0.65
@@ -93,7 +93,7 @@ async def test_a_crash_loop_backs_off_and_a_good_life_forgives() -> None:
     [ServiceFault(Service.KAFKA, "no broker"), ConfigurationError("refused", "kafka.sasl_username", "Mend it.")],
 )
 async def test_a_next_session_that_cannot_be_opened_is_tried_again_and_told(fault: Exception) -> None:
-    f = Fixture([Cause.COMMIT_FAILING, None], faults=[fault, fault])
+    f = Fixture([ConsumerRestart.COMMIT_FAILING, None], faults=[fault, fault])
     seen: list[dict[str, str]] = []
     f.supervisor._sleep = lambda _: remember()
 
@@ -108,7 +108,7 @@ async def test_a_next_session_that_cannot_be_opened_is_tried_again_and_told(faul
 
 
 async def test_a_stop_ends_the_patience() -> None:
-    f = Fixture([Cause.POLL_FAILING], faults=[ServiceFault(Service.KAFKA, "no broker")] * 100)
+    f = Fixture([ConsumerRestart.POLL_FAILING], faults=[ServiceFault(Service.KAFKA, "no broker")] * 100)
     asleep = asyncio.Event()
 
     async def sleep_long(_: float) -> None:
@@ -124,7 +124,7 @@ async def test_a_stop_ends_the_patience() -> None:
 
 
 async def test_a_stop_ends_an_attempt_to_connect() -> None:
-    f = Fixture([Cause.POLL_STUCK])
+    f = Fixture([ConsumerRestart.POLL_STUCK])
     connecting, ended = asyncio.Event(), asyncio.Event()
 
     async def hang() -> Life:
@@ -145,7 +145,7 @@ async def test_a_stop_ends_an_attempt_to_connect() -> None:
 
 
 async def test_cause_and_count_stand_in_the_log() -> None:
-    f = Fixture([Cause.POLL_STUCK, Cause.TASK_DIED, None])
+    f = Fixture([ConsumerRestart.POLL_STUCK, ConsumerRestart.TASK_DIED, None])
     with structlog.testing.capture_logs() as logs:
         await f.run()
     assert [
@@ -157,6 +157,6 @@ async def test_cause_and_count_stand_in_the_log() -> None:
 
 
 async def test_a_bug_comes_out() -> None:
-    f = Fixture([Cause.POLL_FAILING], faults=[KeyError("bug")])
+    f = Fixture([ConsumerRestart.POLL_FAILING], faults=[KeyError("bug")])
     with pytest.raises(KeyError):
         await f.run()

@@ -1,6 +1,13 @@
 """When a consumer is beyond help."""
 
-from worker.intake.watch import COMMIT_FAILING_S, NO_MEMBER_S, POLL_FAILING_S, POLL_STUCK_S, Cause, Watch
+from streamdex.intake.consumer.watch import (
+    COMMIT_FAILING_S,
+    NO_MEMBER_S,
+    POLL_FAILING_S,
+    POLL_STUCK_S,
+    ConsumerRestart,
+    Watch,
+)
 
 
 def test_a_consumer_that_polls_is_well() -> None:
@@ -16,7 +23,7 @@ def test_a_consumer_that_polls_well_and_is_not_in_its_group() -> None:
     watch.was_member(10.0)
     watch.polled(10.0 + NO_MEMBER_S)
     assert watch.cause(10.0 + NO_MEMBER_S) is None
-    assert watch.cause(10.1 + NO_MEMBER_S) is Cause.NO_MEMBER
+    assert watch.cause(10.1 + NO_MEMBER_S) is ConsumerRestart.NO_MEMBER
     watch.was_member(10.1 + NO_MEMBER_S)
     assert watch.cause(10.2 + NO_MEMBER_S) is None
 
@@ -24,7 +31,7 @@ def test_a_consumer_that_polls_well_and_is_not_in_its_group() -> None:
 def test_a_poll_that_never_returns() -> None:
     watch = Watch(10.0)
     assert watch.cause(10.0 + POLL_STUCK_S) is None
-    assert watch.cause(10.1 + POLL_STUCK_S) is Cause.POLL_STUCK
+    assert watch.cause(10.1 + POLL_STUCK_S) is ConsumerRestart.POLL_STUCK
 
 
 def test_polls_that_fail_without_end() -> None:
@@ -33,7 +40,7 @@ def test_polls_that_fail_without_end() -> None:
         watch.poll_failed(float(now_s))
         assert watch.cause(float(now_s)) is None
     watch.poll_failed(POLL_FAILING_S + 1)
-    assert watch.cause(POLL_FAILING_S + 1) is Cause.POLL_FAILING
+    assert watch.cause(POLL_FAILING_S + 1) is ConsumerRestart.POLL_FAILING
 
 
 def test_one_good_poll_forgives() -> None:
@@ -51,10 +58,10 @@ def test_commits_that_fail_without_end() -> None:
     watch.polled(COMMIT_FAILING_S + 2)
     watch.was_member(COMMIT_FAILING_S + 2)
     assert watch.cause(COMMIT_FAILING_S + 1) is None
-    assert watch.cause(COMMIT_FAILING_S + 2) is Cause.COMMIT_FAILING
+    assert watch.cause(COMMIT_FAILING_S + 2) is ConsumerRestart.COMMIT_FAILING
     watch.committed()
     assert watch.cause(COMMIT_FAILING_S + 2) is None
 
 
 def test_a_task_of_its_own_that_died() -> None:
-    assert Watch(0.0).cause(0.0, task_died=True) is Cause.TASK_DIED
+    assert Watch(0.0).cause(0.0, task_died=True) is ConsumerRestart.TASK_DIED

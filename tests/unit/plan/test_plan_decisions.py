@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from worker.config import Settings
-from worker.errors import Reason, RecordFault
-from worker.model import DocumentWrite, Event, Manifest, Order, Outcome, Position, Rank
-from worker.plan import Chunker, Lanes, Overtaken, Planner, outcome_of, rank_of
+from streamdex.config import Settings
+from streamdex.errors import Reason, RecordFault
+from streamdex.model import DocumentWrite, Event, Manifest, Order, Outcome, Position, Rank
+from streamdex.plan import Chunker, Lanes, Overtaken, Planner, outcome_of, rank_of
 
 BASES = {("t", 0, 0): 1_000, ("t", 0, 1): 2_000}
 
@@ -107,7 +107,7 @@ class Waiting:
 
     document_key: str
     rank: Rank
-    swallowed: list["Waiting"] = field(default_factory=list)
+    coalesced: list["Waiting"] = field(default_factory=list)
 
 
 def test_one_event_of_a_document_is_in_flight() -> None:
@@ -128,7 +128,7 @@ def test_the_highest_rank_swallows_whatever_came_first() -> None:
     for item in items:
         lanes.offer(item)
     assert lanes.take(9) == [items[1]]
-    assert items[1].swallowed == [items[0], items[2]]
+    assert items[1].coalesced == [items[0], items[2]]
 
 
 def test_at_most_as_many_as_asked_for_are_taken_oldest_first() -> None:

@@ -2,7 +2,7 @@
 
 import uuid
 
-from worker.plan.keys import CHUNK_NAMESPACE, chunk_ids, content_hash, text_hash, uuid5
+from streamdex.plan.keys import CHUNK_NAMESPACE, chunk_ids, content_hash, text_hash, uuid5
 
 
 def test_the_quick_uuid5_is_the_standard_one() -> None:

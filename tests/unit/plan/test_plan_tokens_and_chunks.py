@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from worker.config import CapsSettings, ChunkSettings, JinaSettings, Settings
-from worker.errors import ConfigurationError, Reason, RecordFault
-from worker.plan.chunker import Chunker, cutting_digest
-from worker.plan.keys import text_hash
-from worker.plan.tokens import estimate_tokens, token_counter
+from streamdex.config import CapsSettings, ChunkSettings, JinaSettings, Settings
+from streamdex.errors import ConfigurationError, Reason, RecordFault
+from streamdex.plan.chunks import Chunker, cutting_digest
+from streamdex.plan.keys import text_hash
+from streamdex.plan.tokens import estimate_tokens, token_counter
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_tokenizer_that_cannot_be_had_is_refused_with_the_mend(tmp_path: Path)
     with pytest.raises(ConfigurationError) as caught:
         token_counter(str(broken))
     assert caught.value.where == "chunk.tokenizer"
-    assert "estimate" in caught.value.mend
+    assert "estimate" in caught.value.fix
 
 
 WORDS: dict[str, object] = {

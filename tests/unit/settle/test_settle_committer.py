@@ -7,10 +7,10 @@ import pytest
 import structlog
 from prometheus_client import generate_latest
 
-from worker.errors import AccountFault, Service, ServiceFault
-from worker.model import Outcome, Partition
-from worker.settle import Committer, Ledger, Mark
-from worker.telemetry import Metrics
+from streamdex.errors import AccountFault, Service, ServiceFault
+from streamdex.model import Outcome, Partition
+from streamdex.settle import Committer, Ledger, Mark
+from streamdex.telemetry import Metrics
 
 A, B = Partition("documents", 0), Partition("documents", 1)
 
@@ -215,7 +215,7 @@ async def test_commits_do_not_overlap() -> None:
 
 
 async def test_a_store_that_hangs_does_not_hold_the_commit_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.settle.committer.PROGRESS_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("streamdex.settle.committer.PROGRESS_TIMEOUT_S", 0.01)
     f = Fixture()
     f.settle(A, 0)
     hung = asyncio.Event()

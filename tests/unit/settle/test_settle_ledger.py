@@ -2,9 +2,9 @@
 
 from prometheus_client import generate_latest
 
-from worker.model import Outcome, Partition
-from worker.settle import Ledger, settled_twice_reporter
-from worker.telemetry import Metrics
+from streamdex.model import Outcome, Partition
+from streamdex.settle import Ledger, settled_twice_reporter
+from streamdex.telemetry import Metrics
 
 A, B = Partition("documents", 0), Partition("documents", 1)
 

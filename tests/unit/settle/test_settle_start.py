@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.settle import start_offset
+from streamdex.settle import start_offset
 
 LOG = (10, 100)
 

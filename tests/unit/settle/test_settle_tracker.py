@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.model import Outcome, Partition
-from worker.settle import Ticket, Tracker
+from streamdex.model import Outcome, Partition
+from streamdex.settle import Ticket, Tracker
 
 P = Partition("documents", 3)
 

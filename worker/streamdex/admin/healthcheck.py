@@ -1,0 +1,31 @@
+"""`python -m streamdex.admin.healthcheck [livez|readyz]`: exit code 0 when the worker beside it is alive (or ready), else 1.
+
+For container health checks, where there is no curl. It runs every few seconds, so it imports next to nothing and knows
+the admin server's address from `STREAMDEX_ADMIN__HOST` and `STREAMDEX_ADMIN__PORT` alone, not from a settings file.
+"""
+
+import os
+import sys
+from http.client import HTTPConnection, HTTPException
+
+LIMIT_S = 4.0
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where a server listens that listens everywhere
+
+
+def main(path: str) -> int:
+    """Ask; what is wrong goes to stdout, which container engines keep."""
+    host = os.environ.get("STREAMDEX_ADMIN__HOST") or "127.0.0.1"
+    port = int(os.environ.get("STREAMDEX_ADMIN__PORT") or 8080)
+    connection = HTTPConnection(ANY_ADDRESS.get(host, host), port, timeout=LIMIT_S)
+    try:
+        connection.request("GET", f"/{path}")
+        answer = connection.getresponse()
+        sys.stdout.write(answer.read().decode())
+    except (OSError, HTTPException) as error:
+        sys.stdout.write(f"no answer at {host}, port {port}: {type(error).__name__}\n")
+        return 1
+    return 0 if answer.status == 200 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2] or ("livez",)))

@@ -1,0 +1,160 @@
+"""`streamdex check`: everything that must work before the worker can, a line each, with the mend."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from streamdex.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+from streamdex.config import Settings
+from streamdex.deadletter import DeadLetters
+from streamdex.embed import Embedder, resolve
+from streamdex.errors import AccountFault, ConfigurationError, ExitCode, ServiceFault, StreamdexError
+from streamdex.index import CollectionMissing, Index
+from streamdex.kafka.client import survey_all
+from streamdex.kafka.rights import check_group, check_topics
+from streamdex.run.worker import examine
+from streamdex.telemetry import Health, Metrics, configure_logging
+
+RETRY_S = 2.0
+SETTINGS = "settings"
+WAIT_FIX = "Start it, or check the address in the settings."
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What one check found."""
+
+    check: str
+    ok: bool
+    says: str
+    fix: str = ""
+
+
+def check(
+    config_file: ConfigOption = None,
+    overrides: SetOption = None,
+    wait: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Try again for so long.")] = 0,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make dead-letter topics and collection if missing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check settings, Kafka, Jina and Qdrant; print a line each, with the mend where one is needed.
+
+    Jina is asked to embed one word. Exit codes: 0 all is well, 2 something must be mended.
+
+    Example: `streamdex check --wait 120 && streamdex run`
+    """
+    configure_logging("auto", "error")
+    settings = settings_from(config_file, overrides)
+    lines = asyncio.run(_check_until(settings, create=create, wait_s=wait, console=Console(stderr=True, quiet=as_json)))
+    if as_json:
+        typer.echo(orjson.dumps([asdict(line) for line in lines], option=orjson.OPT_INDENT_2).decode())
+    else:
+        console = Console()
+        for line in lines:
+            _print(console, line)
+    if not all(line.ok for line in lines):
+        raise typer.Exit(ExitCode.CONFIGURATION)
+
+
+async def _check_until(settings: Settings, *, create: bool, wait_s: float, console: Console) -> list[_Line]:
+    """Check again while something is wrong and there is time: what is missing may only not be there yet.
+
+    Wrong settings are wrong for good.
+    """
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        lines = [line async for line in _check_all(settings, create=create)]
+        wrong = [line for line in lines if not line.ok]
+        if not wrong or wrong[0].check == SETTINGS or time.monotonic() + RETRY_S > deadline_s:
+            return lines
+        console.print(f"waiting: {wrong[0].check}: {wrong[0].says}", markup=False)
+        await asyncio.sleep(RETRY_S)
+
+
+async def _check_all(settings: Settings, *, create: bool) -> AsyncIterator[_Line]:
+    """A line each; only the first where the settings cannot work, since all others would say so again."""
+    checks: dict[str, Callable[[], Awaitable[str]]] = {
+        SETTINGS: lambda: _check_settings(settings),
+        "kafka": lambda: _check_kafka(settings),
+        "dead letters": lambda: _check_dead_letters(settings, create=create),
+        "jina": lambda: _check_jina(settings),
+        "qdrant": lambda: _check_qdrant(settings, create=create),
+    }
+    for name, one in checks.items():
+        line = await _line(name, one)
+        yield line
+        if name == SETTINGS and not line.ok:
+            return
+
+
+async def _line(name: str, one: Callable[[], Awaitable[str]]) -> _Line:
+    try:
+        return _Line(name, True, await one())
+    except ConfigurationError as error:
+        return _Line(name, False, f"{error.what} ({error.where})", error.fix)
+    except AccountFault as fault:
+        return _Line(name, False, fault.message, fault.fix)
+    except ServiceFault as fault:
+        return _Line(name, False, fault.message, WAIT_FIX)
+    except StreamdexError as fault:
+        return _Line(name, False, str(fault), "Check the model and its settings.")
+
+
+async def _check_settings(settings: Settings) -> str:
+    profile, _ = examine(settings)
+    requests, tokens, concurrency = settings.jina.effective_limits
+    return (
+        f"{profile.model}, {profile.dimension} dimensions, {requests:,} requests and {tokens:,} tokens a minute, "
+        f"{concurrency} at a time"
+    )
+
+
+async def _check_kafka(settings: Settings) -> str:
+    found = await survey_all(settings.kafka, settings.kafka.topics)
+    await check_topics(settings.kafka, settings.kafka.topics)
+    await check_group(settings.kafka)
+    named = ", ".join(f"{topic} with {found.topics[topic].partitions} partitions" for topic in settings.kafka.topics)
+    return f"cluster {found.cluster_id}: {named}"
+
+
+async def _check_dead_letters(settings: Settings, *, create: bool) -> str:
+    dead_letters = DeadLetters(settings.kafka, "check", Health(), Metrics())
+    return await dead_letters.check_topics(create=create)
+
+
+async def _check_jina(settings: Settings) -> str:
+    profile = resolve(settings.jina)
+    embedder = Embedder(settings.jina, profile, lambda _: None, Health(), Metrics())
+    try:
+        (vector,) = await embedder.embed_once(["word"])
+    finally:
+        await embedder.close()
+    return f"{settings.jina.base_url} embedded a word into {len(vector) // 4} dimensions"
+
+
+async def _check_qdrant(settings: Settings, *, create: bool) -> str:
+    profile, collection = resolve(settings.jina), settings.qdrant.collection
+    try:
+        index = await Index.open(settings, profile.fingerprint, profile.dimension, Metrics(), create=create)
+    except CollectionMissing:  # as it must be before the first worker; the version is good by then
+        return f"{settings.qdrant.url} answers; the worker will make the collection {collection} when it starts"
+    try:
+        return f"version {await index.ping()}, collection {collection}"
+    finally:
+        await index.close()
+
+
+def _print(console: Console, line: _Line) -> None:
+    mark = Text("✓ " if line.ok else "✗ ", style="green" if line.ok else "bold red")
+    console.print(mark + Text(f"{line.check:13}", style="bold") + Text(line.says))
+    if line.fix:
+        console.print(Text(f"  {'':13}fix: {line.fix}", style="yellow"))

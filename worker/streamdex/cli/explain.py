@@ -1,0 +1,193 @@
+"""`streamdex explain`: one document as the collection has it, and what an event would do to it."""
+
+import asyncio
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streamdex.cli.options import ConfigOption, JsonOption, SetOption, document_key, settings_from, time_text
+from streamdex.errors import ConfigurationError
+from streamdex.model import Manifest, Rank
+from streamdex.operations.explain import ChunkState, Explanation, Forecast, explain_document
+from streamdex.operations.verify import place_of
+
+AS_IF = "as if it were the topic's next record"
+SHOWN_CHARACTERS = 240
+
+
+def explain(
+    document: Annotated[str, typer.Argument(metavar="DOC", help="The document's id.", show_default=False)],
+    config_file: ConfigOption = None,
+    overrides: SetOption = None,
+    integer: Annotated[bool, typer.Option("--integer", help="The id is an integer: 7 is not the string 7.")] = False,
+    event: Annotated[
+        str | None,
+        typer.Option(
+            "--event", metavar="FILE", help="Say what this event would do; - reads stdin, an empty one is a null value."
+        ),
+    ] = None,
+    show_text: Annotated[bool, typer.Option("--text", help="Show the chunks' texts.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain one document: its manifest, its chunks, where its last event stood, and whether all of that agrees.
+
+    With --event: which outcome a record with that value would have if it came next, which chunks would be embedded,
+    and about how many tokens that takes. Nothing is written, nothing is embedded, Kafka is not asked.
+
+    Example: `echo '{"id": "guide-1", "text": "Rotate keys monthly."}' | streamdex explain guide-1 --event -`
+    """
+    settings = settings_from(config_file, overrides)
+    key = document_key(document, integer=integer)
+    value = None if event is None else _read_event(event)
+    explained = asyncio.run(explain_document(settings, key, value or None, asked=event is not None))
+    if as_json:
+        typer.echo(orjson.dumps(_as_json(explained, show_text), option=orjson.OPT_INDENT_2).decode())
+    else:
+        _show(Console(), explained, show_text)
+
+
+def _read_event(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        what = f"the event's file cannot be read: {error.strerror}"
+        raise ConfigurationError(what, "--event", "Give a file that can be read, or - for stdin.") from None
+
+
+# --- for programs -----------------------------------------------------------------------------------------------
+
+
+def _as_json(explained: Explanation, show_text: bool) -> dict[str, Any]:
+    return {
+        "document_id": explained.document_key[2:],
+        "manifest": None if explained.manifest is None else _manifest_as_json(explained.manifest, explained.same_cut),
+        "chunks": [_chunk_as_json(chunk, show_text) for chunk in explained.chunks],
+        "extra_points": [{"id": point.id, "rank": _rank(point.rank)} for point in explained.extra],
+        "consistent": not explained.differences,
+        "differences": {kind.name.lower(): count for kind, count in Counter(explained.differences).items()},
+        "event": None if explained.forecast is None else _forecast_as_json(explained.forecast, show_text),
+    }
+
+
+def _manifest_as_json(manifest: Manifest, same_cut: bool) -> dict[str, Any]:
+    position = manifest.position
+    return {
+        "rank": _rank(manifest.rank),
+        "topic": position.topic,
+        "partition": position.partition,
+        "epoch": position.epoch,
+        "offset": position.offset,
+        "time": time_text(position.timestamp_ms),
+        "generation": manifest.generation,
+        "cut_by_these_settings": same_cut,
+        "content_hash": manifest.content_hash,
+        "tombstone_until": None if manifest.tombstone_until_ms is None else time_text(manifest.tombstone_until_ms),
+    }
+
+
+def _chunk_as_json(chunk: ChunkState, show_text: bool) -> dict[str, Any]:
+    point = chunk.point
+    whole: dict[str, Any] = {"place": chunk.place, "id": chunk.id, "there": point is not None}
+    if point is not None:
+        whole |= {"vector": chunk.has_vector, "rank": _rank(point.rank), "indexed_at": point.indexed_at}
+        whole |= {"text": point.text} if show_text else {}
+    return whole
+
+
+def _forecast_as_json(forecast: Forecast, show_text: bool) -> dict[str, Any]:
+    return {
+        "as_if": AS_IF,
+        "outcome": forecast.outcome.value,
+        "reason": forecast.reason or None,
+        "message": forecast.fault or None,
+        "estimated_tokens_to_embed": forecast.tokens_to_embed,
+        "chunks": [
+            {"place": chunk.place, "id": chunk.id, "embedded": chunk.embedded, "estimated_tokens": chunk.tokens}
+            | ({"text": chunk.text} if show_text else {})
+            for chunk in forecast.chunks
+        ],
+    }
+
+
+def _rank(rank: Rank) -> dict[str, int]:
+    return {"version": rank.version} | ({"sequence": rank.sequence} if rank.sequence else {})
+
+
+# --- for people -------------------------------------------------------------------------------------------------
+
+
+def _show(console: Console, explained: Explanation, show_text: bool) -> None:
+    console.print(Text(explained.document_key[2:], style="bold"))
+    if explained.manifest is None:
+        console.print("The collection has no manifest of it: it was never indexed, or deleted long ago.")
+    else:
+        _show_manifest(console, explained.manifest, explained.same_cut)
+    if explained.chunks:
+        console.print(_chunks_table(explained.chunks, show_text))
+    for point in explained.extra:
+        console.print(Text(f"not listed: point {point.id} at rank {_rank_text(point.rank)}", style="yellow"))
+    if explained.differences:
+        counted = ", ".join(f"{kind.value} ({count})" for kind, count in Counter(explained.differences).items())
+        console.print(Text(f"Inconsistent: {counted}. An update may be under way; else verify --repair.", style="red"))
+    elif explained.manifest is not None:
+        console.print("Manifest and points [green]agree[/].")
+    if explained.forecast is not None:
+        _show_forecast(console, explained.forecast, show_text)
+
+
+def _show_manifest(console: Console, manifest: Manifest, same_cut: bool) -> None:
+    position = manifest.position
+    epoch = f", epoch {position.epoch}" if position.epoch else ""
+    cut = "" if same_cut else ", not cut by these settings"
+    lines = {
+        "last event": f"{place_of(position)}{epoch}, {time_text(position.timestamp_ms)}",
+        "rank": _rank_text(manifest.rank),
+        "generation": f"{manifest.generation}{cut}",
+        "content hash": manifest.content_hash or "none",
+    }
+    if manifest.tombstone_until_ms is not None:
+        lines["deleted"] = f"remembered until {time_text(manifest.tombstone_until_ms)}"
+    for name, value in lines.items():
+        console.print(Text(f"  {name:13}{value}"))
+
+
+def _chunks_table(chunks: tuple[ChunkState, ...], show_text: bool) -> Table:
+    table = Table("chunk", "id", "point", "rank", *(["text"] if show_text else []))
+    for chunk in chunks:
+        point = chunk.point
+        there = "missing" if point is None else "there" if chunk.has_vector else "without vector"
+        cells = [str(chunk.place), chunk.id, there, "" if point is None else _rank_text(point.rank)]
+        if show_text:
+            cells.append("" if point is None else _shortened(point.text))
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _show_forecast(console: Console, forecast: Forecast, show_text: bool) -> None:
+    outcome = forecast.outcome.value.replace("_", " ")
+    why = f": {forecast.reason}, {forecast.fault}" if forecast.fault else ""
+    console.print(Text(f"The event, {AS_IF}, would be {outcome}{why}."))
+    embedded = [chunk for chunk in forecast.chunks if chunk.embedded]
+    if forecast.chunks:
+        console.print(
+            f"{len(embedded):,} of its {len(forecast.chunks):,} chunks would be embedded, "
+            f"about {forecast.tokens_to_embed:,} tokens."
+        )
+    for chunk in embedded:
+        text = f"  {_shortened(chunk.text)}" if show_text else ""
+        console.print(Text(f"  chunk {chunk.place}  {chunk.id}  about {chunk.tokens:,} tokens{text}"))
+
+
+def _rank_text(rank: Rank) -> str:
+    return f"{rank.version}/{rank.sequence}" if rank.sequence else str(rank.version)
+
+
+def _shortened(text: str) -> str:
+    return " ".join(text.split())[:SHOWN_CHARACTERS]

@@ -1,0 +1,53 @@
+"""What several commands share: how settings and documents are named on the command line, and how times are shown."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamdex.config import Settings, load_settings
+from streamdex.errors import ConfigurationError
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="TOML file of settings.", envvar="STREAMDEX_CONFIG")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="SECTION.NAME=VALUE", help="Override one setting; may be repeated."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text for people.")]
+
+
+def document_key(document: str, *, integer: bool) -> str:
+    """The key of a document that is named by its id: strings and integers are kept apart. Raises ConfigurationError."""
+    try:
+        document.encode()
+    except UnicodeEncodeError:  # bytes that the terminal's encoding does not know
+        raise ConfigurationError("the id is not UTF-8", "the document's id", "Give it as UTF-8.") from None
+    if not integer:
+        return f"s:{document}"
+    try:
+        return f"i:{int(document)}"
+    except ValueError:
+        raise ConfigurationError("the id is not an integer", "--integer", "Leave it out for a string.") from None
+
+
+def settings_from(config: Path | None, overrides: list[str] | None) -> Settings:
+    """The settings of a command. Raises ConfigurationError for what cannot be read or is not known."""
+    flags = {}
+    for override in overrides or ():
+        name, equals, value = override.partition("=")
+        if not equals:
+            # Not quoted: with another sign in the place of "=" it may hold a secret.
+            raise ConfigurationError("an override has no value", "--set", "Write --set section.name=value.")
+        flags[name.strip()] = value.strip()
+    return load_settings(config, flags)
+
+
+def time_text(time_ms: int) -> str:
+    """A time for people and programs: ISO 8601 in UTC. What no calendar has is shown as the number that it is."""
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):  # producers may write any timestamp
+        return f"{time_ms} ms"

@@ -1,0 +1,160 @@
+"""`streamdex verify`: is the collection the fold of the topic? With `--repair`: make it so."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streamdex.cli.bars import Bars
+from streamdex.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+from streamdex.cli.scratch import scratch_folder
+from streamdex.config import Settings
+from streamdex.errors import ExitCode
+from streamdex.operations.verify import MEANINGS, Difference, Report
+from streamdex.operations.verify.repair import Repaired, RepairResult, repair_collection
+from streamdex.operations.verify.verification import verify_collection
+from streamdex.telemetry import configure_logging
+
+
+def verify(
+    config_file: ConfigOption = None,
+    overrides: SetOption = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what differs, then verify again.")] = False,
+    to_end: Annotated[
+        bool, typer.Option("--to-end", help="Expect also what no worker has settled yet, up to the log's end.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fold the topic anew and compare it with the collection: every document, its manifest and its points.
+
+    A worker may run meanwhile. What is compared is what is settled: the fold ends where the workers' progress stands,
+    and a document that seems to differ is read once more before it is reported. Documents whose events the log no
+    longer holds cannot be verified, which is said, and they are never repaired. An event counts as dead-lettered only
+    when it is in the dead-letter topic. What is known is kept in the temporary folder (TMPDIR), up to 1 KB for each
+    document and chunk.
+
+    --repair writes through the same guards as the worker does, at each event's own rank, so it cannot overwrite
+    anything newer. It embeds what has no vector, deletes what the log does not ask for, and sends dead letters for
+    events that cannot be indexed. Give it the settings of the worker. It keeps the key's limits by itself, not together
+    with workers that embed at the same time: lower them for it, as with --set jina.requests_per_minute=50.
+
+    Exit codes: 0 equal, 1 different (with --repair: still different), 2 configuration.
+
+    Example: `streamdex verify --config streamdex.toml && echo equal`
+    """
+    settings = settings_from(config_file, overrides)
+    configure_logging(settings.worker.log_format, "warning")
+    with scratch_folder("verify") as folder, Bars(quiet=as_json) as bars:
+        result = asyncio.run(_run(settings, folder, bars, repair=repair, to_end=to_end))
+    if as_json:
+        typer.echo(orjson.dumps(_as_json(result), option=orjson.OPT_INDENT_2).decode())
+    else:
+        _show(Console(), result)
+    if not result.after.equal:
+        raise typer.Exit(ExitCode.CRASHED)
+
+
+async def _run(settings: Settings, folder: Path, bars: Bars, *, repair: bool, to_end: bool) -> RepairResult:
+    if repair:
+        return await repair_collection(settings, folder, bars, to_end=to_end)
+    report = await verify_collection(settings, folder, bars, to_end=to_end)
+    return RepairResult(report, None, report)
+
+
+def _as_json(result: RepairResult) -> dict[str, Any]:
+    whole = _report_as_json(result.after)
+    if result.repaired is not None:
+        done = result.repaired
+        whole["repair"] = {
+            "before": _report_as_json(result.before),
+            "written": done.written,
+            "deleted": done.deleted,
+            "cleaned": done.cleaned,
+            "texts_embedded": done.texts_embedded,
+            "dead_lettered": done.dead_lettered,
+        }
+    return whole
+
+
+def _report_as_json(report: Report) -> dict[str, Any]:
+    return {
+        "equal": report.equal,
+        "records": report.records,
+        "letters": report.dead_letters,
+        "documents": report.documents,
+        "points": report.points,
+        "unverifiable": report.unverifiable,
+        "beyond_horizon": report.beyond_horizon,
+        "unsettled": report.unsettled,
+        "foreign_points": report.foreign,
+        "not_mendable": report.not_repairable,
+        "differences": {
+            kind.name.lower(): {
+                "count": count,
+                "examples": [
+                    {"document_id": one.document_key[2:], "place": one.place} for one in report.examples[kind]
+                ],
+            }
+            for kind, count in report.counts.items()
+        },
+    }
+
+
+def _show(console: Console, result: RepairResult) -> None:
+    if result.repaired is not None and not result.before.equal:
+        _show_differences(console, result.before, "Differences before the repair")
+        _show_repair(console, result.repaired)
+    report = result.after
+    console.print(
+        f"Compared {report.documents:,} documents and {report.points:,} points with {report.records:,} records "
+        f"and {report.dead_letters:,} dead letters."
+    )
+    for line in _remarks(report):
+        console.print(line)
+    if report.equal:
+        console.print("The collection [green]equals[/] the fold of the topic.")
+        return
+    _show_differences(console, report, "Differences")
+    if report.not_repairable:
+        console.print(
+            f"{report.not_repairable:,} of them cannot be mended from the log as it was folded: where it no longer holds "
+            "a document's events, produce the document anew."
+        )
+    console.print("The collection [red]differs[/] from the fold of the topic.")
+
+
+def _remarks(report: Report) -> list[str]:
+    remarks = {
+        "{:,} documents are unverifiable: the log no longer holds their events.": report.unverifiable,
+        "{:,} documents were written from events beyond the horizon: only their points were compared.": (
+            report.beyond_horizon
+        ),
+        "{:,} records at the end of the log are not settled yet: a worker is behind, or none runs.": report.unsettled,
+        "{:,} points are not streamdex's: left alone.": report.foreign,
+    }
+    return [text.format(count) for text, count in remarks.items() if count]
+
+
+def _show_differences(console: Console, report: Report, title: str) -> None:
+    table = Table("difference", "count", "what it means", "such as", title=title)
+    for kind, count in report.counts.most_common():
+        examples = "\n".join(_example(one) for one in report.examples[kind])
+        table.add_row(kind.value, f"{count:,}", MEANINGS[kind], Text(examples))  # ids are no markup
+    console.print(table)
+
+
+def _example(one: Difference) -> str:
+    return f"{one.document_key[2:]}  {one.place}".strip()
+
+
+def _show_repair(console: Console, done: Repaired) -> None:
+    console.print(
+        f"Repaired: {done.written:,} documents written again with {done.texts_embedded:,} texts embedded, "
+        f"{done.deleted:,} deleted, {done.cleaned:,} freed of points that are not theirs, "
+        f"{done.dead_lettered:,} dead letters sent."
+    )

@@ -1,0 +1,327 @@
+"""The room's shell: sends what is queued as soon as a slot is free, and does what valve, pacer and blame decide.
+
+There is no linger: a parcel is cut from the queue at the moment it goes, so under load parcels grow by themselves, and
+when idle a text waits for nothing. Only where texts come faster than requests may go does one wait for its company.
+"""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import httpx
+
+from streamdex.config import JinaSettings
+from streamdex.embed.backlog import Backlog
+from streamdex.embed.budget import Budget
+from streamdex.embed.circuit_breaker import CircuitBreaker, Opening
+from streamdex.embed.http.answers import Answer, Vector
+from streamdex.embed.http.client import JinaClient
+from streamdex.embed.http.errors import Busy, Throttled, kind_of
+from streamdex.embed.jobs import Attempt, EmbedJob, Parcel, canary, impossible
+from streamdex.embed.models import Profile
+from streamdex.embed.pacing.batch_size import bounds_of
+from streamdex.embed.pacing.pacer import Pacer
+from streamdex.embed.pacing.rate import Limits
+from streamdex.embed.pacing.throttle import Throttle
+from streamdex.embed.report import JINA, FaultReport
+from streamdex.embed.statistics import Statistics, Tally, export
+from streamdex.embed.suspects import InputSuspects
+from streamdex.errors import AccountFault
+from streamdex.telemetry import (
+    BUDGET_SPENT,
+    NO_SHARE,
+    Health,
+    Metrics,
+)
+
+SHARE = "share"
+BUDGET = "budget"
+CHARACTERS_PER_TOKEN = 4  # a first guess for what passes the queue
+
+
+class Embedder:
+    """Turns jobs into vectors within the key's limits. A job ends with all its vectors or with a proven fault.
+
+    `on_done` is called for each job that ends, in the event loop, from `submit` too when a job ends at once.
+    `sleep`, `clock` (seconds, never going back), `wall_clock` (seconds since 1970), `rng` ([0, 1)) and `transport` may be
+    others in tests.
+    """
+
+    def __init__(  # noqa: PLR0913 - its neighbours, and time, chance and network as arguments
+        self,
+        settings: JinaSettings,
+        profile: Profile,
+        on_done: Callable[[EmbedJob], None],
+        health: Health,
+        metrics: Metrics,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        rng: Callable[[], float] = random.random,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Raises ConfigurationError when the key or the CA file cannot be used."""
+        self._profile = profile
+        self._on_done = on_done
+        self._health = health
+        self._metrics = metrics
+        self._sleep = sleep
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._rng = rng
+        self._client = JinaClient(settings, profile, transport=transport)
+        self._pacer = Pacer(Limits(*settings.effective_limits), bounds_of(settings, profile))
+        self._budget = Budget(settings.tokens_per_day, settings.tokens_per_run)
+        self._breaker = CircuitBreaker(rng)
+        self._suspects = InputSuspects()
+        self._backlog = Backlog(self._suspects, rng)
+        self._in_flight: set[Attempt] = set()
+        self._request_seconds = metrics.request_seconds.labels(JINA, "embed")
+        self._tally = Tally(metrics)
+        self._report = FaultReport(health, metrics)
+        self._wake = asyncio.Event()
+        export(metrics, lambda: self.statistics)
+
+    @property
+    def statistics(self) -> Statistics:
+        """How much waits and is under way."""
+        return Statistics(
+            queued_inputs=self._backlog.queue.inputs,
+            queued_tokens=self._backlog.queue.tokens,
+            queued_bytes=self._backlog.queue.size_bytes,
+            in_flight_requests=len(self._in_flight),
+            in_flight_inputs=sum(piece.inputs for attempt in self._in_flight for piece in attempt.parcel.pieces),
+            waiting_parcels=self._backlog.waiting_parcels,
+            shut=self._breaker.shut,
+            pacing=self._pacer.statistics(self._clock()),
+        )
+
+    @property
+    def queued_inputs(self) -> int:
+        """Texts that were not sent yet."""
+        return self._backlog.queue.inputs
+
+    @property
+    def queued_tokens(self) -> int:
+        """Their tokens, by estimate."""
+        return self._backlog.queue.tokens
+
+    def submit(self, job: EmbedJob) -> None:
+        """Queue a job. One without texts, or one that can never go together in a request, ends at once."""
+        job.fault = impossible(job, self._profile)
+        if job.fault is not None or not job.texts:
+            self._end(job)
+            return
+        self._backlog.add(job)
+        self._wake.set()
+
+    def withdraw(self, wanted: Callable[[EmbedJob], bool], *, paid_for: bool) -> list[EmbedJob]:
+        """Take back those wanted jobs of which nothing is under way or paid for; with `paid_for` those as well.
+
+        `on_done` is not called for them. Nothing of them is sent any more, and answers that come are dropped.
+        """
+        under_way = {piece.job for attempt in self._in_flight for piece in attempt.parcel.pieces}
+
+        def may_go(job: EmbedJob) -> bool:
+            return paid_for or (job.missing == len(job.texts) and job not in under_way)
+
+        return self._backlog.withdraw(lambda job: wanted(job) and may_go(job))
+
+    async def embed_once(self, texts: Sequence[str], task: str | None = None) -> list[Vector]:
+        """One request, one try, past the queue: for a check or a search. Raises the faults of `JinaClient.embed`."""
+        tokens = sum(map(len, texts)) / CHARACTERS_PER_TOKEN
+        charge = self._pacer.charge(tokens, len(self._in_flight) + 1, self._clock())
+        answer = await self._client.embed(texts, self._profile.fields(task))
+        self._pacer.passed(charge, answer.total_tokens, self._clock())
+        return answer.vectors
+
+    def set_share(self, share: float) -> None:
+        """Use this part of the key's limits, from 0 to 1, from now on; at 0 nothing goes."""
+        self._pacer.set_share(share, self._clock(), self._rng())
+        if share:
+            self._health.release(SHARE)
+        else:
+            self._health.hold(SHARE, "no partition, or no proof of one: nothing of the key's limits is ours", NO_SHARE)
+        self._wake.set()
+
+    def set_limits(self, requests_per_minute: int, tokens_per_minute: int, concurrency: int) -> None:
+        """The key's limits are others, from now on."""
+        self._pacer.set_limits(Limits(requests_per_minute, tokens_per_minute, concurrency), self._clock())
+        self._wake.set()
+
+    def reread_key(self, settings: JinaSettings | None = None) -> None:
+        """Read the key anew, from where these settings say or those before; a hold ends if it has changed."""
+        if self._client.reread_key(settings):
+            self._breaker.abort(self._clock())
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. What is under way then is given up."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                until_s = self._dispatch(tasks)
+                await self._pause(tasks, until_s)
+
+    async def close(self) -> None:
+        """Close the connections. Safe twice, and without `run`."""
+        await self._client.close()
+
+    # --- sending
+
+    def _dispatch(self, tasks: asyncio.TaskGroup) -> float:
+        """Send all that may go. Returns when to look again, if nothing happens before."""
+        while True:
+            now_s = self._clock()
+            review_at_s, unindexable = self._backlog.review(now_s)
+            for job in unindexable:
+                self._end(job)
+            if len(self._in_flight) >= self._pacer.slots(now_s):
+                if self._backlog.sendable:
+                    self._pacer.crowded()
+                return math.inf  # an answer wakes us, or a share
+            if self._over_budget():
+                return now_s + self._budget.renewed_in_s(self._wall_clock())
+            opening = self._breaker.opening(now_s)
+            if opening is Opening.NOTHING:
+                return min(review_at_s, self._breaker.probe_at_s)
+            ready_at_s = self._pacer.ready_at(now_s)
+            if ready_at_s > now_s:
+                return ready_at_s
+            if opening is Opening.ALL and self._backlog.only_new and not self._wants_canary():
+                gathers_until_s = self._pacer.gathers_until(self._backlog.queue.tokens, now_s)
+                if gathers_until_s > now_s:
+                    return min(gathers_until_s, review_at_s)
+            parcel, canary = self._choose(opening, now_s)
+            if parcel is None:
+                self._pacer.idle(now_s)
+                return review_at_s
+            self._send(parcel, now_s, tasks, canary=canary)
+
+    def _over_budget(self) -> bool:
+        reason = self._budget.reason(self._wall_clock())
+        if reason is None:
+            self._health.release(BUDGET)
+        else:
+            self._health.hold(BUDGET, reason, BUDGET_SPENT)
+        return reason is not None
+
+    def _choose(self, opening: Opening, now_s: float) -> tuple[Parcel | None, bool]:
+        """What goes next, and whether it is a canary."""
+        if opening is Opening.CANARY or (opening is Opening.ALL and self._wants_canary()):
+            return canary(), True
+        queue = self._backlog.queue
+        batch = self._pacer.batch(queue.tokens / queue.inputs if queue.inputs else 0.0, now_s)
+        parcel = self._backlog.take(batch.inputs, batch.tokens)
+        if parcel is None and opening is Opening.PARCEL:
+            return canary(), True  # nothing waits, but readiness must come back
+        return parcel, False
+
+    def _wants_canary(self) -> bool:
+        if any(attempt.canary for attempt in self._in_flight):
+            return False
+        return self._backlog.wants_canary(fresh_under_way=any(attempt.parcel.fresh for attempt in self._in_flight))
+
+    def _send(self, parcel: Parcel, now_s: float, tasks: asyncio.TaskGroup, *, canary: bool) -> None:
+        if self._breaker.shut:
+            self._client.reread_key()
+        if parcel.sent and not canary:
+            self._metrics.retries.labels(JINA).inc()
+        parcel.sent = True
+        number = self._suspects.sent()
+        charge = self._pacer.charge(parcel.tokens, len(self._in_flight) + 1, now_s)
+        attempt = Attempt(parcel, number, charge, probe=self._breaker.sent(number), canary=canary)
+        self._in_flight.add(attempt)
+        tasks.create_task(self._request(attempt))
+
+    async def _request(self, attempt: Attempt) -> None:
+        started_s = self._clock()
+        try:
+            answer = await self._client.embed(attempt.parcel.texts(), self._profile.passage_fields)
+        except Exception as fault:  # noqa: BLE001 - ours and unforeseen ones alike end in a decision, never in a crash
+            self._failed(attempt, fault)
+        else:
+            self._passed(attempt, answer)
+        finally:
+            self._request_seconds.observe(self._clock() - started_s)
+            self._in_flight.discard(attempt)
+            self._wake.set()
+
+    async def _pause(self, tasks: asyncio.TaskGroup, until_s: float) -> None:
+        """Wait for a submission, an answer, or the time."""
+        timer = tasks.create_task(self._ring_at(until_s)) if until_s < math.inf else None
+        try:
+            await self._wake.wait()
+        finally:
+            self._wake.clear()
+            if timer:
+                timer.cancel()
+
+    async def _ring_at(self, until_s: float) -> None:
+        await self._sleep(max(0.0, until_s - self._clock()))
+        self._wake.set()
+
+    # --- answers
+
+    def _passed(self, attempt: Attempt, answer: Answer) -> None:
+        parcel = attempt.parcel
+        self._breaker.passed(probe=attempt.probe, canary=attempt.canary)
+        if not self._breaker.shut:
+            self._health.release(JINA)
+        self._pacer.passed(attempt.charge, answer.total_tokens, self._clock())
+        self._tally.passed(parcel.tokens, answer)
+        self._budget.spend(answer.total_tokens or round(parcel.tokens), self._wall_clock())
+        if attempt.canary:
+            self._suspects.canary_passed(attempt.number)
+            return
+        self._suspects.passed(parcel, attempt.number)
+        self._metrics.inputs_embedded.inc(len(answer.vectors))
+        for job in parcel.deliver(answer.vectors):
+            self._end(job)
+
+    def _failed(self, attempt: Attempt, fault: Exception) -> None:
+        parcel, now_s = attempt.parcel, self._clock()
+        self._metrics.requests_failed.labels(JINA, kind_of(fault)).inc()
+        if self._is_news(attempt, fault, now_s):
+            self._report.failed(attempt, fault, self._breaker.failed_probes)
+        if isinstance(fault, AccountFault) and self._client.reread_key():
+            self._breaker.abort(now_s)
+        if isinstance(fault, Busy):
+            self._pacer.unread(attempt.charge, now_s)
+        blameless = isinstance(fault, Busy | AccountFault)
+        if attempt.canary:
+            if not blameless:
+                self._suspects.canary_failed()
+        elif blameless:
+            self._backlog.put_back(parcel)
+        else:
+            self._backlog.failed(parcel, fault, now_s)
+
+    def _is_news(self, attempt: Attempt, fault: Exception, now_s: float) -> bool:
+        """Tell valve and pacer. False when nothing new is known: a straggler, or a slot that will be free anyway."""
+        throttle = None
+        if isinstance(fault, Throttled):
+            throttle = self._pacer.throttle(fault.code, len(self._in_flight), now_s)
+            self._tally.throttled(throttle)
+            if throttle is Throttle.CONCURRENCY and len(self._in_flight) > 1 and not attempt.probe:
+                return False
+        was_shut = self._breaker.shut
+        news = self._breaker.failed(fault, attempt.number, now_s, probe=attempt.probe, canary=attempt.canary)
+        if self._breaker.shut and not was_shut:
+            self._metrics.holds.inc()
+        if throttle is None and self._breaker.shut:
+            self._pacer.idle(now_s)
+        elif throttle is not None and throttle is not Throttle.CONCURRENCY and news and not attempt.probe:
+            self._pacer.slow_down(throttle, now_s)
+        return news
+
+    # --- jobs
+
+    def _end(self, job: EmbedJob) -> None:
+        self._backlog.close(job)
+        try:
+            self._on_done(job)
+        except Exception as bug:  # noqa: BLE001 - the other jobs of the parcel must hear of their end all the same
+            self._report.bug(bug)

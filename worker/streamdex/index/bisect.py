@@ -1,0 +1,68 @@
+"""Sending in halves: a refused or too large request is halved until what is to blame stands alone."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from streamdex.errors import Exhausted, Reason, Service, SuspectFault, TooLarge
+from streamdex.index.client.faults import as_account_fault
+from streamdex.index.jobs import WriteJob
+
+T = TypeVar("T")
+
+
+class OfDocument(Protocol):
+    """A part of a request that belongs to one document."""
+
+    @property
+    def job(self) -> WriteJob:
+        """The document's write."""
+
+
+E = TypeVar("E", bound=OfDocument)
+
+
+async def bisect(
+    entries: Sequence[E], send: Callable[[Sequence[E]], Awaitable[None]], faulty: dict[str, SuspectFault]
+) -> None:
+    """Send the entries; what is refused is halved until single documents are named in `faulty`.
+
+    The rest of a faulty document is left out: its kept chunks must not be changed for an event that will not be.
+    Raises Exhausted for what cannot be halved: the server is busy, and no document is to blame.
+    """
+    if faulty:
+        entries = [entry for entry in entries if entry.job.document_key not in faulty]
+    if not entries:
+        return
+    try:
+        await send(entries)
+    except (SuspectFault, TooLarge) as fault:
+        if len(entries) == 1 and isinstance(fault, Exhausted):
+            raise
+        key = entries[0].job.document_key
+        alone = all(entry.job.document_key == key for entry in entries)
+        if len(entries) == 1 or (alone and isinstance(fault, SuspectFault)):
+            faulty[key] = SuspectFault(Service.QDRANT, Reason.REFUSED_BY_INDEX, fault.message)
+            return
+        middle = len(entries) // 2
+        await bisect(entries[:middle], send, faulty)
+        await bisect(entries[middle:], send, faulty)
+
+
+async def send_all(items: Sequence[T], send: Callable[[Sequence[T]], Awaitable[None]]) -> None:
+    """Send the items, in halves where Qdrant wants smaller requests.
+
+    For what comes after a document's points were taken: a refusal is then no record's fault. Raises AccountFault.
+    """
+    if not items:
+        return
+    try:
+        await send(items)
+    except (SuspectFault, TooLarge) as fault:
+        if len(items) > 1:
+            middle = len(items) // 2
+            await send_all(items[:middle], send)
+            await send_all(items[middle:], send)
+        elif isinstance(fault, SuspectFault):
+            raise as_account_fault(fault) from None
+        else:
+            raise

@@ -1,0 +1,59 @@
+"""Requests given up without an answer: which documents they may still touch, and until when."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable
+
+KEPT = 4096  # notes; past it those whose time is over are dropped
+
+
+class InDoubtRequests:
+    """Remembers for `horizon_s` each document of a request that may land later.
+
+    `monotonic_s` and `sleep` are the clock's two sides.
+    """
+
+    def __init__(
+        self,
+        horizon_s: float,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._horizon_s = horizon_s
+        self._monotonic_s = monotonic_s
+        self._until_s: dict[str, float] = {}
+        self.sleep = sleep
+
+    def given_up(self, document_keys: Iterable[str]) -> None:
+        """A request with points of these documents got no answer."""
+        now_s = self._monotonic_s()
+        if len(self._until_s) > KEPT:
+            self._until_s = {key: until_s for key, until_s in self._until_s.items() if until_s > now_s}
+        until_s = now_s + self._horizon_s
+        self._until_s.update(dict.fromkeys(document_keys, until_s))
+
+    def purge_is_due(self, document_keys: Iterable[str]) -> None:
+        """Older points of these documents may be there already: their next purge must not be left out."""
+        now_s = self._monotonic_s()
+        for key in document_keys:
+            self._until_s.setdefault(key, now_s)
+
+    def concerns(self, document_key: str) -> bool:
+        """Whether older points of this document may be there or come, until a purge has seen to it."""
+        return document_key in self._until_s
+
+    def waits_s(self, document_keys: Collection[str]) -> dict[str, float]:
+        """By document, the seconds until nothing of it can land any more; those with nothing under way are left out."""
+        if not self._until_s:
+            return {}
+        now_s = self._monotonic_s()
+        return {
+            key: self._until_s[key] - now_s
+            for key in document_keys
+            if key in self._until_s and self._until_s[key] > now_s
+        }
+
+    def over(self, document_keys: Iterable[str]) -> None:
+        """A purge began after the time of these documents was over."""
+        for key in document_keys:
+            self._until_s.pop(key, None)

@@ -1,0 +1,210 @@
+"""Writes documents: steps 1 to 5 of the protocol, each one request for the whole batch.
+
+1. upsert the chunks that come with a vector, guarded per point
+2. give the kept chunks the event's rank, place and metadata, guarded; read back that each is there at that rank
+3. upsert the manifests, guarded; those of new documents are inserted only
+4. read the manifests' ranks back
+5. delete each document's points below the rank that was found, unless its manifest is the first one
+
+Why it holds: a losing writer inserts before it reads the manifest, the winning writer deletes after it wrote the
+manifest. So either the loser sees the winner and cleans up, or the winner's delete comes after the loser's insert.
+Every step may be repeated, and a crash between any two is healed by doing the event again. Each rule stands in a method
+of its own, so that a test can take it out and show that it is needed.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from streamdex.errors import Service, ServiceFault
+from streamdex.index.bisect import send_all
+from streamdex.index.client.store import Store
+from streamdex.index.guards import Guards
+from streamdex.index.in_doubt import InDoubtRequests
+from streamdex.index.jobs import WriteJob, Written, newest_by_document
+from streamdex.index.points import PointWriter
+from streamdex.index.schema.keys import manifest_id
+from streamdex.index.schema.manifests import CHUNK_IDS, ManifestFormat
+from streamdex.model import DocumentWrite, Order, Rank
+
+
+class Writer:
+    """Writes batches. Several writes may run at once; `clock_ms` gives epoch milliseconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        guards: Guards,
+        points: PointWriter,
+        manifests: ManifestFormat,
+        in_doubt: InDoubtRequests,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._guards = guards
+        self._points = points
+        self._manifests = manifests
+        self._in_doubt = in_doubt
+        self._clock_ms = clock_ms
+
+    async def write(self, jobs: Sequence[WriteJob]) -> list[Written]:
+        """Write a batch; the answers come in its order. Raises ServiceFault and AccountFault: do it again, whole."""
+        newest = newest_by_document(jobs)
+        crowded = len(newest) < len(jobs)  # older events of the batch's documents must be purged
+        faulty = await self._points.write(list(newest.values()))
+        sound = [job for key, job in newest.items() if key not in faulty]
+        missing = await self._points.vanished(sound)
+        whole = [job for job in sound if job.document_key not in missing] if missing else sound
+        if crowded:
+            self._in_doubt.purge_is_due(newest)
+        found = await self._manifest_ranks(whole)
+        waits_s = await self._purge_below(whole, found)
+        return [
+            Written(found.get(key), missing.get(key, ()), faulty.get(key), waits_s.get(key))
+            for key in (job.document_key for job in jobs)
+        ]
+
+    # --- steps 3 and 4: manifests -------------------------------------------------------------------------------
+
+    async def _manifest_ranks(self, jobs: Sequence[WriteJob]) -> dict[str, Rank]:
+        """Steps 3 and 4: each document's rank afterwards.
+
+        A document without a manifest at the plan may get one meanwhile from an older event of another partition. Its
+        purge is left out only when its own manifest was the first, so that one is inserted and never replaces another.
+        """
+        await self._write_manifests(jobs)
+        found = await self._found_ranks(jobs)
+        second = [job for job in jobs if found[job.document_key] < job.write.rank]
+        if second:
+            self._in_doubt.purge_is_due(job.document_key for job in second)
+            await self._write_manifests(second)
+            found.update(await self._found_ranks(second))
+        return found
+
+    async def _write_manifests(self, jobs: Sequence[WriteJob]) -> None:
+        """Step 3. From here on nothing is a record's fault: Qdrant has taken its content."""
+        await send_all(jobs, self._send_manifests)
+
+    async def _send_manifests(self, jobs: Sequence[WriteJob]) -> None:
+        now_ms = self._clock_ms()
+        manifests = [self._manifests.manifest(job.write, now_ms) for job in jobs]
+        await self._store.upsert(
+            self._store.names.manifests, manifests, lambda guard: self._guard_manifests(guard, jobs)
+        )
+
+    def _guard_manifests(self, guard: Any, jobs: Sequence[WriteJob]) -> None:
+        """The manifest guard: a newer event's manifest stays as it is, and that of a new document is not replaced."""
+        ids_by_rank: dict[Rank, list[str]] = {}
+        new: list[str] = []
+        for job in jobs:
+            same = new if self._may_be_new(job) else ids_by_rank.setdefault(job.write.rank, [])
+            same.append(manifest_id(job.document_key))
+        if new:
+            self._guards.add_insert_guard(guard, new)
+        if ids_by_rank:
+            self._guards.add_write_guard(guard, ids_by_rank)
+
+    async def _found_ranks(self, jobs: Sequence[WriteJob]) -> dict[str, Rank]:
+        """Step 4: the rank that each document's manifest has now. Lower than its own for one that is not new at all."""
+        ranks = await self._read_ranks([job.document_key for job in jobs])
+        for job in jobs:
+            rank = ranks.get(job.document_key)
+            if rank is None or (rank < job.write.rank and not self._may_be_new(job)):
+                raise ServiceFault(Service.QDRANT, "Qdrant does not show a manifest that it has just confirmed")
+        return ranks
+
+    async def _read_ranks(self, document_keys: Collection[str]) -> dict[str, Rank]:
+        ids = {manifest_id(key): key for key in document_keys}
+        found = await self._store.get(self._store.names.manifests, list(ids), self._guards.rank_fields)
+        return {ids[point_id]: self._guards.get_rank(payload) for point_id, payload in found.items()}
+
+    # --- step 5: purges -----------------------------------------------------------------------------------------
+
+    async def _purge_below(self, jobs: Sequence[WriteJob], found: Mapping[str, Rank]) -> dict[str, float]:
+        """Step 5; answers how long documents must wait for a request that was given up."""
+        below = {
+            job.document_key: found[job.document_key]
+            for job in jobs
+            if not (self._may_be_new(job) and found[job.document_key] == job.write.rank)
+        }
+        waits = self._in_doubt.waits_s(below)
+        await self.purge(below)
+        self._in_doubt.over(key for key in below if key not in waits)
+        return waits
+
+    def _may_be_new(self, job: WriteJob) -> bool:
+        """Whether nothing lies below, if its manifest is the first: a new document, alone, every request answered."""
+        write = job.write
+        return (
+            job.may_skip_purge
+            and self._guards.order is Order.OFFSET
+            and write.before is None
+            and not write.coalesced
+            and not self._in_doubt.concerns(job.document_key)
+        )
+
+    async def purge(self, below: Mapping[str, Rank]) -> None:
+        """Delete the documents' points whose rank is below the one given. Safe at any time: ranks only grow."""
+        await send_all(list(below.items()), self._send_purge)
+
+    async def _send_purge(self, below: Sequence[tuple[str, Rank]]) -> None:
+        documents = dict(below)
+        await self._store.delete(self._store.names.points, lambda which: self._guards.add_purge(which, documents))
+
+    async def sweep(self, below: Mapping[str, Rank]) -> None:
+        """Purge documents that are not written now: overtaken ones, and once more those of a request given up.
+
+        For the latter at the rank that the manifest has by then: a newer event's purge may have come before the late
+        landing, and its rank is the one to go by.
+        """
+        late = [key for key in below if self._in_doubt.concerns(key)]
+        ranks = await self._read_ranks(late)
+        waits_s = self._in_doubt.waits_s(late)
+        await self.purge({key: max(rank, ranks.get(key, rank)) for key, rank in below.items()})
+        self._in_doubt.over(key for key in late if key not in waits_s)
+
+    async def sweep_abandoned(self, document_key: str) -> float | None:
+        """Purge a document below its manifest, if it has one; answers when to come again, for what may land later."""
+        wait_s = self._in_doubt.waits_s((document_key,)).get(document_key)
+        await self.purge(await self._read_ranks((document_key,)))
+        if wait_s is None:
+            self._in_doubt.over((document_key,))
+        return wait_s
+
+    async def clean(self, write: DocumentWrite) -> None:
+        """Before a verdict: delete what attempts at this event have left at or below its rank outside the manifest.
+
+        Waits out the horizon of a request given up: a dead letter settles its record, and nothing may come after.
+        """
+        await self._delete_leftovers(write)
+        wait_s = self._in_doubt.waits_s((write.event.document_key,)).get(write.event.document_key)
+        if wait_s is not None:
+            await self._in_doubt.sleep(wait_s)
+            await self._delete_leftovers(write)
+        self._in_doubt.over((write.event.document_key,))
+
+    # --- repair: what was found to be wrong, unless it has changed since ------------------------------------------
+
+    async def remove(self, points: Mapping[str, Rank]) -> None:
+        """Delete points by their ids, each unless it has become newer than the rank given."""
+        await send_all(list(points.items()), lambda some: self._delete_found(self._store.names.points, some))
+
+    async def forget(self, manifests: Mapping[str, Rank]) -> None:
+        """Delete documents' manifests by their keys, each unless it has become newer than the rank given."""
+        found = [(manifest_id(key), rank) for key, rank in manifests.items()]
+        await send_all(found, lambda some: self._delete_found(self._store.names.manifests, some))
+
+    async def _delete_found(self, collection: str, found: Sequence[tuple[str, Rank]]) -> None:
+        ids_by_rank: dict[Rank, list[str]] = {}
+        for point_id, rank in found:
+            ids_by_rank.setdefault(rank, []).append(point_id)
+        await self._store.delete(collection, lambda which: self._guards.add_not_newer(which, ids_by_rank))
+
+    async def _delete_leftovers(self, write: DocumentWrite) -> None:
+        key = write.event.document_key
+        manifests = await self._store.get(self._store.names.manifests, [manifest_id(key)], (CHUNK_IDS,))
+        listed = [
+            item.string_value for manifest in manifests.values() for item in manifest[CHUNK_IDS].list_value.values
+        ]
+        await self._store.delete(
+            self._store.names.points, lambda which: self._guards.add_leftovers(which, key, write.rank, listed)
+        )

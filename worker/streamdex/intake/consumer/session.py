@@ -1,0 +1,186 @@
+"""One life of one aiokafka consumer: opened, subscribed, polled, watched, closed. The supervisor makes the next."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streamdex.config import KafkaSettings
+from streamdex.errors import AccountFault, Service, ServiceFault
+from streamdex.intake.back_pressure import BackPressure
+from streamdex.intake.consumer.client import has_dead_task, is_member, make_consumer, member_id, stop_consumer
+from streamdex.intake.consumer.instance import Instance
+from streamdex.intake.consumer.membership import Assignments, Membership
+from streamdex.intake.consumer.poller import Deliver, Poller
+from streamdex.intake.consumer.watch import ConsumerRestart, Watch
+from streamdex.kafka.client import as_fault, at_start, connection_fault
+from streamdex.model import Partition
+from streamdex.telemetry import ACCOUNT_REFUSED, KAFKA_UNREACHABLE, PARTITION_HELD, Health, Metrics
+
+OPEN_LIMIT_S = 30.0
+COMMIT_LIMIT_S = 5.0
+RANGES_LIMIT_S = 10.0
+POLL_END_LIMIT_S = 1.0
+WATCH_EVERY_S = 1.0
+TOPIC_GONE = "the topic is gone; create it again and raise kafka.epoch, or take it out of kafka.topics"
+HEALTH_NAME = "kafka commits"
+
+
+class Session:
+    """Made by `open_session`, started by `work`, ended by `close`."""
+
+    def __init__(
+        self,
+        kafka: AIOKafkaConsumer,
+        settings: KafkaSettings,
+        back_pressure: BackPressure,
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
+        self._kafka = kafka
+        self._settings = settings
+        self._back_pressure = back_pressure
+        self._health = health
+        self._metrics = metrics
+        self._watch = Watch(time.monotonic())
+        self._membership: Membership | None = None
+        self._poller: Poller | None = None
+        self._polling: asyncio.Task[None] | None = None
+
+    async def work(self, assignments: Assignments, deliver: Deliver, stopping: asyncio.Event) -> ConsumerRestart | None:
+        """Join the group and deliver records until `stopping` (None) or until the client is beyond help (why).
+
+        Raises what `deliver` or `assignments` raise beyond faults that patience mends.
+        """
+        poller = Poller(self._kafka, self._back_pressure, self._watch, self._health, deliver)
+        instance = Instance(self._settings, self._health, lambda: member_id(self._kafka), self._stand_aside)
+        membership = Membership(self._kafka, assignments, instance, self._health, self._metrics, poller.start_at)
+        poller.follow(membership)
+        self._poller, self._membership = poller, membership
+        self._kafka.subscribe(list(self._settings.topics), listener=membership)
+        self._polling = asyncio.create_task(poller.poll_for_ever())
+        stop = asyncio.create_task(stopping.wait())
+        endings: set[asyncio.Future[Any]] = {self._polling, membership.crashed, stop}
+        try:
+            while not stop.done():
+                await asyncio.wait(endings, timeout=WATCH_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                for ended in (self._polling, membership.crashed):
+                    if ended.done():
+                        ended.result()  # neither ends before a stop but by raising
+                if is_member(self._kafka):
+                    self._watch.was_member(time.monotonic())
+                cause = self._watch.cause(time.monotonic(), task_died=has_dead_task(self._kafka))
+                if cause is not None:
+                    return cause
+                self._note_topics()
+        finally:
+            poller.stop()
+            stop.cancel()
+        return None
+
+    @property
+    def all_partitions(self) -> int:
+        """Partitions of all topics, by what the client knows of the cluster at the moment."""
+        known = (self._kafka.partitions_for_topic(topic) for topic in self._settings.topics)
+        return sum(len(partitions or ()) for partitions in known)
+
+    @property
+    def polled_s(self) -> float:
+        """When Kafka was last polled, or this session made, by the monotonic clock."""
+        return self._watch.polled_s
+
+    def ends(self) -> dict[Partition, int | None]:
+        """Where the log of each partition that is read ended at the last fetch; None before the first."""
+        return self._poller.ends() if self._poller is not None else {}
+
+    def _stand_aside(self) -> None:
+        """A poll hangs while the join waits, and that is on purpose: the client is not stuck."""
+        self._watch.polled(time.monotonic())
+        self._watch.was_member(time.monotonic())
+
+    def _note_topics(self) -> None:
+        """A deleted topic gives no error: the assignment empties, and polls return nothing for ever."""
+        for topic in self._settings.topics:
+            if self._kafka.partitions_for_topic(topic) is None:
+                self._health.hold(f"topic {topic}", TOPIC_GONE, PARTITION_HELD)
+            else:
+                self._health.release(f"topic {topic}")
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit these offsets and no others. Raises ServiceFault or AccountFault."""
+        if self._membership is None or not self._membership.may_commit(offsets):
+            raise ServiceFault(Service.KAFKA, "a partition is not ours (any more)")
+        if not is_member(self._kafka):
+            raise ServiceFault(Service.KAFKA, "not in the group at the moment")
+        try:
+            async with asyncio.timeout(COMMIT_LIMIT_S):  # it never ends when the broker is gone
+                await self._kafka.commit({TopicPartition(*partition): offset for partition, offset in offsets.items()})
+        except TimeoutError:
+            silence = ServiceFault(Service.KAFKA, "the group's coordinator does not answer a commit", unanswered=True)
+            raise self._not_committed(silence) from None
+        except KafkaError as error:
+            raise self._not_committed(as_fault(error)) from None
+        self._watch.committed()
+        self._health.release(HEALTH_NAME)
+
+    def _not_committed(self, fault: ServiceFault | AccountFault) -> ServiceFault | AccountFault:
+        """Holds for what lasts; other refusals are a rebalance's, and over with the next commit."""
+        self._watch.commit_failed(time.monotonic())
+        if isinstance(fault, AccountFault):
+            self._health.hold(HEALTH_NAME, str(fault), ACCOUNT_REFUSED)
+        elif fault.unanswered:
+            self._health.hold(HEALTH_NAME, fault.message, KAFKA_UNREACHABLE)
+        return fault
+
+    async def log_ranges(self, partitions: Iterable[Partition]) -> dict[Partition, tuple[int, int]]:
+        """(begin, end) offsets of the log now. Raises ServiceFault or AccountFault."""
+        asked = [TopicPartition(*partition) for partition in partitions]
+        try:
+            async with asyncio.timeout(RANGES_LIMIT_S):
+                begins, ends = await asyncio.gather(
+                    self._kafka.beginning_offsets(asked), self._kafka.end_offsets(asked)
+                )
+        except TimeoutError:
+            raise ServiceFault(Service.KAFKA, "the brokers do not tell where the log begins and ends") from None
+        except KafkaError as error:
+            raise as_fault(error) from None
+        return {Partition(*at): (begins[at], ends[at]) for at in asked}
+
+    async def close(self) -> None:
+        """Let all partitions go (drained and committed through `Assignments.revoked`), then leave, time-limited.
+
+        aiokafka's own stop calls no listener.
+        """
+        if self._poller is not None:
+            self._poller.stop()
+        if self._membership is not None:
+            await self._membership.close()
+        if self._polling is not None and not self._polling.done():
+            # Only now may a poll be cancelled, as the consumer goes with it; one that hangs in a rebalance never ends.
+            self._polling.cancel()
+            await asyncio.wait({self._polling}, timeout=POLL_END_LIMIT_S)
+        await stop_consumer(self._kafka)
+
+
+async def open_session(
+    settings: KafkaSettings, partitions: int, back_pressure: BackPressure, health: Health, metrics: Metrics
+) -> Session:
+    """A session that is connected and has not joined its group. Raises ConfigurationError or ServiceFault."""
+    kafka = make_consumer(settings, back_pressure.byte_bound, partitions)
+    try:
+        async with asyncio.timeout(OPEN_LIMIT_S):
+            await kafka.start()
+    except TimeoutError:
+        await stop_consumer(kafka)
+        raise ServiceFault(Service.KAFKA, "the brokers take too long to answer") from None
+    except KafkaError as error:
+        await stop_consumer(kafka)
+        fault = at_start(error)
+        raise (await connection_fault(settings) if isinstance(fault, ServiceFault) else fault) from None
+    except BaseException:  # a stop while connecting
+        await stop_consumer(kafka)
+        raise
+    return Session(kafka, settings, back_pressure, health, metrics)

@@ -1,0 +1,98 @@
+"""Makes the consumer anew when its client is stuck or dead, says why, and backs off when that does not help."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from streamdex.errors import ConfigurationError, ServiceFault
+from streamdex.intake.consumer.watch import ConsumerRestart
+from streamdex.retry import backoff_s
+from streamdex.telemetry import ACCOUNT_REFUSED, KAFKA_RESTARTED, KAFKA_UNREACHABLE, Health, Metrics, emit
+
+T = TypeVar("T")
+
+GOOD_LIFE_S = 60.0  # a consumer that lived so long was not part of a crash loop
+HEALTH_NAME = "kafka connection"
+
+
+class Life(Protocol):
+    """What the supervisor asks of a session."""
+
+    async def close(self) -> None:
+        """Let everything go and leave; time-limited, never raises."""
+
+
+class Supervisor:
+    """Runs one session after the other. `open_next` makes one and raises ConfigurationError or ServiceFault."""
+
+    def __init__(
+        self,
+        open_next: Callable[[], Awaitable[Life]],
+        work: Callable[[], Awaitable[ConsumerRestart | None]],
+        stopping: asyncio.Event,
+        health: Health,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """`work` works with the newest session; it returns why that must end, or None when a stop was asked for."""
+        self._open_next = open_next
+        self._work = work
+        self._stopping = stopping
+        self._health = health
+        self._restarts = {cause: metrics.restarts.labels(cause.value) for cause in ConsumerRestart}
+        self._clock = clock
+        self._sleep = sleep
+        self._attempt = 0
+        self._recreated = 0
+
+    async def run(self, session: Life) -> None:
+        """Until a stop is asked for. The last session is left open: whoever stops also drains it."""
+        while True:
+            born_s = self._clock()
+            cause = await self._work()
+            if cause is None:
+                return
+            if self._clock() - born_s >= GOOD_LIFE_S:
+                self._attempt = 0
+            self._recreated += 1
+            emit(KAFKA_RESTARTED, client="consumer", cause=cause.value, restarts=self._recreated)
+            self._restarts[cause].inc()
+            await session.close()
+            following = await self._open_retrying()
+            if following is None:
+                return
+            session = following
+
+    async def _open_retrying(self) -> Life | None:
+        """The next session; None when a stop came first. What start-up would refuse only holds a running worker."""
+        while not self._stopping.is_set():
+            await self._pause()
+            try:
+                session = await self._unless_stopped(self._open_next())
+            except (ServiceFault, ConfigurationError) as fault:
+                signal = ACCOUNT_REFUSED if isinstance(fault, ConfigurationError) else KAFKA_UNREACHABLE
+                self._health.hold(HEALTH_NAME, str(fault), signal)
+            else:
+                self._health.release(HEALTH_NAME)
+                return session
+        return None
+
+    async def _pause(self) -> None:
+        """Back off, but not past a stop."""
+        self._attempt += 1
+        await self._unless_stopped(self._sleep(backoff_s(self._attempt - 1)))
+
+    async def _unless_stopped(self, action: Awaitable[T]) -> T | None:
+        """The action's result; None, and an end of the action, when a stop came first."""
+        acting = asyncio.ensure_future(action)
+        stop = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({acting, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return acting.result() if acting.done() else None
+        finally:
+            acting.cancel()
+            stop.cancel()
+            await asyncio.gather(acting, stop, return_exceptions=True)

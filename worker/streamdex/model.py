@@ -1,0 +1,157 @@
+"""The nouns of the program: plain values that every room shares. No I/O, no decisions.
+
+Tuples with names rather than frozen dataclasses: there are several of each per document, and making one of the latter
+costs four times as much.
+
+A *record* is what Kafka delivered; an *event* is what it means for one document; a *rank* orders the
+events of one document; a *manifest* is what the store remembers of a document.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+JsonObject = dict[str, Any]
+
+
+class Outcome(StrEnum):
+    """How a document event ends. Every event ends in exactly one of these."""
+
+    INDEXED = "indexed"
+    UNCHANGED = "unchanged"
+    DELETED = "deleted"
+    SUPERSEDED = "superseded"
+    DEAD_LETTERED = "dead_lettered"
+
+
+class Order(StrEnum):
+    """What orders the events of one document: their place in the log, or a version of their own."""
+
+    OFFSET = "offset"
+    VERSION = "version"
+
+
+class Partition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    number: int
+
+
+# Of each partition the offsets [begin, end).
+Ranges = Mapping[Partition, tuple[int, int]]
+
+
+class Record(NamedTuple):
+    """One Kafka message as it came: key, value and headers are raw bytes, and are never logged."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+    def __repr__(self) -> str:
+        """The position alone: a record's bytes belong to the user and must not reach a log."""
+        return f"Record({self.topic}[{self.partition}]@{self.offset})"
+
+    @property
+    def size_bytes(self) -> int:
+        """What the record weighs in memory, roughly: its key, value and header bytes."""
+        size = len(self.key or b"") + len(self.value or b"")
+        for name, value in self.headers:
+            size += len(name) + len(value or b"")
+        return size
+
+
+class Position(NamedTuple):
+    """Where an event stood in the log. A replayed dead letter keeps its original position."""
+
+    topic: str
+    partition: int
+    epoch: int
+    offset: int
+    timestamp_ms: int
+
+
+class Rank(NamedTuple):
+    """Orders the events of one document; compares as a tuple.
+
+    In `offset` order `version` is sequence * 64 + generation and `sequence` is 0. In `version` order `version` is
+    the event's own and `sequence` is sequence * 64 + generation.
+    """
+
+    version: int
+    sequence: int = 0
+
+
+class Event(NamedTuple):
+    """An upsert (`text` is a string) or a delete (`text` is None) of one document."""
+
+    document_key: str
+    text: str | None
+    metadata: JsonObject
+    version: int | None
+    position: Position
+
+    def __repr__(self) -> str:
+        """The position alone: document ids, texts and metadata belong to the user."""
+        kind = "delete" if self.text is None else "upsert"
+        return f"Event({kind} {self.position.topic}[{self.position.partition}]@{self.position.offset})"
+
+
+class Chunk(NamedTuple):
+    """A piece of a document's text that gets a vector. `id` is a UUID in its usual form, `tokens` an estimate."""
+
+    id: str
+    place: int
+    text: str
+    tokens: int
+
+    def __repr__(self) -> str:
+        return f"Chunk({self.place}, {self.tokens} tokens)"
+
+
+class Manifest(NamedTuple):
+    """What the store remembers of one document: which event wrote it last, and its chunks' ids in order.
+
+    `tombstone_until_ms` (epoch milliseconds) is set when that event was a delete.
+    """
+
+    document_key: str
+    rank: Rank
+    position: Position
+    chunk_ids: tuple[str, ...]
+    content_hash: str
+    generation: int
+    tombstone_until_ms: int | None = None
+
+    def __repr__(self) -> str:
+        """The position alone: document ids belong to the user."""
+        return f"Manifest({self.position.topic}[{self.position.partition}]@{self.position.offset})"
+
+
+class DocumentWrite(NamedTuple):
+    """One document as it must stand in the collection after an event: what the index room writes.
+
+    `chunks` are all of its chunks in order (none: a delete), `listed` the ids among them that the `before` manifest
+    lists, which therefore have their vector already. `coalesced` tells that this event took older waiting ones with it.
+    """
+
+    event: Event
+    rank: Rank
+    generation: int
+    chunks: tuple[Chunk, ...]
+    listed: frozenset[str]
+    content_hash: str
+    before: Manifest | None
+    coalesced: bool = False
+
+    @property
+    def to_embed(self) -> tuple[Chunk, ...]:
+        """The chunks that need a vector: those the manifest does not list."""
+        if not self.listed:
+            return self.chunks
+        return tuple(chunk for chunk in self.chunks if chunk.id not in self.listed)

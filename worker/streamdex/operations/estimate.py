@@ -1,0 +1,129 @@
+"""What a backlog will cost: tokens, requests, time at the key's limits and money, from a sample of the topic."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from streamdex.config import Settings
+from streamdex.embed import Limits, Profile, bounds_of, requests_for
+from streamdex.errors import RecordFault
+from streamdex.intake import Decoder
+from streamdex.kafka.topic_reader import TopicReader
+from streamdex.model import Ranges, Record
+from streamdex.plan import Chunker
+from streamdex.plan.keys import text_hash
+
+SLICES = 4  # places in each partition where the sample is taken
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was found in some of the records."""
+
+    records: int = 0
+    deletes: int = 0
+    undecodable: int = 0
+    chunks: int = 0
+    tokens: int = 0
+
+    @property
+    def documents(self) -> int:
+        """Records with a text to embed."""
+        return self.records - self.deletes - self.undecodable
+
+    def plus(self, other: "Sample") -> "Sample":
+        """Both together."""
+        return Sample(
+            self.records + other.records,
+            self.deletes + other.deletes,
+            self.undecodable + other.undecodable,
+            self.chunks + other.chunks,
+            self.tokens + other.tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The backlog, extrapolated. An upper bound: what is swallowed, unchanged or known already costs nothing."""
+
+    records: int
+    sampled: int
+    chunks: int
+    tokens: int
+    requests: int
+    minutes: float
+    bound_by: str
+    cost: float | None
+
+
+def slices(ranges: Ranges, most_records: int) -> Iterator[Ranges]:
+    """Ranges within the ranges, evenly spread, that hold about `most_records` in all; all of it when it is less."""
+    total = sum(end - begin for begin, end in ranges.values())
+    if total <= most_records:
+        yield ranges
+        return
+    for part in range(SLICES):
+        chosen = {}
+        for partition, (begin, end) in ranges.items():
+            length = max(1, most_records * (end - begin) // total // SLICES)
+            first = begin + (end - begin - length) * part // max(1, SLICES - 1)
+            chosen[partition] = (max(begin, first), min(end, first + length))
+        yield chosen
+
+
+def estimate(settings: Settings, profile: Profile, sample: Sample, backlog: int) -> Estimate:
+    """Extrapolate a sample to a backlog of so many records, at the limits in force."""
+    factor = backlog / sample.records if sample.records else 0.0
+    tokens, chunks = round(sample.tokens * factor), round(sample.chunks * factor)
+    limits = Limits(*settings.jina.effective_limits)
+    if profile.late_chunking:
+        requests = round(sample.documents * factor)  # each goes by itself
+    else:
+        requests = requests_for(limits, bounds_of(settings.jina, profile), chunks, tokens)
+    by_tokens, by_requests = tokens / limits.tokens_per_minute, requests / limits.requests_per_minute
+    price = settings.jina.price_per_million_tokens
+    return Estimate(
+        records=backlog,
+        sampled=sample.records,
+        chunks=chunks,
+        tokens=tokens,
+        requests=requests,
+        minutes=max(by_tokens, by_requests),
+        bound_by="tokens" if by_tokens >= by_requests else "requests",
+        cost=None if price is None else tokens / 1e6 * price,
+    )
+
+
+class Sampler:
+    """Counts what records would cost."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._decoder = Decoder(settings.mapping, settings.caps)
+        self._chunker = Chunker(settings)
+        self._epoch = settings.kafka.epoch
+
+    def weigh(self, record: Record) -> Sample:
+        """What one record would cost."""
+        try:
+            event = self._decoder.decode(record, self._epoch)
+            if event.text is None:
+                return Sample(records=1, deletes=1)
+            chunks = self._chunker.chunks(event.document_key, event.text, text_hash(event.text))
+        except RecordFault:
+            return Sample(records=1, undecodable=1)
+        return Sample(records=1, chunks=len(chunks), tokens=sum(chunk.tokens for chunk in chunks))
+
+
+async def sample_topics(
+    settings: Settings, reader: TopicReader, ranges: Ranges, most_records: int, on_record: Callable[[], None]
+) -> Sample:
+    """Read and weigh a sample of what lies in the ranges. Raises ConfigurationError or ServiceFault.
+
+    `on_record` is called for each record.
+    """
+    sampler = Sampler(settings)
+    whole = Sample()
+    for part in slices(ranges, most_records):
+        async for record in reader.records(part):
+            whole = whole.plus(sampler.weigh(record))
+            on_record()
+    return whole

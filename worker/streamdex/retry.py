@@ -1,0 +1,75 @@
+"""Patience: the one way in which the rooms' shells wait out a fault that is not a record's."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from streamdex.errors import AccountFault, ServiceFault
+from streamdex.telemetry import ACCOUNT_REFUSED, INTERNAL, SERVICE_DOWN, Health, Metrics, emit, trace_hash
+
+T = TypeVar("T")
+
+BASE_S = 0.5
+CAP_S = 16.0
+LONGEST_RETRY_AFTER_S = 300.0  # limits are counted by the minute: more than this is a mistake, and tells nothing
+
+
+def backoff_s(attempt: int, rng: Callable[[], float] = random.random) -> float:
+    """Seconds to wait before attempt `attempt` + 1: doubling from 0.5 to 16, ± 30 %. `rng` gives numbers in [0, 1)."""
+    return float(min(CAP_S, BASE_S * 2 ** min(attempt, 10)) * (0.7 + 0.6 * rng()))
+
+
+def obeyed_s(asked_s: float | None) -> float:
+    """How long to wait for a Retry-After; an absurd one is capped to the longest wait of our own."""
+    if asked_s is None:
+        return 0.0
+    return asked_s if asked_s <= LONGEST_RETRY_AFTER_S else CAP_S
+
+
+async def retry_faults(
+    action: Callable[[], Awaitable[T]],
+    health: Health,
+    metrics: Metrics | None = None,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> T:
+    """Do `action` until it succeeds: service faults back off, account faults wait for their mend. Never gives up.
+
+    Other faults (a record's, a suspect's, our own) pass through: waiting would not mend them. `metrics` count the
+    retries; a command whose metrics nobody reads has none.
+    """
+    attempt = 0
+    held: str | None = None
+    while True:
+        try:
+            result = await action()
+        except (ServiceFault, AccountFault) as fault:
+            held = fault.service.value
+            health.hold(held, str(fault), ACCOUNT_REFUSED if isinstance(fault, AccountFault) else SERVICE_DOWN)
+            asked_s = fault.retry_after_s if isinstance(fault, ServiceFault) else None
+            await sleep(max(backoff_s(attempt), obeyed_s(asked_s)))
+            attempt += 1
+            if metrics is not None:
+                metrics.retries.labels(held).inc()
+        else:
+            if held:
+                health.release(held)
+            return result
+
+
+async def retry_forever(
+    action: Callable[[], Awaitable[T]],
+    health: Health,
+    metrics: Metrics,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> T:
+    """`retry_faults`, and an exception of ours does not end it either: a bug in one request must not stop the worker."""
+    attempt = 0
+    while True:
+        try:
+            return await retry_faults(action, health, metrics, sleep)
+        except Exception as error:  # noqa: BLE001  # whatever it is, giving up would lose or stop more than waiting
+            metrics.internal_faults.inc()
+            emit(INTERNAL, kind=type(error).__name__, trace=trace_hash(error), attempts=attempt + 1)
+            await sleep(backoff_s(attempt))
+            attempt += 1

@@ -1,0 +1,269 @@
+"""Every log event and every metric, named once.
+
+A log event is a `Signal`; `emit` writes it as one line: JSON through orjson, or coloured on a terminal. Lines tell
+state changes, not documents, and carry no secret, document text or metadata. Metrics live in a registry of their own,
+so that several workers in one process (tests, the demo) do not share counters.
+"""
+
+import logging
+import re
+import sys
+from collections import Counter as CollectionsCounter
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import PurePath
+from traceback import extract_tb
+from typing import Any, Literal, TextIO
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from streamdex.errors import Reason, Service
+from streamdex.model import Outcome
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A log event: its name in the field `event`, its level, and what it tells."""
+
+    event: str
+    level: Level
+    tells: str
+
+
+ADMIN_LISTENS = Signal("admin.listens", "info", "health, status and metrics are served at this address")
+STARTED = Signal("worker.started", "info", "the worker reads its topics")
+RELOADED = Signal("worker.reloaded", "info", "the key and its limits were read anew on SIGHUP")
+RELOAD_REFUSED = Signal("worker.reload_refused", "error", "the settings on SIGHUP are wrong; the old ones stay")
+STOPPING = Signal("worker.stopping", "info", "a stop was asked for; fetching has ended, what is paid for is finished")
+STOPPED = Signal("worker.stopped", "info", "the worker has left its group")
+ASSIGNED = Signal("partitions.assigned", "info", "partitions came to this replica, with where each one starts")
+REVOKED = Signal("partitions.revoked", "info", "partitions left this replica after their drain and commit")
+DRAIN_INCOMPLETE = Signal(
+    "drain.incomplete", "warning", "records were left unfinished or uncommitted; they will be read again"
+)
+COMMIT_FAILED = Signal("commit.failed", "warning", "a commit was refused or took too long; it is tried again")
+INTAKE_PAUSED = Signal("intake.paused", "debug", "too much is open; partitions are paused, polling goes on")
+INTAKE_RESUMED = Signal("intake.resumed", "debug", "enough has settled; partitions are read again")
+PARTITION_HELD = Signal("partition.held", "error", "a partition cannot go on until a person mends it")
+KAFKA_RESTARTED = Signal("kafka.restarted", "warning", "a Kafka client was stuck or dead and is made anew")
+KAFKA_UNREACHABLE = Signal("kafka.unreachable", "warning", "the brokers do not answer; trying again")
+OFFSET_OUT_OF_RANGE = Signal("kafka.offset_out_of_range", "error", "the log no longer holds where this group stood")
+SERVICE_DOWN = Signal("service.down", "warning", "a neighbour does not work; the worker holds and tries again")
+SERVICE_BACK = Signal("service.back", "info", "the neighbour works again")
+ACCOUNT_REFUSED = Signal("account.refused", "error", "the account or configuration is refused; waiting for its mend")
+RETRY_AFTER_CAPPED = Signal("jina.retry_after_capped", "warning", "the service asked for an absurd wait; capped")
+BUDGET_SPENT = Signal("budget.spent", "warning", "the budget of tokens is used up; embedding pauses")
+INSTANCE_TAKEN = Signal(
+    "kafka.instance_taken", "error", "another process has the same kafka.group_instance_id; this one stands aside"
+)
+NO_SHARE = Signal("share.none", "info", "nothing of the key's limits is this replica's; it sends nothing")
+DEAD_LETTERED = Signal("record.dead_lettered", "warning", "a record went to the dead-letter topic, with its reason")
+DEAD_LETTER_REFUSED = Signal("dead_letter.refused", "error", "the dead-letter topic did not take a record; it waits")
+DEAD_LETTER_TOPIC_SMALL = Signal(
+    "dead_letter.topic_small", "warning", "the dead-letter topic takes smaller records than its source; raise its limit"
+)
+INTERNAL = Signal("internal.fault", "error", "a bug of ours met a record; it is retried, then judged by contrast")
+SETTLED_TWICE = Signal("settle.twice", "error", "a bug of ours settled a record twice; the first outcome stands")
+COLLECTION_CREATED = Signal("collection.created", "info", "a collection was made, with its alias and indexes")
+COLLECTION_DIFFERS = Signal("collection.differs", "warning", "an existing collection differs in what does not matter")
+VERSION_IGNORED = Signal("event.version_ignored", "warning", "events carry a version, but worker.order is offset")
+CROSS_PARTITION = Signal("event.cross_partition", "warning", "a document's events come from two partitions of a topic")
+CATCHING_UP = Signal("progress.behind", "warning", "the collection knows less than the group; reading from there")
+TOPIC_RECREATED = Signal("topic.recreated", "error", "the topic was made anew; raise kafka.epoch")
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A metric as the documentation lists it; `name` is that of its samples, without a histogram's suffixes."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    tells: str
+
+
+class Metrics:
+    """The Prometheus metrics of one worker. Names are what dashboards rely on."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.described: list[Described] = []
+        """All of them but those of the process, which are the client library's."""
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self.records = counter("records", "Records settled, by outcome", "outcome")
+        self.dead_letters = counter("dead_letters", "Records sent to the dead-letter topic, by reason", "reason")
+        self.commits = counter("commits", "Commits of offsets, by result", "result")
+        self.rebalances = counter("rebalances", "Assignments of partitions taken up")
+        self.restarts = counter("kafka_restarts", "Kafka clients made anew, by cause", "cause")
+        self.open_records = gauge("open_records", "Records taken in and not settled")
+        self.open_bytes = gauge("open_bytes", "Bytes of records taken in and not settled")
+        self.oldest_open = gauge("oldest_open_seconds", "Age of the oldest unsettled record, by its own timestamp")
+        self.queued = gauge("queued", "What waits before a stage", "stage")
+        self.queued_bytes = gauge("queued_bytes", "Bytes of what waits before a stage", "stage")
+        self.lag = gauge("lag_records", "Records from what is settled to the end of the log", "topic", "partition")
+        self.partitions = gauge("partitions", "Partitions of this replica")
+        self.held = gauge("held", "1 for each thing that keeps the worker from its work", "name")
+        self.ready = gauge("ready", "1 while the worker is ready")
+        self.loop_delay = histogram("event_loop_delay_seconds", "How late the event loop wakes, looked at each second")
+        self.tasks = gauge("tasks", "Tasks that the event loop has")
+        self.info = gauge("info", "Always 1; tells the version", "version")
+        self.request_seconds = histogram(
+            "request_seconds", "How long requests to a neighbour took", "service", "operation"
+        )
+        self.requests_failed = counter("requests_failed", "Requests that failed, by kind", "service", "kind")
+        self.retries = counter("retries", "Requests and steps tried again after a fault", "service")
+        self.tokens_billed = counter("tokens_billed", "Tokens the embedding service counted")
+        self.tokens_estimated = counter("tokens_estimated", "Tokens estimated for the same inputs")
+        self.inputs_embedded = counter("inputs_embedded", "Texts that were embedded")
+        self.limit_in_force = gauge("limit_in_force", "What the pacing allows now: per minute, or at once", "limit")
+        self.limit_used = gauge("limit_used", "What was sent in the last minute, or is under way now", "limit")
+        self.limit_share = gauge("limit_share", "Part of the key's limits that is this replica's")
+        self.limit_recovery = gauge("limit_fraction", "Part of the share in use; below 1 after a 429")
+        self.tokens_per_estimate = gauge("tokens_per_estimate", "Billed over estimated tokens, moving average")
+        self.batch_tokens = gauge("batch_tokens", "Most tokens that the next request may carry")
+        self.throttled = counter("throttled", "Requests refused with 429, by the limit they exceeded", "limit")
+        self.holds = counter("embedding_holds", "Times that sending stopped until a probe passed")
+        self.quota_remaining = gauge("quota_remaining", "What the service says is left of the key's minute", "limit")
+        self.searchable_seconds = histogram("event_to_searchable_seconds", "From a record's timestamp to its outcome")
+        self.internal_faults = counter("internal_faults", "Bugs of ours met while handling records")
+        self.superseded_across = counter("superseded_across_partitions", "Events overtaken from another partition")
+
+        for reason in Reason:  # at 0 from the start: Prometheus sees no increase in the first value of a series
+            self.dead_letters.labels(reason.value)
+        for service in Service:
+            self.retries.labels(service.value)
+        ProcessCollector(registry=self.registry)
+        self._refreshers: list[Callable[[], None]] = []
+
+    def before_reading(self, refresh: Callable[[], None]) -> None:
+        """Have `refresh` set gauges each time the metrics are read: so they cost nothing in between."""
+        self._refreshers.append(refresh)
+
+    def text(self) -> bytes:
+        """All of them in Prometheus' text format."""
+        for refresh in self._refreshers:
+            refresh()
+        return generate_latest(self.registry)
+
+    def settled(self) -> CollectionsCounter[Outcome]:
+        """Records settled so far, by outcome."""
+        counted = labelled(self.records, "_total")
+        return CollectionsCounter({outcome: int(counted.get((outcome.value,), 0)) for outcome in Outcome})
+
+    def _counter(self, name: str, tells: str, *labels: str) -> Counter:
+        self.described.append(Described(f"streamdex_{name}_total", "counter", labels, tells))
+        return Counter(f"streamdex_{name}", tells, labels, registry=self.registry)
+
+    def _gauge(self, name: str, tells: str, *labels: str) -> Gauge:
+        self.described.append(Described(f"streamdex_{name}", "gauge", labels, tells))
+        return Gauge(f"streamdex_{name}", tells, labels, registry=self.registry)
+
+    def _histogram(self, name: str, tells: str, *labels: str) -> Histogram:
+        self.described.append(Described(f"streamdex_{name}", "histogram", labels, tells))
+        return Histogram(f"streamdex_{name}", tells, labels, registry=self.registry, buckets=SECONDS)
+
+
+def labelled(metric: Counter | Gauge | Histogram, suffix: str = "") -> dict[tuple[str, ...], float]:
+    """A metric's values by the values of its labels; `suffix` picks among the samples of a counter or histogram."""
+    return {
+        tuple(sample.labels.values()): sample.value
+        for family in metric.collect()
+        for sample in family.samples
+        if sample.name == family.name + suffix
+    }
+
+
+def trace_hash(error: BaseException) -> str:
+    """Eight digits that tell one bug of ours from another, without quoting what it met."""
+    frames = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
+    return blake2b("\n".join(frames).encode(), digest_size=4).hexdigest()
+
+
+def emit(signal: Signal, **fields: Any) -> None:
+    """Write one log line. Fields hold names, numbers and reasons; never what a user wrote."""
+    getattr(structlog.get_logger(), signal.level)(signal.event, **fields)
+
+
+class Health:
+    """What keeps this worker from its work at the moment, if anything: one reason per neighbour or partition.
+
+    A state change is logged once, however often the fault repeats.
+    """
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Name of what is held to why, with the mend where a person must act; empty when all is well."""
+        return dict(self._reasons)
+
+    def hold(self, name: str, reason: str, signal: Signal = SERVICE_DOWN) -> None:
+        """Note that `name` (a service, a partition) does not work, and why."""
+        if self._reasons.get(name) != reason:
+            self._reasons[name] = reason
+            emit(signal, name=name, reason=reason)
+
+    def release(self, name: str) -> None:
+        """Note that `name` works; says so once if it did not before."""
+        if self._reasons.pop(name, None) is not None:
+            emit(SERVICE_BACK, name=name)
+
+
+_QUOTING = re.compile(r"[\n(<].*", re.DOTALL)
+
+
+def _without_quotes(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Of an exception in a library's line its kind and place alone: words and variables may hold what a user wrote.
+
+    asyncio puts them into the message as well: the arguments of a callback, the exception of a task.
+    """
+    line.pop("stack_info", None)
+    _, error, trace = line.pop("exc_info", None) or (None, None, None)
+    if error is not None:
+        line["kind"] = type(error).__name__
+        line["place"] = [f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in extract_tb(trace)[-3:]]
+    if line["logger"] == "asyncio":
+        line["event"] = _QUOTING.sub("", str(line["event"])).strip()
+    return line
+
+
+def configure_logging(
+    log_format: Literal["auto", "json", "console"], level: Level, stream: TextIO | None = None
+) -> None:
+    """Send log lines to `stream`, else stderr. The client libraries' own (warnings and worse) go the same way."""
+    stream = stream or sys.stderr
+    console = log_format == "console" or (log_format == "auto" and stream.isatty())
+    number = logging.getLevelName(level.upper())
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        if console
+        else structlog.processors.JSONRenderer(serializer=lambda line, **_: orjson.dumps(line, default=str).decode())
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _without_quotes],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(number, logging.WARNING))
