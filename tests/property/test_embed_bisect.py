@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streamdex.embed.backlog import Backlog
 from streamdex.embed.jobs import EmbedJob, Parcel
 from streamdex.embed.suspects import ENOUGH, WITNESSES, InputSuspects
-from streamdex.errors import Reason, Service, SuspectFault
+from streamdex.errors import Reason, RecordFault, Service, SuspectFault
 
 LOG_SIZE = 9  # of the largest parcel, 512 inputs
 REFUSED = SuspectFault(Service.JINA, Reason.REFUSED_BY_EMBEDDER, "Jina answered 400")
@@ -27,7 +27,7 @@ class Trial:
         self.jobs = [EmbedJob((str(place),), (1,)) for place in range(size)]
         self.bad = {self.jobs[place] for place in bad}
         self.at_once = at_once
-        self.unindexable: list[EmbedJob] = []
+        self.unindexable: list[tuple[EmbedJob, RecordFault]] = []
         self.done: list[EmbedJob] = []
         self.requests = 0
         self.canaries = 0
@@ -57,18 +57,15 @@ class Trial:
             self.backlog.failed(parcel, REFUSED, 0.0)
         else:
             self.blame.passed(parcel, sent_at)
-            done = parcel.deliver([b"v"] * len(parcel.pieces))
-            for job in done:
-                self.backlog.close(job)
-            self.done += done
+            self.done += parcel.deliver([b"v"] * len(parcel.pieces))
 
 
 def _check(size: int, bad: set[int], at_once: int = 8) -> Trial:
     trial = Trial(size, bad, at_once)
     trial.run()
-    assert set(trial.unindexable) == trial.bad
+    assert {job for job, _ in trial.unindexable} == trial.bad
+    assert len(trial.unindexable) == len(trial.bad)
     assert set(trial.done) == set(trial.jobs) - trial.bad
-    assert all(job.fault is not None for job in trial.unindexable)
     bound = 2 * len(bad) * LOG_SIZE + len(bad)
     assert trial.requests - 1 <= bound  # besides the one that had to be sent anyway; the last tries alone included
     assert trial.canaries <= 2 * WITNESSES if bad else trial.canaries == 0

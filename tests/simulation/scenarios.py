@@ -228,7 +228,7 @@ def turn_of_a_large_document(ahead: int, seed: int) -> Turn:
         async with replicas(service, PAID) as (one,):
             for _ in range(ahead):
                 one.submit()
-            tokens_ahead = one.embedder.queued_tokens
+            tokens_ahead = one.embedder.statistics.queued_tokens
             one.sizes = lambda _rng: 8_000
             (large,) = one.submit().texts
             one.sizes = uniform

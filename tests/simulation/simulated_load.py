@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -28,7 +28,7 @@ def heavy_tailed(rng: random.Random) -> int:
 
 @dataclass
 class Replica:
-    """An embedder and what it has done. A job's owner is when it was submitted."""
+    """An embedder and what it has done."""
 
     embedder: Embedder
     rng: random.Random
@@ -49,9 +49,15 @@ class Replica:
         now_s = asyncio.get_running_loop().time()
         name = text(tokens, next(self._names))
         self.on_submit(name, now_s)
-        job = EmbedJob((name,), (estimate,), self.together, now_s)
-        self.embedder.submit(job)
+        job = EmbedJob((name,), (estimate,), self.together)
+        start(self._embed(job, now_s))
         return job
+
+    async def _embed(self, job: EmbedJob, submitted_s: float) -> None:
+        await self.embedder.embed(job)
+        self.latencies_s.append(asyncio.get_running_loop().time() - submitted_s)
+        if self.saturated:
+            self.top_up()
 
     def saturate(self) -> None:
         """Keep more waiting than can go."""
@@ -59,22 +65,23 @@ class Replica:
         self.top_up()
 
     def top_up(self) -> None:
-        while self.embedder.queued_tokens < BACKLOG_TOKENS:
-            self.submit()
-
-    def done(self, job: EmbedJob) -> None:
-        """A document has its vectors."""
-        assert job.fault is None
-        assert isinstance(job.owner, float)
-        self.latencies_s.append(asyncio.get_running_loop().time() - job.owner)
-        if self.saturated:
-            self.top_up()
+        waiting = self.embedder.statistics.queued_tokens
+        while waiting < BACKLOG_TOKENS:
+            waiting += sum(self.submit().tokens)
 
     async def arrivals(self, documents_per_s: float) -> None:
         """Poisson, until cancelled."""
         while True:
             await asyncio.sleep(self.rng.expovariate(documents_per_s))
             self.submit()
+
+
+def start(coroutine: Coroutine[asyncio.Future[None], None, None]) -> None:
+    """Run it to its first wait at once, as eager tasks do from Python 3.12 on: what is submitted is queued by then."""
+    with suppress(StopIteration):
+        future = coroutine.send(None)
+        future._asyncio_future_blocking = False
+        future.add_done_callback(lambda _: start(coroutine))
 
 
 @asynccontextmanager
@@ -104,7 +111,6 @@ async def _replica(
     embedder = Embedder(
         settings,
         resolve(settings),
-        lambda job: replica.done(job),  # noqa: PLW0108 - the replica is made below
         Health(),
         Metrics(),
         clock=asyncio.get_running_loop().time,

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from harness.clock import run_virtually
+from harness.embed_jobs import EmbedJobs
 from streamdex.config import JinaSettings
 from streamdex.embed import Embedder, EmbedJob, resolve
 from streamdex.embed.suspects import ENOUGH
@@ -71,15 +72,19 @@ class World:
     embedder: Embedder
     service: Service
     health: Health
-    done: list[EmbedJob]
+    jobs: EmbedJobs
+
+    @property
+    def done(self) -> list[EmbedJob]:
+        return self.jobs.done
 
     @property
     def unindexable(self) -> list[EmbedJob]:
-        return [job for job in self.done if job.fault]
+        return list(self.jobs.faults)
 
     def submit(self, *texts: str) -> None:
         for text in texts:
-            self.embedder.submit(EmbedJob((text,), (10,)))
+            self.jobs.submit((text,), (10,))
 
     async def until_done(self, count: int, limit_s: float = 3600.0) -> None:
         async with asyncio.timeout(limit_s):
@@ -91,21 +96,21 @@ class World:
 async def world(weather: Weather, seed: int = 1, latency_s: float = 0.1, **settings: object) -> AsyncIterator[World]:
     jina = JinaSettings.model_validate({"api_key": "sample", "dimensions": DIMENSION, "concurrency": 8, **settings})
     service, health = Service(weather, latency_s), Health()
-    done: list[EmbedJob] = []
     embedder = Embedder(
         jina,
         resolve(jina),
-        done.append,
         health,
         Metrics(),
         clock=asyncio.get_running_loop().time,
         rng=chance(seed).random,
         transport=httpx.MockTransport(service.handle),
     )
+    jobs = EmbedJobs(embedder)
     running = asyncio.create_task(embedder.run())
     try:
-        yield World(embedder, service, health, done)
+        yield World(embedder, service, health, jobs)
     finally:
+        await jobs.cancel()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await embedder.close()
@@ -187,7 +192,7 @@ def test_poison_in_the_first_parcel_is_found_and_the_rest_passes(reply: Reply, c
             at.submit(*texts)
             await at.until_done(64)
             assert {job.texts[0] for job in at.unindexable} == {text for text in texts if "bad" in text}
-            reasons = {job.fault.reason for job in at.unindexable if job.fault}
+            reasons = {fault.reason for fault in at.jobs.faults.values()}
             assert reasons == {Reason.WRONG_ANSWER if reply[0] == 200 else Reason.REFUSED_BY_EMBEDDER}
             assert not at.embedder.statistics.shut
             assert not at.health.reasons
@@ -200,8 +205,7 @@ def test_a_lone_refused_text_is_condemned_after_its_contrast() -> None:
         async with world(poisoned(REFUSED)) as at:
             at.submit("bad")
             await at.until_done(1)
-            fault = at.done[0].fault
-            assert fault is not None
+            (fault,) = at.jobs.faults.values()
             assert fault.attempts == at.service.requests_with_inputs == ENOUGH + 1
             assert "bad" not in str(fault)
 
@@ -271,6 +275,28 @@ def test_429_waits_as_asked_lets_one_probe_through_and_is_no_verdict() -> None:
             await at.until_done(1000)
             assert not at.unindexable
             assert refusals <= 8 + 4  # those under way at the first one, then a probe each 7 s
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("reply", [None, REFUSED], ids=["vectors", "fault"])
+def test_a_job_cancelled_in_the_moment_its_answer_comes_has_no_outcome_and_harms_no_other(reply: Reply | None) -> None:
+    """Its future is cancelled by then, and its task has not noticed yet."""
+
+    async def main() -> None:
+        def weather(texts: list[str], _now_s: float) -> Reply | None:
+            if "leaving" in texts:
+                waiting.cancel()
+                return reply
+            return None
+
+        async with world(weather) as at:
+            waiting = asyncio.create_task(at.embedder.embed(EmbedJob(("leaving",), (10,))))
+            at.submit("a text", "another")
+            await at.until_done(2)
+            assert waiting.cancelled()
+            assert not at.unindexable
+            assert at.embedder.statistics.queued_inputs == at.embedder.statistics.waiting_parcels == 0
 
     run_virtually(main())
 

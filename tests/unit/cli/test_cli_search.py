@@ -37,7 +37,7 @@ async def index_documents(services: Services, collection: str, documents: dict[s
         },
     )
     profile, metrics = resolve(settings.jina), Metrics()
-    embedder = Embedder(settings.jina, profile, lambda _: None, Health(), metrics)
+    embedder = Embedder(settings.jina, profile, Health(), metrics)
     index = await Index.open(settings, profile.fingerprint, profile.dimension, metrics)
     for rank, (key, text) in enumerate(documents.items(), start=64):
         write = write_of(key, rank, [text], metadata={"team": "ops"})

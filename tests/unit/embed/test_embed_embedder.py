@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from harness.embed_jobs import EmbedJobs
 from harness.fixtures_jina import StartJina
 from streamdex.config import JinaSettings
 from streamdex.embed import MODELS, Embedder, EmbedJob, resolve
-from streamdex.errors import AccountFault, Reason, ServiceFault, SuspectFault
+from streamdex.errors import AccountFault, Reason, RecordFault, ServiceFault, SuspectFault
 from streamdex.standins.jina import FaultKind, FieldMode, JinaServer, Options
 from streamdex.telemetry import Health, Metrics
 
@@ -29,14 +30,11 @@ class Room:
         fast = {"requests_per_minute": 1_000_000, "tokens_per_minute": 1_000_000_000, "api_key": KEY}
         jina = JinaSettings.model_validate({"base_url": server.base_url, "dimensions": 64, **fast, **settings})
         self.profile = resolve(jina)
-        self.done: list[EmbedJob] = []
         self.health = Health()
         self.metrics = Metrics()
-        self.ended = asyncio.Event()
         self.embedder = Embedder(
             jina,
             self.profile,
-            self._on_done,
             self.health,
             self.metrics,
             sleep=_fast_sleep,
@@ -44,14 +42,18 @@ class Room:
             rng=lambda: 0.5,
         )
 
-    def _on_done(self, job: EmbedJob) -> None:
-        self.done.append(job)
-        self.ended.set()
+        self.jobs = EmbedJobs(self.embedder)
+
+    @property
+    def done(self) -> list[EmbedJob]:
+        return self.jobs.done
+
+    @property
+    def faults(self) -> dict[EmbedJob, RecordFault]:
+        return self.jobs.faults
 
     def submit(self, *texts: str, together: bool = False) -> EmbedJob:
-        job = EmbedJob(texts, tuple(max(1, len(text) // 4) for text in texts), together)
-        self.embedder.submit(job)
-        return job
+        return self.jobs.submit(texts, [max(1, len(text) // 4) for text in texts], together=together)
 
     async def until_done(self, count: int) -> None:
         await self.until(lambda: len(self.done) >= count)
@@ -59,8 +61,8 @@ class Room:
     async def until(self, condition: Callable[[], bool], limit_s: float = 30.0) -> None:
         async with asyncio.timeout(limit_s):
             while not condition():
-                self.ended.clear()
-                with_limit = asyncio.wait_for(self.ended.wait(), 0.02)
+                self.jobs.one_ended.clear()
+                with_limit = asyncio.wait_for(self.jobs.one_ended.wait(), 0.02)
                 await asyncio.gather(with_limit, return_exceptions=True)
 
     def value(self, metric: str, **labels: str) -> float:
@@ -82,6 +84,7 @@ async def room_on(server: JinaServer, **settings: Any) -> AsyncIterator[Room]:
     try:
         yield room
     finally:
+        await room.jobs.cancel()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await room.embedder.close()
@@ -94,7 +97,8 @@ async def test_every_text_gets_its_own_vector(jina: JinaServer) -> None:
         ]
         await room.until_done(300)
         again = await room.embedder.embed_once(["document 3 part 2"])
-    assert all(job.fault is None and len(job.vectors) == len(job.texts) for job in jobs)
+    assert not room.faults
+    assert all(len(job.vectors) == len(job.texts) for job in jobs)
     assert all(len(vector) == 4 * 64 for job in jobs for vector in job.vectors)
     assert np.allclose(np.frombuffer(again[0], "<f4"), np.frombuffer(jobs[3].vectors[2], "<f4"))
     assert jina.stats.accepted <= 750 // 64 + 3
@@ -131,7 +135,7 @@ async def test_aliases_or_strict_makes_no_difference_to_us(start_jina: StartJina
     async with room_on(server) as room:
         room.submit("text")
         await room.until_done(1)
-    assert room.done[0].fault is None
+    assert not room.faults
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ async def test_a_wrong_answer_is_asked_for_again_and_never_passed_on(kind: Fault
         await room.until_done(8)
         expected = await room.embedder.embed_once([job.texts[0] for job in jobs])
     assert fault.fired == 1
-    assert [job.fault for job in jobs] == [None] * 8
+    assert not room.faults
     assert [job.vectors[0] for job in jobs] == expected
     assert (
         room.value("requests_failed", service="jina", kind="service" if kind is FaultKind.RESET else "wrong_answer")
@@ -183,37 +187,36 @@ async def test_a_refused_text_is_condemned_and_its_document_with_it(jina: JinaSe
         for number in range(200):
             room.submit(f"text {number}")
         await room.until_done(201)
-    unindexable = [job for job in room.done if job.fault]
     assert fault.fired >= 2
-    assert [len(job.texts) for job in unindexable] == [3]
-    assert unindexable[0].fault is not None
-    assert unindexable[0].fault.reason is Reason.REFUSED_BY_EMBEDDER
-    assert "poison" not in str(unindexable[0].fault)
+    ((job, found),) = room.faults.items()
+    assert len(job.texts) == 3
+    assert found.reason is Reason.REFUSED_BY_EMBEDDER
+    assert "poison" not in str(found)
     assert room.embedder.statistics.waiting_parcels == 0
 
 
 async def test_a_text_over_the_models_context_is_left_to_the_service(jina: JinaServer) -> None:
     async with room_on(jina) as room:
         long = room.submit("word " * 9000)
-        short = room.submit("word")
+        room.submit("word")
         await room.until_done(2)
-    assert long.fault is not None
-    assert "INPUT_TOKEN_LIMIT_EXCEEDED" in long.fault.message
-    assert short.fault is None
+    assert list(room.faults) == [long]
+    assert "INPUT_TOKEN_LIMIT_EXCEEDED" in room.faults[long].message
 
 
 async def test_with_truncate_it_passes(jina: JinaServer) -> None:
     async with room_on(jina, truncate=True) as room:
-        long = room.submit("word " * 9000)
+        room.submit("word " * 9000)
         await room.until_done(1)
-    assert long.fault is None
+    assert not room.faults
 
 
 async def test_late_chunking_sends_one_document_a_request(jina: JinaServer) -> None:
     async with room_on(jina, late_chunking=True) as room:
         jobs = [room.submit("a chunk", "another", "a third", together=True) for _ in range(5)]
         await room.until_done(5)
-    assert all(len(job.vectors) == 3 and not job.fault for job in jobs)
+    assert not room.faults
+    assert all(len(job.vectors) == 3 for job in jobs)
     assert sorted(note.inputs for note in jina.stats.log) == [3] * 5
     assert all(note.sent["late_chunking"] is True for note in jina.stats.log)
 
@@ -231,8 +234,8 @@ async def test_late_chunking_refuses_a_document_that_no_request_holds(
 ) -> None:
     async with room_on(jina, late_chunking=True) as room:
         room.submit(*texts, together=True)
-    fault = room.done[0].fault
-    assert fault is not None
+        await room.until_done(1)
+    (fault,) = room.faults.values()
     assert fault.reason is reason
     assert told in fault.message
     assert jina.stats.requests == 0
@@ -242,17 +245,15 @@ async def test_a_late_chunked_document_is_condemned_whole(jina: JinaServer) -> N
     jina.inject(FaultKind.REFUSE, "poison")
     async with room_on(jina, late_chunking=True) as room:
         bad = room.submit("a", "poison", together=True)
-        good = room.submit("a", "b", together=True)
+        room.submit("a", "b", together=True)
         await room.until_done(2)
-    assert bad.fault is not None
-    assert good.fault is None
+    assert list(room.faults) == [bad]
 
 
 async def test_a_job_without_texts_is_done_at_once(jina: JinaServer) -> None:
     async with room_on(jina) as room:
-        job = room.submit()
-        assert room.done == [job]
-    assert (job.vectors, job.fault) == ([], None)
+        assert await room.embedder.embed(EmbedJob((), ())) == []
+        assert room.embedder.queued_inputs == 0
 
 
 async def test_an_account_refused_holds_until_the_key_file_changes(start_jina: StartJina, tmp_path: Path) -> None:
@@ -266,7 +267,7 @@ async def test_an_account_refused_holds_until_the_key_file_changes(start_jina: S
         assert room.embedder.statistics.shut
         file.write_text("new")
         await room.until_done(1)
-        assert room.done[0].fault is None
+        assert not room.faults
         assert room.health.reasons == {}
 
 
@@ -281,7 +282,7 @@ async def test_what_a_person_must_mend_holds_and_condemns_nobody(argument: str, 
             await room.until_done(100)
             await room.until(lambda: not room.health.reasons)
     assert fault.fired == 2
-    assert not any(job.fault for job in room.done)
+    assert not room.faults
     assert [line["event"] for line in lines] == ["account.refused", "service.back"]
 
 
@@ -293,7 +294,7 @@ async def test_a_limit_is_waited_out(start_jina: StartJina) -> None:
             room.submit(f"text {number}")
         await room.until_done(500)
     assert fault.fired == 3
-    assert not any(job.fault for job in room.done)
+    assert not room.faults
     assert server.stats.times_embedded("text 499") == 1
     assert room.value("retries", service="jina") == 3
 
@@ -313,10 +314,14 @@ async def test_what_was_not_sent_can_be_withdrawn(jina: JinaServer) -> None:
         first = room.submit("first")
         await room.until(lambda: jina.in_flight == 1)
         mine, others = [room.submit(f"mine {n}") for n in range(3)], [room.submit(f"other {n}") for n in range(3)]
-        back = room.embedder.withdraw(lambda job: job is first or job in mine, paid_for=False)
+        await room.until(lambda: room.embedder.queued_inputs == 6)
+        back = room.embedder.not_begun([first, *mine])
         assert back == mine
+        await room.jobs.cancel(back)
+        await asyncio.sleep(0)
         assert room.embedder.queued_inputs == 3
         assert room.done == []
+        assert room.embedder.not_begun([*mine, *others]) == others
     assert all(not job.vectors[0] for job in [*mine, *others])
 
 
@@ -326,7 +331,7 @@ async def test_what_is_paid_for_can_be_withdrawn_as_well_and_is_not_sent_again(j
     async with room_on(jina) as room:
         mine, other = room.submit("in trouble"), room.submit("the other")
         await room.until(lambda: broken.fired > 0)
-        assert room.embedder.withdraw(lambda job: job is mine, paid_for=True) == [mine]
+        await room.jobs.cancel([mine])
         for number in range(10):
             room.submit(f"text {number}")
         await room.until_done(11)
@@ -343,33 +348,33 @@ async def test_a_bug_of_ours_in_one_text_condemns_that_text(jina: JinaServer) ->
             for number in range(30):
                 room.submit(f"text {number}")
             await room.until_done(31)
-    assert bad.fault is not None
-    assert bad.fault.reason is Reason.INTERNAL
-    assert sum(job.fault is not None for job in room.done) == 1
+    assert list(room.faults) == [bad]
+    assert room.faults[bad].reason is Reason.INTERNAL
     assert room.value("internal_faults") >= 5
     bugs = [line for line in lines if line["event"] == "internal.fault"]
     assert bugs
     assert not any("surrogate" in str(line) for line in bugs)
 
 
-async def test_a_caller_that_raises_costs_nobody_else_a_vector(jina: JinaServer) -> None:
-    room = Room(jina)
-    heard: list[EmbedJob] = []
+async def test_callers_that_are_cancelled_while_the_answer_comes_cost_nobody_else_a_vector(jina: JinaServer) -> None:
+    jina.inject(FaultKind.STATUS, "503", match="left", times=1)
+    async with room_on(jina) as room:
+        jobs = [room.submit(f"text {number}") for number in range(2000)]
+        leaving = [room.submit(f"left {number}", "another text of it") for number in range(2000)]
+        await room.until_done(1)
+        await room.jobs.cancel(leaving)
+        await room.until(lambda: set(jobs) <= set(room.done))
+        await room.until(lambda: room.embedder.statistics.in_flight_requests == 0)
+        statistics = room.embedder.statistics
+        await room.embedder.close()
+    assert not room.faults
+    assert (statistics.queued_inputs, statistics.queued_tokens, statistics.queued_bytes) == (0, 0, 0)
+    assert jina.stats.inputs_embedded < 2000 + 4000
 
-    def on_done(job: EmbedJob) -> None:
-        heard.append(job)
-        raise KeyError("a bug")
 
-    room.embedder._on_done = on_done
-    running = asyncio.create_task(room.embedder.run())
-    for number in range(10):
-        room.submit(f"text {number}")
-    await room.until(lambda: len(heard) == 10)
-    assert room.value("internal_faults") == 10
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    await room.embedder.close()
-    await room.embedder.close()
+async def test_closing_twice_is_safe(jina: JinaServer) -> None:
+    async with room_on(jina) as room:
+        await room.embedder.close()
 
 
 @pytest.mark.parametrize(("argument", "kind"), [("401", AccountFault), ("400", SuspectFault), ("503", ServiceFault)])
@@ -392,9 +397,7 @@ async def test_the_key_shows_in_no_line_repr_or_verdict(jina: JinaServer) -> Non
             await room.until(lambda: bool(room.health.reasons))
             room.submit("text")
             await room.until_done(2)
-    told = (
-        f"{lines} {room.done} {[job.fault for job in room.done]} {room.embedder!r} {room.profile} {vars(room.embedder)}"
-    )
+    told = f"{lines} {room.done} {room.faults} {room.embedder!r} {room.profile} {vars(room.embedder)}"
     assert lines
     assert KEY not in told
     assert "poison" not in told
@@ -405,8 +408,7 @@ async def test_past_its_budget_nothing_is_sent_nothing_is_condemned_and_the_reas
         room.submit("the first text, which uses up the budget")
         await room.until_done(1)
         room.submit("the second text, which waits")
-        await room.until(lambda: "budget" in room.health.reasons)
+        await room.until(lambda: "budget" in room.health.reasons and room.embedder.queued_inputs == 1)
         assert len(room.done) == 1
-        assert room.embedder.queued_inputs == 1
     assert "jina.tokens_per_run" in room.health.reasons["budget"]
     assert jina.stats.inputs_embedded == 1

@@ -13,6 +13,7 @@ import orjson
 from structlog.testing import capture_logs
 
 from harness.clock import run_virtually
+from harness.embed_jobs import EmbedJobs
 from streamdex.config import JinaSettings
 from streamdex.embed import Embedder, EmbedJob, resolve
 from streamdex.telemetry import Health, Metrics
@@ -60,11 +61,15 @@ class Room:
     server: Server
     health: Health
     metrics: Metrics
-    done: list[EmbedJob]
+    jobs: EmbedJobs
+
+    @property
+    def done(self) -> list[EmbedJob]:
+        return self.jobs.done
 
     def submit(self, count: int, tokens: int = 10) -> None:
         for number in range(count):
-            self.embedder.submit(EmbedJob((f"text {number}",), (tokens,)))
+            self.jobs.submit((f"text {number}",), (tokens,))
 
     def value(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"streamdex_{name}", labels) or 0.0
@@ -74,16 +79,15 @@ class Room:
 async def room(**settings: object) -> AsyncIterator[Room]:
     jina = JinaSettings.model_validate({"api_key": "sample", "dimensions": 32, **settings})
     server, health, metrics = Server(), Health(), Metrics()
-    done: list[EmbedJob] = []
     clock = asyncio.get_running_loop().time
     transport = httpx.MockTransport(server)
-    embedder = Embedder(
-        jina, resolve(jina), done.append, health, metrics, clock=clock, rng=lambda: 0.5, transport=transport
-    )
+    embedder = Embedder(jina, resolve(jina), health, metrics, clock=clock, rng=lambda: 0.5, transport=transport)
+    jobs = EmbedJobs(embedder)
     running = asyncio.create_task(embedder.run())
     try:
-        yield Room(embedder, server, health, metrics, done)
+        yield Room(embedder, server, health, metrics, jobs)
     finally:
+        await jobs.cancel()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await embedder.close()

@@ -127,7 +127,7 @@ def test_a_job_without_an_estimate_for_each_text_is_a_mistake() -> None:
 
 
 def test_no_repr_shows_a_text() -> None:
-    each = EmbedJob(("private",), (1,), owner="private")
+    each = EmbedJob(("private",), (1,))
     parcel = queue(each).prefix(64, 100)
     assert "private" not in f"{each!r} {parcel!r} {each.pieces()!r}"
 

@@ -133,7 +133,7 @@ async def _check_dead_letters(settings: Settings, *, create: bool) -> str:
 
 async def _check_jina(settings: Settings) -> str:
     profile = resolve(settings.jina)
-    embedder = Embedder(settings.jina, profile, lambda _: None, Health(), Metrics())
+    embedder = Embedder(settings.jina, profile, Health(), Metrics())
     try:
         (vector,) = await embedder.embed_once(["word"])
     finally:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from streamdex.embed.jobs import EmbedJob, Parcel
 from streamdex.embed.queue import Queue
 from streamdex.embed.suspects import InputSuspects, Step, proven_fault
-from streamdex.errors import SuspectFault
+from streamdex.errors import RecordFault, SuspectFault
 from streamdex.retry import backoff_s
 
 
@@ -20,10 +20,10 @@ class Backlog:
     def __init__(self, blame: InputSuspects, rng: Callable[[], float]) -> None:
         self._suspects = blame
         self._rng = rng
-        self._jobs: dict[EmbedJob, None] = {}  # in the order they came
         self._ready: deque[Parcel] = deque()  # go before the queue
         self._failed: list[Parcel] = []  # wait for a backoff or for something else to pass
         self._undecided: list[Parcel] = []  # those of them that wait for something else to pass
+        self._withdrawn = False  # jobs, since the last review
         self.queue = Queue()
 
     @property
@@ -33,21 +33,12 @@ class Backlog:
 
     def add(self, job: EmbedJob) -> None:
         """Queue a job's texts."""
-        self._jobs[job] = None
         self.queue.add(job)
 
-    def close(self, job: EmbedJob) -> None:
-        """The job has ended; what is left of it anywhere is skipped."""
+    def withdraw(self, job: EmbedJob) -> None:
+        """Nobody waits for the job any more. The next review drops its texts from the queue, with all that left."""
         job.closed = True
-        self._jobs.pop(job, None)
-
-    def withdraw(self, wanted: Callable[[EmbedJob], bool]) -> list[EmbedJob]:
-        """Close the wanted jobs; which they were."""
-        back = [job for job in self._jobs if wanted(job)]
-        for job in back:
-            self.close(job)
-        self.queue.drop_closed()
-        return back
+        self._withdrawn = True
 
     @property
     def sendable(self) -> bool:
@@ -81,10 +72,13 @@ class Backlog:
         parcel.not_before_s = now_s + (0.0 if isinstance(fault, SuspectFault) else backoff_s(failures - 1, self._rng))
         self._failed.append(parcel)
 
-    def review(self, now_s: float) -> tuple[float, list[EmbedJob]]:
+    def review(self, now_s: float) -> tuple[float, list[tuple[EmbedJob, RecordFault]]]:
         """Move on what failed, as far as it can: returns when the next backoff ends, and the jobs condemned."""
+        if self._withdrawn:
+            self._withdrawn = False
+            self.queue.drop_closed()
         failed, self._failed, self._undecided = self._failed, [], []
-        unindexable: list[EmbedJob] = []
+        unindexable: list[tuple[EmbedJob, RecordFault]] = []
         next_s = math.inf
         for parcel in failed:
             if all(piece.job.closed for piece in parcel.pieces):
@@ -102,17 +96,12 @@ class Backlog:
             elif step is Step.BISECT:
                 self._ready.extend(parcel.halves())
             else:
-                unindexable.append(_unindexable(parcel))
+                job = parcel.pieces[0].job
+                job.closed = True  # at once: another piece of the same job may be next in this review
+                unindexable.append((job, proven_fault(parcel)))
         return next_s, unindexable
 
     def wants_canary(self, *, fresh_under_way: bool) -> bool:
         """Whether something waits for a witness that no traffic will give. As of the last review."""
         traffic = fresh_under_way or bool(self.queue)
         return bool(self._undecided) and self._suspects.wants_canary(self._undecided, traffic=traffic)
-
-
-def _unindexable(parcel: Parcel) -> EmbedJob:
-    job = parcel.pieces[0].job
-    job.fault = proven_fault(parcel)
-    job.closed = True  # at once: another piece of the same job may be next in the same review
-    return job

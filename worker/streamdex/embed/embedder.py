@@ -8,7 +8,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import httpx
 
@@ -44,16 +44,14 @@ CHARACTERS_PER_TOKEN = 4  # a first guess for what passes the queue
 class Embedder:
     """Turns jobs into vectors within the key's limits. A job ends with all its vectors or with a proven fault.
 
-    `on_done` is called for each job that ends, in the event loop, from `submit` too when a job ends at once.
-    `sleep`, `clock` (seconds, never going back), `wall_clock` (seconds since 1970), `rng` ([0, 1)) and `transport` may be
-    others in tests.
+    Tests pass their own `sleep`, `clock` (seconds, never going back), `wall_clock` (seconds since 1970), `rng` ([0, 1))
+    and `transport`.
     """
 
     def __init__(  # noqa: PLR0913 - its neighbours, and time, chance and network as arguments
         self,
         settings: JinaSettings,
         profile: Profile,
-        on_done: Callable[[EmbedJob], None],
         health: Health,
         metrics: Metrics,
         *,
@@ -65,7 +63,6 @@ class Embedder:
     ) -> None:
         """Raises ConfigurationError when the key or the CA file cannot be used."""
         self._profile = profile
-        self._on_done = on_done
         self._health = health
         self._metrics = metrics
         self._sleep = sleep
@@ -104,31 +101,31 @@ class Embedder:
         """Texts that were not sent yet."""
         return self._backlog.queue.inputs
 
-    @property
-    def queued_tokens(self) -> int:
-        """Their tokens, by estimate."""
-        return self._backlog.queue.tokens
+    async def embed(self, job: EmbedJob) -> list[Vector]:
+        """Queue a job and wait until each of its texts has a vector; the vectors, in the order of the texts.
 
-    def submit(self, job: EmbedJob) -> None:
-        """Queue a job. One without texts, or one that can never go together in a request, ends at once."""
-        job.fault = impossible(job, self._profile)
-        if job.fault is not None or not job.texts:
-            self._end(job)
-            return
+        Raises the RecordFault that is proven to be the job's own, or that no request could ever hold it. Cancelling
+        withdraws the job: nothing more of it is sent, and answers that come for it are dropped.
+        """
+        if not job.texts:
+            return []
+        fault = impossible(job, self._profile)
+        if fault is not None:
+            raise fault
+        job.ended = asyncio.get_running_loop().create_future()
         self._backlog.add(job)
         self._wake.set()
+        try:
+            return await job.ended
+        finally:
+            if not job.closed:
+                self._backlog.withdraw(job)
+                self._wake.set()
 
-    def withdraw(self, wanted: Callable[[EmbedJob], bool], *, paid_for: bool) -> list[EmbedJob]:
-        """Take back those wanted jobs of which nothing is under way or paid for; with `paid_for` those as well.
-
-        `on_done` is not called for them. Nothing of them is sent any more, and answers that come are dropped.
-        """
+    def not_begun(self, jobs: Iterable[EmbedJob]) -> list[EmbedJob]:
+        """Those of these jobs that wait for `embed` with nothing under way or paid for."""
         under_way = {piece.job for attempt in self._in_flight for piece in attempt.parcel.pieces}
-
-        def may_go(job: EmbedJob) -> bool:
-            return paid_for or (job.missing == len(job.texts) and job not in under_way)
-
-        return self._backlog.withdraw(lambda job: wanted(job) and may_go(job))
+        return [job for job in jobs if not job.closed and job.missing == len(job.texts) and job not in under_way]
 
     async def embed_once(self, texts: Sequence[str], task: str | None = None) -> list[Vector]:
         """One request, one try, past the queue: for a check or a search. Raises the faults of `JinaClient.embed`."""
@@ -176,8 +173,9 @@ class Embedder:
         while True:
             now_s = self._clock()
             review_at_s, unindexable = self._backlog.review(now_s)
-            for job in unindexable:
-                self._end(job)
+            for job, fault in unindexable:
+                if job.ended and not job.ended.done():
+                    job.ended.set_exception(fault)
             if len(self._in_flight) >= self._pacer.slots(now_s):
                 if self._backlog.sendable:
                     self._pacer.crowded()
@@ -279,7 +277,8 @@ class Embedder:
         self._suspects.passed(parcel, attempt.number)
         self._metrics.inputs_embedded.inc(len(answer.vectors))
         for job in parcel.deliver(answer.vectors):
-            self._end(job)
+            if job.ended and not job.ended.done():  # else it is cancelled, which its waiting task is about to notice
+                job.ended.set_result(job.vectors)
 
     def _failed(self, attempt: Attempt, fault: Exception) -> None:
         parcel, now_s = attempt.parcel, self._clock()
@@ -316,12 +315,3 @@ class Embedder:
         elif throttle is not None and throttle is not Throttle.CONCURRENCY and news and not attempt.probe:
             self._pacer.slow_down(throttle, now_s)
         return news
-
-    # --- jobs
-
-    def _end(self, job: EmbedJob) -> None:
-        self._backlog.close(job)
-        try:
-            self._on_done(job)
-        except Exception as bug:  # noqa: BLE001 - the other jobs of the parcel must hear of their end all the same
-            self._report.bug(bug)

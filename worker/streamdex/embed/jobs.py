@@ -3,6 +3,7 @@
 A job is done when all its texts have a vector, however many requests that took, or when one of them is condemned.
 """
 
+import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,19 +18,17 @@ CANARY = ("word", 3)  # text and tokens
 
 @dataclass(slots=True, eq=False)
 class EmbedJob:
-    """One document's texts with their estimated tokens; `owner` is the caller's own, never looked at.
+    """One document's texts with their estimated tokens.
 
-    `together` (late chunking) sends all texts in one request of their own. Afterwards either `vectors` holds one for
-    each text, in order, or `fault` tells why there will be none.
+    `together` (late chunking) sends all texts in one request of their own.
     """
 
     texts: tuple[str, ...]
     tokens: tuple[int, ...]
     together: bool = False
-    owner: object = None
     vectors: list[Vector] = field(init=False)
-    fault: RecordFault | None = field(init=False, default=None)
     missing: int = field(init=False)  # texts without a vector
+    ended: asyncio.Future[list[Vector]] | None = field(init=False, default=None)  # from when it is queued
     closed: bool = field(init=False, default=False)  # done, condemned or withdrawn: its pieces are dropped
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ async def search_collection(settings: Settings, question: str, limit: int) -> li
     """
     metrics = Metrics()
     profile = resolve(settings.jina)
-    embedder = Embedder(settings.jina, profile, lambda _: None, Health(), metrics)
+    embedder = Embedder(settings.jina, profile, Health(), metrics)
     try:
         (vector,) = await embedder.embed_once([question], profile.query_task)
         index = await Index.open(settings, profile.fingerprint, profile.dimension, metrics, create=False)
