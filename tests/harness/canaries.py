@@ -85,7 +85,7 @@ class Runner:
         """Write the records, and wait until the worker is done with them."""
         await self._kafka.produce("documents", messages)
         self._sent += len(messages)
-        await self.until(lambda: self.worker.metrics.settled().total() >= self._sent)
+        await self.until(lambda: sum(self.worker.metrics.counts.outcomes.values()) >= self._sent)
 
     def failed(self, service: str, kind: str) -> float:
         """How many requests to a neighbour failed in this way."""

@@ -107,7 +107,7 @@ class World:
             ends = {one: end for one, end in (await self.kafka.end_offsets(self.topic)).items() if end}
             while await self.kafka.committed(settings.kafka.group_id) != ends:
                 await asyncio.sleep(0.1)
-        return {outcome: count for outcome, count in worker.metrics.settled().items() if count}
+        return {outcome: count for outcome, count in worker.metrics.counts.outcomes.items() if count}
 
     async def verify(self, settings: Settings | None = None, *, to_end: bool = False) -> Report:
         """Verify, in a folder of its own."""

@@ -10,11 +10,13 @@ from typing import Literal
 import orjson
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry, Histogram
 
 from streamdex import telemetry
 from streamdex.errors import AccountFault, Reason, RecordFault, Service, ServiceFault, Stage
+from streamdex.model import Outcome
 from streamdex.retry import CAP_S, backoff_s, retry_faults
-from streamdex.telemetry import Health, Metrics, Signal, configure_logging, emit
+from streamdex.telemetry import SECONDS, Health, Metrics, Signal, configure_logging, emit
 
 
 @pytest.fixture
@@ -91,9 +93,22 @@ def test_health_says_each_change_once(lines: io.StringIO) -> None:
 def test_two_workers_in_a_process_count_apart() -> None:
     with warnings.catch_warnings():
         one, two = Metrics(), Metrics()
-    one.rebalances.inc()
+    one.counts.rebalances += 1
     assert one.registry.get_sample_value("streamdex_rebalances_total") == 1
     assert two.registry.get_sample_value("streamdex_rebalances_total") == 0
+
+
+def test_settled_records_are_exported_as_the_client_library_would() -> None:
+    metrics, registry = Metrics(), CollectorRegistry()
+    theirs = Histogram("streamdex_event_to_searchable_seconds", "", registry=registry, buckets=SECONDS)
+    for age_s in (0.0, *SECONDS, *(bound + 0.001 for bound in SECONDS), 1e9):
+        metrics.counts.settled(Outcome.INDEXED, age_s)
+        theirs.observe(age_s)
+    read = metrics.registry.get_sample_value
+    assert read("streamdex_records_total", {"outcome": "indexed"}) == 2 * len(SECONDS) + 2
+    for sample in (sample for family in registry.collect() for sample in family.samples):
+        if not sample.name.endswith("_created"):
+            assert read(sample.name, sample.labels) == sample.value
 
 
 def test_backoff_doubles_to_its_cap_with_jitter() -> None:

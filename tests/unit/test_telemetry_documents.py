@@ -4,17 +4,19 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from streamdex.telemetry import Metrics
+from streamdex.telemetry import Counts, Metrics
 from tools import readme
 from tools.readme import ROOT
 
-CODE = [path for path in (ROOT / "worker").rglob("*.py") if path.name != "telemetry.py"]
+TELEMETRY = ROOT / "worker" / "streamdex" / "telemetry.py"
+CODE = [path for path in (ROOT / "worker").rglob("*.py") if path != TELEMETRY]
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "streamdex.json").read_text(encoding="utf-8"))
 RULES = [
     rule
@@ -22,6 +24,8 @@ RULES = [
     for rule in group["rules"]
 ]
 METRICS = {one.name: one for one in Metrics().described}
+EXPORTED = ("records", "dead_letters", "commits", "rebalances", "kafka_restarts", "event_to_searchable_seconds")
+EXPORTED += ("internal_faults", "superseded_across_partitions")  # from `Counts`
 # What Prometheus adds to every series, and what a histogram's buckets have.
 COMMON_LABELS = {"job", "instance", "le"}
 
@@ -117,9 +121,22 @@ def names_used(path: Path) -> Iterator[str]:
             yield node.attr
 
 
+def counted(path: Path) -> Iterator[str]:
+    """Attributes that a module adds to, or to an element of."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.AugAssign):
+            target = node.target.value if isinstance(node.target, ast.Subscript) else node.target
+            if isinstance(target, ast.Attribute):
+                yield target.attr
+
+
 def test_every_metric_is_fed_and_every_log_event_emitted() -> None:
     used = {name for path in CODE for name in names_used(path)}
     fed = [name for name, value in vars(Metrics()).items() if hasattr(value, "labels")]
-    assert len(fed) == len(METRICS)
+    assert len(fed) + len(EXPORTED) == len(METRICS)
     assert set(fed) - used == set()
+    assert {one.name for one in fields(Counts)} - {
+        name for path in (*CODE, TELEMETRY) for name in counted(path)
+    } == set()
+    assert "settled" in used
     assert readme.signals().keys() - used - {"SERVICE_BACK"} == set()  # that one is for `Health` alone

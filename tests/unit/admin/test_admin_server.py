@@ -77,7 +77,11 @@ async def test_the_status_is_json_whatever_stands_in_it() -> None:
 
 async def test_metrics_are_read_anew_for_each_scrape() -> None:
     subject = Subject(Vitals(Phase.RUNNING, partitions=1))
-    subject.metrics.before_reading(subject.metrics.rebalances.inc)
+
+    def count() -> None:
+        subject.metrics.counts.rebalances += 1
+
+    subject.metrics.before_reading(count)
     async with served(subject) as client:
         for count in (1, 2):
             answer = await client.get("/metrics")

@@ -47,7 +47,7 @@ async def indexed(settings: Settings) -> None:
     worker = Worker(settings, worker_name="old")
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(30):
-        while worker.metrics.settled().total() < len(RECORDS):
+        while sum(worker.metrics.counts.outcomes.values()) < len(RECORDS):
             await asyncio.sleep(0.05)
     worker.stop()
     await running

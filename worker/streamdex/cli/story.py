@@ -99,14 +99,15 @@ class Story:
 
         async def work(task: TaskID) -> Counter[Outcome]:
             worker = Worker(settings, worker_name="demo")
+            counts = worker.metrics.counts
             running = asyncio.create_task(worker.run())
-            while not running.done() and (settled := worker.metrics.settled().total()) < records:
+            while not running.done() and (settled := sum(counts.outcomes.values())) < records:
                 held = "; ".join(worker.health.reasons.values())
                 self._progress.update(task, completed=settled, description=f"{what}: {held}" if held else what)
                 await asyncio.sleep(POLL_S)
             worker.stop()
             await running
-            outcomes = worker.metrics.settled()
+            outcomes = Counter(counts.outcomes)
             self._progress.update(task, completed=outcomes.total(), description=what)
             return outcomes
 

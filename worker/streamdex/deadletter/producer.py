@@ -40,7 +40,8 @@ class DeadLetters:
         self._health = health
         self._failed = metrics.requests_failed
         self._seconds = metrics.request_seconds.labels(Service.KAFKA.value, "dead_letter")
-        self._restarts = {cause: metrics.restarts.labels(cause.value) for cause in ProducerRestart}
+        self._counts = metrics.counts
+        self._counts.restarts.update({cause.value: 0 for cause in ProducerRestart})
         self._recreated = 0
         self._producer: AIOKafkaProducer | None = None
         self._opening = asyncio.Lock()
@@ -79,6 +80,8 @@ class DeadLetters:
             self._failed.labels(Service.KAFKA.value, kind).inc()
             self._health.hold(HEALTH_NAME, str(failure), DEAD_LETTER_REFUSED)
             raise
+        finally:
+            self._counts.requests_ended += 1
         self._health.release(HEALTH_NAME)
 
     async def _send(self, topic: str, record: Record, headers: Headers) -> None:
@@ -111,7 +114,7 @@ class DeadLetters:
         if self._producer is producer:
             self._recreated += 1
             emit(KAFKA_RESTARTED, client="producer", cause=cause.value, restarts=self._recreated)
-            self._restarts[cause].inc()
+            self._counts.restarts[cause.value] += 1
             self._end(producer)
 
     def _end(self, producer: AIOKafkaProducer) -> None:

@@ -39,8 +39,7 @@ class Committer:
         self._commit = commit
         self._proof_every_s = session_timeout_s / 3
         self._write_progress = write_progress
-        self._committed = metrics.commits.labels("ok")
-        self._failed = metrics.commits.labels("failed")
+        self._counts = metrics.counts
         self._clock = clock
         self._sleep = sleep
         self._one_at_a_time = asyncio.Lock()
@@ -64,7 +63,7 @@ class Committer:
             try:
                 await self._commit_marks()
             except (ServiceFault, AccountFault, TimeoutError) as fault:
-                self._failed.inc()
+                self._counts.commits_failed += 1
                 self._tell(str(fault) or "the store's progress took too long to write")
                 return False
             self._told.clear()
@@ -89,4 +88,4 @@ class Committer:
         await self._commit({partition: mark.offset for partition, mark in living.items()})
         self._ledger.noted(living.values())
         self.last_accepted_s = sent_s  # Kafka accepted it then or later
-        self._committed.inc()
+        self._counts.commits_ok += 1

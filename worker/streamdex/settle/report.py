@@ -9,7 +9,7 @@ def settled_twice_reporter(metrics: Metrics) -> OnSettledTwice:
     """For the ledger: counts and logs each ticket that is settled again."""
 
     def report(ticket: Ticket, outcome: Outcome) -> None:
-        metrics.internal_faults.inc()
+        metrics.counts.internal_faults += 1
         topic, number = ticket.partition
         first = ticket.outcome.value if ticket.outcome else None
         emit(SETTLED_TWICE, topic=topic, partition=number, offset=ticket.offset, first=first, second=outcome.value)

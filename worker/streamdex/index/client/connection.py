@@ -80,6 +80,7 @@ class Connection:
             return await self._ask(method, stub, request)
         finally:
             self._metrics.request_seconds.labels("qdrant", method).observe(time.perf_counter() - started_s)
+            self._metrics.counts.requests_ended += 1
 
     async def _ask(self, method: str, stub: Any, request: Any) -> Any:
         try:

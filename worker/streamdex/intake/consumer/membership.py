@@ -126,7 +126,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
             try:
                 await self._assignments.revoked(partitions)
             except Exception as error:  # noqa: BLE001  # aiokafka would swallow it; they are gone all the same
-                self._metrics.internal_faults.inc()
+                self._metrics.counts.internal_faults += 1
                 emit(INTERNAL, stage="intake", kind=type(error).__name__)
         # Not in a `finally`: when this is cancelled, whoever cancelled it lets the same partitions go.
         self._told.difference_update(partitions)

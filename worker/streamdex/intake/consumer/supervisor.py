@@ -42,7 +42,8 @@ class Supervisor:
         self._work = work
         self._stopping = stopping
         self._health = health
-        self._restarts = {cause: metrics.restarts.labels(cause.value) for cause in ConsumerRestart}
+        self._restarts = metrics.counts.restarts
+        self._restarts.update({cause.value: 0 for cause in ConsumerRestart})
         self._clock = clock
         self._sleep = sleep
         self._attempt = 0
@@ -59,7 +60,7 @@ class Supervisor:
                 self._attempt = 0
             self._recreated += 1
             emit(KAFKA_RESTARTED, client="consumer", cause=cause.value, restarts=self._recreated)
-            self._restarts[cause].inc()
+            self._restarts[cause.value] += 1
             await session.close()
             following = await self._open_retrying()
             if following is None:
