@@ -47,7 +47,7 @@ def test_the_sum_never_exceeds_one(history: list[dict[str, object]]) -> None:
 
 
 def rebalance(now_s: float, members: list[Member], zombies: list[Member], generation: dict[str, object]) -> float:
-    """All members that can be heard give up their partitions; then the coordinator hands them out anew.
+    """All members that can be heard release their partitions; then the coordinator assigns all of them again.
 
     It waits for each member until it has joined again, or was not heard of for a session.
     """

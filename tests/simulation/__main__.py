@@ -17,7 +17,7 @@ from streamdex.standins.jina.windows import WindowKind
 Row = tuple[str, ...]
 SIZES = {"400-token documents": uniform, "50 to 8,000 tokens": heavy_tailed}
 LINES = {"0.2 s + 0.02 s per 1,000": (0.2, 0.02), "1 s + 0.02": (1.0, 0.02), "0.2 s + 0.2": (0.2, 0.2)}
-WIDTH = 130  # of the tables, where there is no terminal to tell
+WIDTH = 130  # of the tables, where there is no terminal
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     windows = [window.value for window in WindowKind]
     _print(console, "Used of what could be used %, and 429s as % of requests, by the server's window", windows, _used())
     _print(console, "A service five times slower, and back: % of the attainable", ["before", "slow", "again"], _steps())
-    _print(console, "Ten minutes of bad weather", ["requests sent meanwhile", "used from 30 s after it %"], _drills())
+    _print(console, "Ten minutes of faults", ["requests sent meanwhile", "used from 30 s after it %"], _drills())
     heads = ["mean s", "median s", "nine in ten s", "median wait until sent ms"]
     _print(console, "Documents below the limits, from their coming to their vectors", heads, _loads())
 
@@ -52,7 +52,7 @@ def _used() -> Iterator[Row]:
     yield ("paced, free limits", *(_cell(scenarios.saturated(window, key=FREE, minutes=8)) for window in WindowKind))
     yield ("paced, limits set 25 % too high", *(_cell(adversity.configured_too_high(w)) for w in WindowKind))
     yield ("paced, another client takes half", *(_cell(adversity.another_takes_half(w)) for w in WindowKind))
-    yield ("paced, 4 replicas dealt anew each 20 s", *(_cell(adversity.rebalances(window)) for window in WindowKind))
+    yield ("paced, 4 replicas dealt again each 20 s", *(_cell(adversity.rebalances(window)) for window in WindowKind))
     yield _slots()
     for client in REJECTED:
         yield (client, *(_cell(scenarios.rejected(client, window)) for window in WindowKind))

@@ -43,7 +43,7 @@ def fewer_slots(slots: int, *, codes: bool, minutes: float = 6, seed: int = 1) -
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """`probes` met the bad weather; `again`: used from 30 s after it, of the limit that binds."""
+    """`probes` met the faults; `again`: used from 30 s after it, of the limit that binds."""
 
     probes: int
     again: float
@@ -55,7 +55,7 @@ def outage(status: int, failing: float = 1.0, minutes: float = 10, seed: int = 1
     async def main() -> Drill:
         service = new_service(seed, WindowKind.SLIDING_LOG, PAID)
         end_s = 60 * (1 + minutes)
-        service.weather = lambda now_s: status if 60 <= now_s < end_s and service.rng.random() < failing else None
+        service.fail_with = lambda now_s: status if 60 <= now_s < end_s and service.rng.random() < failing else None
         async with replicas(service, PAID) as (one,):
             one.saturate()
             await asyncio.sleep(end_s + 150)
@@ -131,7 +131,7 @@ def latency_step(factor: float, base_s: float, per_1k_s: float, key: Key = PAID,
 
 
 def rebalances(window: WindowKind, minutes: float = 10, seed: int = 1) -> Result:
-    """Four replicas, and every 20 s the twelve partitions are dealt anew, some to replicas that had none."""
+    """Four replicas, and every 20 s the twelve partitions are dealt again, some to replicas that had none."""
 
     async def main() -> Result:
         service = new_service(seed, window, PAID)

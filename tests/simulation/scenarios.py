@@ -14,8 +14,8 @@ from simulation.rejected_clients import REJECTED
 from simulation.simulated_load import Sizes, replicas, uniform
 from simulation.simulated_service import USUAL, Latency, Sent, SimulatedService, limits
 from streamdex.embed.pacing.batch_size import LARGEST_SHARE
-from streamdex.embed.pacing.rate import Limiter, Limits
-from streamdex.standins.jina.limits import Limiter as ServerLimiter
+from streamdex.embed.pacing.rate import KeyLimits, RateLimiter
+from streamdex.standins.jina.limits import Limiter
 from streamdex.standins.jina.windows import WindowKind
 
 Key = tuple[int, int, int]  # requests a minute, tokens a minute, at once
@@ -69,7 +69,7 @@ def refused_by(sent: Sequence[Sent], key: Key, window: WindowKind, phase_s: floa
 
     Where none was refused, nothing that was sent depends on the window: so one run is put to all of them.
     """
-    limiter = ServerLimiter(limits(window, phase_s, (key[0], key[1], len(sent))))  # requests at once are the run's own
+    limiter = Limiter(limits(window, phase_s, (key[0], key[1], len(sent))))  # requests at once are the run's own
     return sum(limiter.admit(one.at_s, one.tokens) is not None for one in sent)
 
 
@@ -166,7 +166,7 @@ def fixed_batches(load: float, size: int, minutes: float = 4, seed: int = 1) -> 
     async def main() -> Done:
         now = asyncio.get_running_loop().time
         service, rng = new_service(seed, WindowKind.SLIDING_LOG, PAID), random.Random(seed)
-        limiter = Limiter(Limits(*PAID), size * 400)
+        limiter = RateLimiter(KeyLimits(*PAID), size * 400)
         waiting: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
         latencies_s: list[float] = []
 

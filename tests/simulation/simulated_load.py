@@ -1,4 +1,4 @@
-"""What clients are given to do, and embedders that do it: the shipped room, several at once for replicas."""
+"""What clients are given to do, and embedders that do it: the shipped embedder, several at once for replicas."""
 
 import asyncio
 import random

@@ -68,7 +68,7 @@ class SimulatedService(httpx.AsyncBaseTransport):
     rng: random.Random
     latency: Latency = USUAL
     codes: bool = True  # whether a 429 names its limit
-    weather: Callable[[float], int | None] = lambda _now_s: None  # a status instead of an answer
+    fail_with: Callable[[float], int | None] = lambda _now_s: None  # a status instead of an answer
     on_arrival: Callable[[list[str], float], None] = lambda _texts, _now_s: None
     log: list[Sent] = field(default_factory=list)
     spoiled: int = 0
@@ -82,7 +82,7 @@ class SimulatedService(httpx.AsyncBaseTransport):
         texts = orjson.loads(await request.aread())["input"]
         now_s = asyncio.get_running_loop().time()
         self.on_arrival(texts, now_s)
-        status = self.weather(now_s)
+        status = self.fail_with(now_s)
         if status is not None:
             self.spoiled += 1
             await asyncio.sleep(NETWORK_S)

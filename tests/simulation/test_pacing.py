@@ -1,6 +1,6 @@
 """All of the key's quota and none of its 429s: the shipped embedder in virtual time, held to bands.
 
-The figures are those that `make simulate` prints; the bands leave room for another seed, not for another algorithm.
+The figures are those that `make simulate` prints; another seed stays within the bands, another algorithm does not.
 """
 
 import pytest
@@ -123,7 +123,7 @@ def test_a_large_document_is_sent_in_its_turn(ahead: int, seed: int) -> None:
 
 @pytest.mark.parametrize(("status", "most_probes"), [(503, 70), (400, 70), (403, 70)])
 def test_an_outage_of_ten_minutes(status: int, most_probes: int) -> None:
-    """Nothing is condemned (the load asserts that), little is sent, and 30 s after it all is as before."""
+    """Nothing is dead-lettered (the load asserts that), little is sent, and 30 s after it all is as before."""
     drill = adversity.outage(status)
     assert 1 <= drill.probes <= most_probes
     assert drill.again >= 0.98

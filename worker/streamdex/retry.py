@@ -1,4 +1,4 @@
-"""Patience: the one way in which the rooms' shells wait out a fault that is not a record's."""
+"""The one way in which I/O waits out a fault that is not a record's."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 BASE_S = 0.5
 CAP_S = 16.0
-LONGEST_RETRY_AFTER_S = 300.0  # limits are counted by the minute: more than this is a mistake, and tells nothing
+LONGEST_RETRY_AFTER_S = 300.0  # limits are counted by the minute: to ask for more is a mistake, and is ignored
 
 
 def backoff_s(attempt: int, rng: Callable[[], float] = random.random) -> float:
@@ -21,7 +21,7 @@ def backoff_s(attempt: int, rng: Callable[[], float] = random.random) -> float:
 
 
 def obeyed_s(asked_s: float | None) -> float:
-    """How long to wait for a Retry-After; an absurd one is capped to the longest wait of our own."""
+    """How long to wait for a Retry-After; instead of an absurd time, the longest wait of our own."""
     if asked_s is None:
         return 0.0
     return asked_s if asked_s <= LONGEST_RETRY_AFTER_S else CAP_S
@@ -33,10 +33,10 @@ async def retry_faults(
     metrics: Metrics | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> T:
-    """Do `action` until it succeeds: service faults back off, account faults wait for their mend. Never gives up.
+    """Do `action` until it succeeds, with a backoff after each ServiceFault and AccountFault. It never ends otherwise.
 
-    Other faults (a record's, a suspect's, our own) pass through: waiting would not mend them. `metrics` count the
-    retries; a command whose metrics nobody reads has none.
+    Other faults (a record's, a suspect's, a bug of ours) pass through: waiting would not fix them. `metrics` count the
+    retries; a command whose metrics nobody reads passes none.
     """
     attempt = 0
     held: str | None = None
@@ -63,13 +63,13 @@ async def retry_forever(
     metrics: Metrics,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> T:
-    """`retry_faults`, and an exception of ours does not end it either: a bug in one request must not stop the worker."""
+    """`retry_faults` that survives bugs of ours as well: one in a single request must not stop the worker."""
     attempt = 0
     while True:
         try:
             return await retry_faults(action, health, metrics, sleep)
-        except Exception as error:  # noqa: BLE001  # whatever it is, giving up would lose or stop more than waiting
-            metrics.internal_faults.inc()
+        except Exception as error:  # noqa: BLE001  # whatever it is, ending here would lose or stop more than waiting
+            metrics.counts.internal_faults += 1
             emit(INTERNAL, kind=type(error).__name__, trace=trace_hash(error), attempts=attempt + 1)
             await sleep(backoff_s(attempt))
             attempt += 1

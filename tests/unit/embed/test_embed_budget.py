@@ -1,4 +1,4 @@
-"""The budget ends spending, says why, and begins anew with the day."""
+"""The budget ends spending, says why, and begins again with the day."""
 
 from streamdex.embed.budget import DAY_S, Budget
 

@@ -16,7 +16,7 @@ import pytest
 from streamdex.config import JinaSettings
 from streamdex.embed import MODELS, Profile, Vector, resolve
 from streamdex.embed.http.client import JinaClient
-from streamdex.embed.models import Fields, Model
+from streamdex.embed.models import EmbeddingModel, Fields
 from streamdex.errors import ConfigurationError, SuspectFault
 from streamdex.standins.jina import MODELS as STAND_INS
 from streamdex.standins.jina import JinaServer
@@ -27,7 +27,7 @@ TEXTS = ["Rotate the API key every ninety days.", "The canteen serves lunch from
 ALL_TASKS = {task for model in MODELS.values() for task in model.tasks}
 
 
-def dimensions_of(model: Model) -> list[int | None]:
+def dimensions_of(model: EmbeddingModel) -> list[int | None]:
     """None, for the model's own; the ends of its range, the middle, and the advised steps that lie within."""
     smallest = model.smallest or model.dimension
     middle = (smallest + model.dimension) // 2
@@ -37,7 +37,7 @@ def dimensions_of(model: Model) -> list[int | None]:
     ]
 
 
-def not_offered(model: Model) -> Iterator[tuple[str, Any]]:
+def not_offered(model: EmbeddingModel) -> Iterator[tuple[str, Any]]:
     """Settings, one at a time, that the model cannot do."""
     smallest = model.smallest or model.dimension
     yield from (("dimensions", number) for number in {1, smallest - 1, model.dimension + 1})
@@ -143,8 +143,8 @@ async def test_what_is_refused_at_start_the_service_refuses_as_well(name: str, j
     assert jina.stats.accepted == 0
 
 
-def names_what_is_possible(model: Model, setting: str, fix: str) -> bool:
-    """Whether the mend holds the model's own list."""
+def names_what_is_possible(model: EmbeddingModel, setting: str, fix: str) -> bool:
+    """Whether the fix holds the model's own list."""
     if setting == "dimensions":
         smallest = model.smallest or model.dimension
         return (f"{smallest} to {model.dimension}" if model.smallest else f"{model.dimension} only") in fix

@@ -1,4 +1,4 @@
-"""How many at once: grows where it may, is cut where it must, and tells its own queue from a slow service."""
+"""How many at once: grows where it may, is cut where it must, and knows its own queue from a slow service."""
 
 from collections.abc import Callable
 
@@ -74,7 +74,7 @@ def test_a_queue_of_our_own_is_not_fed(servers: int) -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 5, 20])
-def test_a_slower_service_is_a_new_baseline_not_a_reason_to_wedge(factor: int) -> None:
+def test_a_slower_service_is_a_new_baseline_not_a_reason_to_get_stuck(factor: int) -> None:
     line = Line(50, steady(0.2))
     assert line.run(20) == 50
     line.latency = steady(0.2 * factor)
@@ -86,7 +86,7 @@ def test_a_slower_service_is_a_new_baseline_not_a_reason_to_wedge(factor: int) -
 
 
 def test_larger_batches_are_no_slowdown() -> None:
-    """What wedged a line over the sizes: batches that suddenly are eight times as large."""
+    """What made a line over all sizes stick at the floor: batches that suddenly are eight times as large."""
     line = Line(50, lambda _under_way, tokens: 0.1 + tokens / 10_000)
     line.run(20)
     line.tokens *= 8

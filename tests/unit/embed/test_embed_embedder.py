@@ -23,7 +23,7 @@ KEY = "jina_canary_key_0123456789"
 SPEED = 50  # the embedder's seconds pass so much faster: backoffs cost the tests little
 
 
-class Room:
+class Setup:
     """An embedder at work on one server."""
 
     def __init__(self, server: JinaServer, **settings: Any) -> None:
@@ -78,33 +78,33 @@ async def _fast_sleep(seconds: float) -> None:
 
 
 @asynccontextmanager
-async def room_on(server: JinaServer, **settings: Any) -> AsyncIterator[Room]:
-    room = Room(server, **settings)
-    running = asyncio.create_task(room.embedder.run())
+async def embedder_on(server: JinaServer, **settings: Any) -> AsyncIterator[Setup]:
+    at = Setup(server, **settings)
+    running = asyncio.create_task(at.embedder.run())
     try:
-        yield room
+        yield at
     finally:
-        await room.jobs.cancel()
+        await at.jobs.cancel()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await room.embedder.close()
+        await at.embedder.close()
 
 
 async def test_every_text_gets_its_own_vector(jina: JinaServer) -> None:
-    async with room_on(jina) as room:
+    async with embedder_on(jina) as at:
         jobs = [
-            room.submit(*(f"document {number} part {part}" for part in range(number % 4 + 1))) for number in range(300)
+            at.submit(*(f"document {number} part {part}" for part in range(number % 4 + 1))) for number in range(300)
         ]
-        await room.until_done(300)
-        again = await room.embedder.embed_once(["document 3 part 2"])
-    assert not room.faults
+        await at.until_done(300)
+        again = await at.embedder.embed_once(["document 3 part 2"])
+    assert not at.faults
     assert all(len(job.vectors) == len(job.texts) for job in jobs)
     assert all(len(vector) == 4 * 64 for job in jobs for vector in job.vectors)
     assert np.allclose(np.frombuffer(again[0], "<f4"), np.frombuffer(jobs[3].vectors[2], "<f4"))
     assert jina.stats.accepted <= 750 // 64 + 3
-    assert room.value("inputs_embedded") == 750
-    assert room.value("tokens_billed") == jina.stats.tokens_billed - jina.stats.log[-1].tokens
-    assert room.embedder.statistics.queued_bytes == 0
+    assert at.value("inputs_embedded") == 750
+    assert at.value("tokens_billed") == jina.stats.tokens_billed - jina.stats.log[-1].tokens
+    assert at.embedder.statistics.queued_bytes == 0
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -120,10 +120,10 @@ async def test_the_strict_server_takes_all_that_the_table_offers(name: str, jina
                         "late_chunking": late_chunking,
                         "truncate": truncate,
                     }
-                    room = Room(jina, model=name, **settings)
-                    passage = await room.embedder.embed_once(["a passage"])
-                    query = await room.embedder.embed_once(["a query"], room.profile.query_task)
-                    await room.embedder.close()
+                    at = Setup(jina, model=name, **settings)
+                    passage = await at.embedder.embed_once(["a passage"])
+                    query = await at.embedder.embed_once(["a query"], at.profile.query_task)
+                    await at.embedder.close()
                     assert [len(vector) for vector in passage + query] == [4 * dimensions] * 2
                     sent = jina.stats.log[-2].sent
                     assert sent.get("task") == (task or model.document_task)
@@ -132,10 +132,10 @@ async def test_the_strict_server_takes_all_that_the_table_offers(name: str, jina
 
 async def test_aliases_or_strict_makes_no_difference_to_us(start_jina: StartJina) -> None:
     server = await start_jina(Options(fields=FieldMode.ALIASES))
-    async with room_on(server) as room:
-        room.submit("text")
-        await room.until_done(1)
-    assert not room.faults
+    async with embedder_on(server) as at:
+        at.submit("text")
+        await at.until_done(1)
+    assert not at.faults
 
 
 @pytest.mark.parametrize(
@@ -156,73 +156,72 @@ async def test_aliases_or_strict_makes_no_difference_to_us(start_jina: StartJina
 )
 async def test_a_wrong_answer_is_asked_for_again_and_never_passed_on(kind: FaultKind, jina: JinaServer) -> None:
     fault = jina.inject(kind, "200" if kind is FaultKind.HTML else "", times=1)
-    async with room_on(jina) as room:
-        jobs = [room.submit(f"text {number}") for number in range(8)]
-        await room.until_done(8)
-        expected = await room.embedder.embed_once([job.texts[0] for job in jobs])
+    async with embedder_on(jina) as at:
+        jobs = [at.submit(f"text {number}") for number in range(8)]
+        await at.until_done(8)
+        expected = await at.embedder.embed_once([job.texts[0] for job in jobs])
     assert fault.fired == 1
-    assert not room.faults
+    assert not at.faults
     assert [job.vectors[0] for job in jobs] == expected
     assert (
-        room.value("requests_failed", service="jina", kind="service" if kind is FaultKind.RESET else "wrong_answer")
-        == 1
+        at.value("requests_failed", service="jina", kind="service" if kind is FaultKind.RESET else "wrong_answer") == 1
     )
 
 
 async def test_another_order_is_no_fault(jina: JinaServer) -> None:
     fault = jina.inject(FaultKind.SHUFFLED, times=1)
-    async with room_on(jina) as room:
-        jobs = [room.submit(f"text {number}") for number in range(8)]
-        await room.until_done(8)
-        expected = await room.embedder.embed_once([job.texts[0] for job in jobs])
+    async with embedder_on(jina) as at:
+        jobs = [at.submit(f"text {number}") for number in range(8)]
+        await at.until_done(8)
+        expected = await at.embedder.embed_once([job.texts[0] for job in jobs])
     assert fault.fired == 1
     assert [job.vectors[0] for job in jobs] == expected
     assert jina.stats.requests == 2
 
 
-async def test_a_refused_text_is_condemned_and_its_document_with_it(jina: JinaServer) -> None:
+async def test_a_refused_text_is_dead_lettered_and_its_document_with_it(jina: JinaServer) -> None:
     fault = jina.inject(FaultKind.REFUSE, "poison")
-    async with room_on(jina) as room:
-        room.submit("a", "poison", "c")
+    async with embedder_on(jina) as at:
+        at.submit("a", "poison", "c")
         for number in range(200):
-            room.submit(f"text {number}")
-        await room.until_done(201)
+            at.submit(f"text {number}")
+        await at.until_done(201)
     assert fault.fired >= 2
-    ((job, found),) = room.faults.items()
+    ((job, found),) = at.faults.items()
     assert len(job.texts) == 3
     assert found.reason is Reason.REFUSED_BY_EMBEDDER
     assert "poison" not in str(found)
-    assert room.embedder.statistics.waiting_parcels == 0
+    assert at.embedder.statistics.waiting_requests == 0
 
 
 async def test_a_text_over_the_models_context_is_left_to_the_service(jina: JinaServer) -> None:
-    async with room_on(jina) as room:
-        long = room.submit("word " * 9000)
-        room.submit("word")
-        await room.until_done(2)
-    assert list(room.faults) == [long]
-    assert "INPUT_TOKEN_LIMIT_EXCEEDED" in room.faults[long].message
+    async with embedder_on(jina) as at:
+        long = at.submit("word " * 9000)
+        at.submit("word")
+        await at.until_done(2)
+    assert list(at.faults) == [long]
+    assert "INPUT_TOKEN_LIMIT_EXCEEDED" in at.faults[long].message
 
 
 async def test_with_truncate_it_passes(jina: JinaServer) -> None:
-    async with room_on(jina, truncate=True) as room:
-        room.submit("word " * 9000)
-        await room.until_done(1)
-    assert not room.faults
+    async with embedder_on(jina, truncate=True) as at:
+        at.submit("word " * 9000)
+        await at.until_done(1)
+    assert not at.faults
 
 
 async def test_late_chunking_sends_one_document_a_request(jina: JinaServer) -> None:
-    async with room_on(jina, late_chunking=True) as room:
-        jobs = [room.submit("a chunk", "another", "a third", together=True) for _ in range(5)]
-        await room.until_done(5)
-    assert not room.faults
+    async with embedder_on(jina, late_chunking=True) as at:
+        jobs = [at.submit("a chunk", "another", "a third", together=True) for _ in range(5)]
+        await at.until_done(5)
+    assert not at.faults
     assert all(len(job.vectors) == 3 for job in jobs)
     assert sorted(note.inputs for note in jina.stats.log) == [3] * 5
     assert all(note.sent["late_chunking"] is True for note in jina.stats.log)
 
 
 @pytest.mark.parametrize(
-    ("texts", "reason", "told"),
+    ("texts", "reason", "message"),
     [
         (("word " * 8000, "word " * 8000), Reason.TOO_MANY_TOKENS, "8192 tokens at most"),
         (("word",) * 513, Reason.TOO_MANY_CHUNKS, "512 chunks at most, this document has 513"),
@@ -230,127 +229,127 @@ async def test_late_chunking_sends_one_document_a_request(jina: JinaServer) -> N
     ids=["tokens", "chunks"],
 )
 async def test_late_chunking_refuses_a_document_that_no_request_holds(
-    texts: tuple[str, ...], reason: Reason, told: str, jina: JinaServer
+    texts: tuple[str, ...], reason: Reason, message: str, jina: JinaServer
 ) -> None:
-    async with room_on(jina, late_chunking=True) as room:
-        room.submit(*texts, together=True)
-        await room.until_done(1)
-    (fault,) = room.faults.values()
+    async with embedder_on(jina, late_chunking=True) as at:
+        at.submit(*texts, together=True)
+        await at.until_done(1)
+    (fault,) = at.faults.values()
     assert fault.reason is reason
-    assert told in fault.message
+    assert message in fault.message
     assert jina.stats.requests == 0
 
 
-async def test_a_late_chunked_document_is_condemned_whole(jina: JinaServer) -> None:
+async def test_a_late_chunked_document_is_dead_lettered_whole(jina: JinaServer) -> None:
     jina.inject(FaultKind.REFUSE, "poison")
-    async with room_on(jina, late_chunking=True) as room:
-        bad = room.submit("a", "poison", together=True)
-        room.submit("a", "b", together=True)
-        await room.until_done(2)
-    assert list(room.faults) == [bad]
+    async with embedder_on(jina, late_chunking=True) as at:
+        bad = at.submit("a", "poison", together=True)
+        at.submit("a", "b", together=True)
+        await at.until_done(2)
+    assert list(at.faults) == [bad]
 
 
 async def test_a_job_without_texts_is_done_at_once(jina: JinaServer) -> None:
-    async with room_on(jina) as room:
-        assert await room.embedder.embed(EmbedJob((), ())) == []
-        assert room.embedder.queued_inputs == 0
+    async with embedder_on(jina) as at:
+        assert await at.embedder.embed(EmbedJob((), ())) == []
+        assert at.embedder.queued_inputs == 0
 
 
 async def test_an_account_refused_holds_until_the_key_file_changes(start_jina: StartJina, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("old")
     server = await start_jina(Options(api_key="new"))
-    async with room_on(server, api_key=None, api_key_file=file) as room:
-        room.submit("text")
-        await room.until(lambda: bool(room.health.reasons))
-        assert "jina.api_key" in room.health.reasons["jina"]
-        assert room.embedder.statistics.shut
+    async with embedder_on(server, api_key=None, api_key_file=file) as at:
+        at.submit("text")
+        await at.until(lambda: bool(at.health.reasons))
+        assert "jina.api_key" in at.health.reasons["jina"]
+        assert at.embedder.statistics.circuit_breaker_open
         file.write_text("new")
-        await room.until_done(1)
-        assert not room.faults
-        assert room.health.reasons == {}
+        await at.until_done(1)
+        assert not at.faults
+        assert at.health.reasons == {}
 
 
 @pytest.mark.parametrize("argument", ["402", "403:AUTHZ_INSUFFICIENT_BALANCE", "400:INPUT_MODEL_NOT_FOUND", "404"])
-async def test_what_a_person_must_mend_holds_and_condemns_nobody(argument: str, jina: JinaServer) -> None:
+async def test_what_a_person_must_fix_holds_and_dead_letters_nothing(argument: str, jina: JinaServer) -> None:
     fault = jina.inject(FaultKind.STATUS, argument, times=2)
     with capture_logs() as lines:
-        async with room_on(jina) as room:
+        async with embedder_on(jina) as at:
             for number in range(100):
-                room.submit(f"text {number}")
-            await room.until(lambda: bool(room.health.reasons))
-            await room.until_done(100)
-            await room.until(lambda: not room.health.reasons)
+                at.submit(f"text {number}")
+            await at.until(lambda: bool(at.health.reasons))
+            await at.until_done(100)
+            await at.until(lambda: not at.health.reasons)
     assert fault.fired == 2
-    assert not room.faults
+    assert not at.faults
     assert [line["event"] for line in lines] == ["account.refused", "service.back"]
 
 
 async def test_a_limit_is_waited_out(start_jina: StartJina) -> None:
     server = await start_jina()
     fault = server.inject(FaultKind.STATUS, "429:RATE_TOKEN_LIMIT_EXCEEDED", times=3)
-    async with room_on(server) as room:
+    async with embedder_on(server) as at:
         for number in range(500):
-            room.submit(f"text {number}")
-        await room.until_done(500)
+            at.submit(f"text {number}")
+        await at.until_done(500)
     assert fault.fired == 3
-    assert not room.faults
+    assert not at.faults
     assert server.stats.times_embedded("text 499") == 1
-    assert room.value("retries", service="jina") == 3
+    assert at.value("retries", service="jina") == 3
 
 
 async def test_concurrency_is_kept(start_jina: StartJina) -> None:
     server = await start_jina()
-    async with room_on(server, concurrency=3) as room:
+    async with embedder_on(server, concurrency=3) as at:
         for number in range(2000):
-            room.submit(f"text {number}")
-        await room.until_done(2000)
+            at.submit(f"text {number}")
+        await at.until_done(2000)
     assert server.stats.peak_concurrency <= 3
 
 
-async def test_what_was_not_sent_can_be_withdrawn(jina: JinaServer) -> None:
+async def test_what_was_not_sent_is_not_begun_and_can_be_withdrawn(jina: JinaServer) -> None:
     jina.inject(FaultKind.HANG, match="first")
-    async with room_on(jina, concurrency=1) as room:
-        first = room.submit("first")
-        await room.until(lambda: jina.in_flight == 1)
-        mine, others = [room.submit(f"mine {n}") for n in range(3)], [room.submit(f"other {n}") for n in range(3)]
-        await room.until(lambda: room.embedder.queued_inputs == 6)
-        back = room.embedder.not_begun([first, *mine])
+    async with embedder_on(jina, concurrency=1) as at:
+        first = at.submit("first")
+        await at.until(lambda: jina.in_flight == 1)
+        mine, others = [at.submit(f"mine {n}") for n in range(3)], [at.submit(f"other {n}") for n in range(3)]
+        await at.until(lambda: at.embedder.queued_inputs == 6)
+        back = at.embedder.not_begun([first, *mine])
         assert back == mine
-        await room.jobs.cancel(back)
+        await at.jobs.cancel(back)
         await asyncio.sleep(0)
-        assert room.embedder.queued_inputs == 3
-        assert room.done == []
-        assert room.embedder.not_begun([*mine, *others]) == others
+        assert at.embedder.queued_inputs == 3
+        assert at.done == []
+        assert at.embedder.not_begun([*mine, *others]) == others
     assert all(not job.vectors[0] for job in [*mine, *others])
 
 
-async def test_what_is_paid_for_can_be_withdrawn_as_well_and_is_not_sent_again(jina: JinaServer) -> None:
-    """A drain was cut: what comes later would be for nobody, and what fails later must not be tried again."""
+async def test_what_is_paid_for_can_be_cancelled_as_well_and_is_not_sent_again(jina: JinaServer) -> None:
+    """A drain was cut short: what comes later is for nobody, and what fails later must not be tried again."""
     broken = jina.inject(FaultKind.STATUS, "503", match="in trouble", times=2)
-    async with room_on(jina) as room:
-        mine, other = room.submit("in trouble"), room.submit("the other")
-        await room.until(lambda: broken.fired > 0)
-        await room.jobs.cancel([mine])
+    async with embedder_on(jina) as at:
+        mine, other = at.submit("in trouble"), at.submit("the other")
+        await at.until(lambda: broken.fired > 0)
+        await at.jobs.cancel([mine])
         for number in range(10):
-            room.submit(f"text {number}")
-        await room.until_done(11)
-    assert mine not in room.done
-    assert other in room.done
+            at.submit(f"text {number}")
+        await at.until_done(11)
+    assert mine not in at.done
+    assert other in at.done
     assert jina.stats.times_embedded("in trouble") == 0
 
 
-async def test_a_bug_of_ours_in_one_text_condemns_that_text(jina: JinaServer) -> None:
+async def test_a_bug_of_ours_in_one_text_dead_letters_that_text(jina: JinaServer) -> None:
     """A lone surrogate cannot be sent: the request fails in our own hands, with an exception nobody foresaw."""
     with capture_logs() as lines:
-        async with room_on(jina) as room:
-            bad = room.submit("lone \ud800 surrogate")
+        async with embedder_on(jina) as at:
+            bad = at.submit("lone \ud800 surrogate")
             for number in range(30):
-                room.submit(f"text {number}")
-            await room.until_done(31)
-    assert list(room.faults) == [bad]
-    assert room.faults[bad].reason is Reason.INTERNAL
-    assert room.value("internal_faults") >= 5
+                at.submit(f"text {number}")
+            await at.until_done(31)
+    assert list(at.faults) == [bad]
+    assert at.faults[bad].reason is Reason.INTERNAL
+    assert at.value("internal_faults") >= 5
     bugs = [line for line in lines if line["event"] == "internal.fault"]
     assert bugs
     assert not any("surrogate" in str(line) for line in bugs)
@@ -358,57 +357,59 @@ async def test_a_bug_of_ours_in_one_text_condemns_that_text(jina: JinaServer) ->
 
 async def test_callers_that_are_cancelled_while_the_answer_comes_cost_nobody_else_a_vector(jina: JinaServer) -> None:
     jina.inject(FaultKind.STATUS, "503", match="left", times=1)
-    async with room_on(jina) as room:
-        jobs = [room.submit(f"text {number}") for number in range(2000)]
-        leaving = [room.submit(f"left {number}", "another text of it") for number in range(2000)]
-        await room.until_done(1)
-        await room.jobs.cancel(leaving)
-        await room.until(lambda: set(jobs) <= set(room.done))
-        await room.until(lambda: room.embedder.statistics.in_flight_requests == 0)
-        statistics = room.embedder.statistics
-        await room.embedder.close()
-    assert not room.faults
+    async with embedder_on(jina) as at:
+        jobs = [at.submit(f"text {number}") for number in range(2000)]
+        leaving = [at.submit(f"left {number}", "another text of it") for number in range(2000)]
+        await at.until_done(1)
+        await at.jobs.cancel(leaving)
+        await at.until(lambda: set(jobs) <= set(at.done))
+        await at.until(lambda: at.embedder.statistics.in_flight_requests == 0)
+        statistics = at.embedder.statistics
+        await at.embedder.close()
+    assert not at.faults
     assert (statistics.queued_inputs, statistics.queued_tokens, statistics.queued_bytes) == (0, 0, 0)
     assert jina.stats.inputs_embedded < 2000 + 4000
 
 
 async def test_closing_twice_is_safe(jina: JinaServer) -> None:
-    async with room_on(jina) as room:
-        await room.embedder.close()
+    async with embedder_on(jina) as at:
+        await at.embedder.close()
 
 
 @pytest.mark.parametrize(("argument", "kind"), [("401", AccountFault), ("400", SuspectFault), ("503", ServiceFault)])
 async def test_embed_once_tries_once_and_raises(argument: str, kind: type[Exception], jina: JinaServer) -> None:
     fault = jina.inject(FaultKind.STATUS, argument)
-    room = Room(jina)
+    at = Setup(jina)
     with pytest.raises(kind):
-        await room.embedder.embed_once(["text"])
-    await room.embedder.close()
+        await at.embedder.embed_once(["text"])
+    await at.embedder.close()
     assert fault.fired == 1
 
 
-async def test_the_key_shows_in_no_line_repr_or_verdict(jina: JinaServer) -> None:
+async def test_the_key_shows_in_no_line_repr_or_fault(jina: JinaServer) -> None:
     for argument in ("401", "429", "503", "422", "418"):
         jina.inject(FaultKind.STATUS, argument, times=1)
     jina.inject(FaultKind.REFUSE, "poison")
     with capture_logs() as lines:
-        async with room_on(jina) as room:
-            room.submit("poison")
-            await room.until(lambda: bool(room.health.reasons))
-            room.submit("text")
-            await room.until_done(2)
-    told = f"{lines} {room.done} {room.faults} {room.embedder!r} {room.profile} {vars(room.embedder)}"
+        async with embedder_on(jina) as at:
+            at.submit("poison")
+            await at.until(lambda: bool(at.health.reasons))
+            at.submit("text")
+            await at.until_done(2)
+    message = f"{lines} {at.done} {at.faults} {at.embedder!r} {at.profile} {vars(at.embedder)}"
     assert lines
-    assert KEY not in told
-    assert "poison" not in told
+    assert KEY not in message
+    assert "poison" not in message
 
 
-async def test_past_its_budget_nothing_is_sent_nothing_is_condemned_and_the_reason_is_shown(jina: JinaServer) -> None:
-    async with room_on(jina, tokens_per_run=3) as room:
-        room.submit("the first text, which uses up the budget")
-        await room.until_done(1)
-        room.submit("the second text, which waits")
-        await room.until(lambda: "budget" in room.health.reasons and room.embedder.queued_inputs == 1)
-        assert len(room.done) == 1
-    assert "jina.tokens_per_run" in room.health.reasons["budget"]
+async def test_past_its_budget_nothing_is_sent_or_dead_lettered_and_the_reason_is_shown(
+    jina: JinaServer,
+) -> None:
+    async with embedder_on(jina, tokens_per_run=3) as at:
+        at.submit("the first text, which uses up the budget")
+        await at.until_done(1)
+        at.submit("the second text, which waits")
+        await at.until(lambda: "budget" in at.health.reasons and at.embedder.queued_inputs == 1)
+        assert len(at.done) == 1
+    assert "jina.tokens_per_run" in at.health.reasons["budget"]
     assert jina.stats.inputs_embedded == 1

@@ -1,4 +1,4 @@
-"""The small pure parts of the pacing: fraction, throttle, calibration, latency, usage, batches."""
+"""The small pure parts of the pacing: rate recovery, throttle, calibration, latency, usage, batches."""
 
 import math
 import random
@@ -8,21 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamdex.embed.pacing.batch_size import CHEAP_INPUTS, LARGEST_SHARE, Batch, Bounds, next_batch, planned_tokens
-from streamdex.embed.pacing.calibration import LEAST, MOST, Calibration
-from streamdex.embed.pacing.latency import LatencyModel
 from streamdex.embed.pacing.pacer import Pacer
-from streamdex.embed.pacing.rate import Limits
-from streamdex.embed.pacing.recovery import RateRecovery
-from streamdex.embed.pacing.throttle import Throttle, throttle_of
-from streamdex.embed.pacing.usage import Usage
+from streamdex.embed.pacing.rate import KeyLimits
+from streamdex.embed.pacing.recovery import RateRecovery, Throttle, throttle_of
+from streamdex.embed.pacing.usage import LEAST, MOST, LatencyModel, TokenCalibration, Usage
 
-PAID = Limits(500, 2_000_000, 50)
-FREE = Limits(100, 100_000, 2)
-PREMIUM = Limits(5_000, 50_000_000, 500)
+PAID = KeyLimits(500, 2_000_000, 50)
+FREE = KeyLimits(100, 100_000, 2)
+PREMIUM = KeyLimits(5_000, 50_000_000, 500)
 ROOMY = Bounds(512, math.inf, 20.0)
 NO_LINE = (0.0, 0.0)
 
-# --- fraction
+# --- rate recovery
 
 
 def test_without_a_refusal_all_is_used() -> None:
@@ -89,7 +86,7 @@ def test_it_stays_a_part(refusals: list[tuple[float, float | None]]) -> None:
         (None, 0.3, 10, Throttle.RATE),
     ],
 )
-def test_a_429_is_told_by_its_code_or_by_what_we_did(
+def test_the_code_of_a_429_names_the_limit_or_what_we_did_does(
     code: str | None, used: float, in_flight: int, expected: Throttle
 ) -> None:
     assert throttle_of(code, used, in_flight, slots=50) is expected
@@ -99,27 +96,27 @@ def test_a_429_is_told_by_its_code_or_by_what_we_did(
 
 
 def test_estimates_are_corrected_by_what_is_billed() -> None:
-    calibration = Calibration()
-    assert calibration.kappa == 1.0
+    calibration = TokenCalibration()
+    assert calibration.tokens_per_estimate == 1.0
     rng = random.Random(1)
     for _ in range(200):
         calibration.learn(1000 * (0.8 + 0.4 * rng.random()), 1300)
-    assert calibration.kappa == pytest.approx(1.3, rel=0.05)
+    assert calibration.tokens_per_estimate == pytest.approx(1.3, rel=0.05)
 
 
 def test_a_single_word_does_not_spoil_it() -> None:
-    calibration = Calibration()
+    calibration = TokenCalibration()
     for _ in range(50):
         calibration.learn(5000, 5000)
     calibration.learn(3, 30)
-    assert calibration.kappa == pytest.approx(1.0, rel=0.01)
+    assert calibration.tokens_per_estimate == pytest.approx(1.0, rel=0.01)
 
 
 @pytest.mark.parametrize(("billed", "expected"), [(0, LEAST), (10**9, MOST)])
 def test_nonsense_is_bounded(billed: int, expected: float) -> None:
-    calibration = Calibration()
+    calibration = TokenCalibration()
     calibration.learn(100, billed)
-    assert calibration.kappa == expected
+    assert calibration.tokens_per_estimate == expected
 
 
 # --- latency
@@ -136,7 +133,7 @@ def test_the_line_over_the_sizes_is_found_and_followed() -> None:
         assert model.line[1] == pytest.approx(token_s, rel=0.15)
 
 
-def test_equal_sizes_tell_nothing_of_the_slope() -> None:
+def test_equal_sizes_show_no_slope() -> None:
     model = LatencyModel()
     for _ in range(100):
         model.learn(5000, 0.4)
@@ -167,12 +164,12 @@ def test_a_minute_is_remembered() -> None:
     assert usage.last_minute(1000.0) == (0, 0)
 
 
-def test_what_a_service_bears_is_told_by_two_minutes_where_that_was_more() -> None:
+def test_what_a_service_takes_is_the_average_of_two_minutes_where_that_is_more() -> None:
     usage = Usage()
     for second in range(30):
         usage.add(2, 200, float(second))
     assert usage.sustained(30.0, busy_s=30.0) == (60, 6000)
-    assert usage.sustained(100.0, busy_s=20.0) == (60, 6000)  # of one minute, as we were busy no longer
+    assert usage.sustained(100.0, busy_s=20.0) == (60, 6000)  # of one minute, since we were busy no longer
     assert usage.sustained(100.0, busy_s=90.0) == (40, 4000)
     assert usage.sustained(100.0, busy_s=900.0) == (30, 3000)
 
@@ -184,17 +181,17 @@ def test_scarce_requests_go_full_although_no_batch_is_ever_quite_full() -> None:
     assert planned_tokens(PAID, ROOMY) == pytest.approx(5000)
     assert planned_tokens(FREE, ROOMY, 1.0, 400) == pytest.approx(1300)
     assert planned_tokens(FREE, ROOMY, 1.0, 8000) == pytest.approx(LARGEST_SHARE * 100_000)
-    assert planned_tokens(Limits(10, 1_000_000, 5), ROOMY) == pytest.approx(LARGEST_SHARE * 1_000_000)
+    assert planned_tokens(KeyLimits(10, 1_000_000, 5), ROOMY) == pytest.approx(LARGEST_SHARE * 1_000_000)
     assert planned_tokens(PREMIUM, Bounds(512, 32_768, 20.0)) == 32_768
 
 
-def test_of_many_replicas_each_sends_no_more_at_once_than_the_requests_ask_for() -> None:
+def test_of_many_replicas_each_sends_no_more_at_once_than_the_requests_need() -> None:
     sizes = [planned_tokens(PAID, ROOMY, 1 / count, 400) for count in (1, 2, 4, 32)]
     assert sizes == pytest.approx([5000, 4300, 4300, 4300])
 
 
 def batch(
-    limits: Limits = PAID,
+    limits: KeyLimits = PAID,
     bounds: Bounds = ROOMY,
     slots: int = 50,
     line: tuple[float, float] = NO_LINE,
@@ -203,7 +200,7 @@ def batch(
     return next_batch(limits, bounds, 1.0, limits.tokens_per_minute, slots, line, input_tokens)
 
 
-def test_inputs_are_as_many_as_are_cheap_unless_the_quota_asks_for_more() -> None:
+def test_inputs_are_as_many_as_are_cheap_unless_the_quota_needs_more() -> None:
     assert batch(PREMIUM).inputs == CHEAP_INPUTS
     assert batch(PAID).inputs == CHEAP_INPUTS
     assert batch(PAID, input_tokens=20).inputs == 201
@@ -236,18 +233,18 @@ def used_for_a_minute(requests: int, tokens_each: int) -> Pacer:
     return pacer
 
 
-def test_at_little_load_nothing_waits_for_company() -> None:
+def test_at_little_load_no_request_waits_for_more_texts() -> None:
     pacer = used_for_a_minute(200, 400)
-    assert pacer.gathers_until(400, 60.0) <= 60.0
+    assert pacer.gather_until(400, 60.0) <= 60.0
 
 
-def test_where_requests_are_scarce_one_waits_for_what_comes_in_its_time() -> None:
+def test_where_requests_are_scarce_one_waits_for_what_comes_in_an_interval() -> None:
     pacer = used_for_a_minute(400, 1000)  # 800 tokens and a bit for each request that may go
     sent_at_s = 60 * 399 / 400
-    assert sent_at_s < pacer.gathers_until(400, sent_at_s + 0.13) <= sent_at_s + 0.25
-    assert pacer.gathers_until(900, sent_at_s + 0.13) == sent_at_s + 0.13
+    assert sent_at_s < pacer.gather_until(400, sent_at_s + 0.13) <= sent_at_s + 0.25
+    assert pacer.gather_until(900, sent_at_s + 0.13) == sent_at_s + 0.13
 
 
-def test_nobody_waits_for_ever_for_company_that_does_not_come() -> None:
+def test_no_request_waits_forever_for_texts_that_do_not_come() -> None:
     pacer = used_for_a_minute(400, 1000)
-    assert pacer.gathers_until(1, 61.0) <= 61.0
+    assert pacer.gather_until(1, 61.0) <= 61.0

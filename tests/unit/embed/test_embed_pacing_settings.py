@@ -40,8 +40,8 @@ class Server:
         await asyncio.sleep(1.0)
         self.in_flight -= 1
         if self.throttles:
-            told = self.throttles.pop(0)
-            return httpx.Response(429, headers=told, json={"detail": "x", "code": told["code"]})
+            headers = self.throttles.pop(0)
+            return httpx.Response(429, headers=headers, json={"detail": "x", "code": headers["code"]})
         if self.wanted_key and self.keys[-1] != f"Bearer {self.wanted_key}":
             return httpx.Response(401, json={"detail": "x", "code": "AUTH_INVALID_API_KEY"})
         texts = orjson.loads(request.content)["input"]
@@ -56,7 +56,7 @@ def _packed() -> str:
 
 
 @dataclass
-class Room:
+class Setup:
     embedder: Embedder
     server: Server
     health: Health
@@ -76,7 +76,7 @@ class Room:
 
 
 @asynccontextmanager
-async def room(**settings: object) -> AsyncIterator[Room]:
+async def setup(**settings: object) -> AsyncIterator[Setup]:
     jina = JinaSettings.model_validate({"api_key": "sample", "dimensions": 32, **settings})
     server, health, metrics = Server(), Health(), Metrics()
     clock = asyncio.get_running_loop().time
@@ -85,7 +85,7 @@ async def room(**settings: object) -> AsyncIterator[Room]:
     jobs = EmbedJobs(embedder)
     running = asyncio.create_task(embedder.run())
     try:
-        yield Room(embedder, server, health, metrics, jobs)
+        yield Setup(embedder, server, health, metrics, jobs)
     finally:
         await jobs.cancel()
         running.cancel()
@@ -95,7 +95,7 @@ async def room(**settings: object) -> AsyncIterator[Room]:
 
 def test_without_a_share_nothing_goes_and_health_says_why() -> None:
     async def main() -> None:
-        async with room() as at:
+        async with setup() as at:
             at.embedder.set_share(0.0)
             at.submit(10)
             await asyncio.sleep(3600.0)
@@ -111,7 +111,7 @@ def test_without_a_share_nothing_goes_and_health_says_why() -> None:
 
 def test_a_share_counts_for_all_three_limits_and_at_once() -> None:
     async def main() -> None:
-        async with room(requests_per_minute=600, tokens_per_minute=60_000, concurrency=20) as at:
+        async with setup(requests_per_minute=600, tokens_per_minute=60_000, concurrency=20) as at:
             at.submit(6000, tokens=20)  # 120,000 tokens
             await asyncio.sleep(30.0)
             at.embedder.set_share(0.1)
@@ -123,7 +123,7 @@ def test_a_share_counts_for_all_three_limits_and_at_once() -> None:
             await asyncio.sleep(60.0)
             assert at.server.most_in_flight <= 2
             assert len(at.done) - done <= (6_000 + 2_000) / 20
-            for _ in range(100):  # told again and again, it goes on
+            for _ in range(100):  # set again and again, it goes on
                 at.embedder.set_share(0.1)
                 await asyncio.sleep(0.5)
             assert len(at.done) - done >= 1.4 * 6_000 / 20
@@ -133,7 +133,7 @@ def test_a_share_counts_for_all_three_limits_and_at_once() -> None:
 
 def test_new_limits_hold_without_a_restart() -> None:
     async def main() -> None:
-        async with room(requests_per_minute=10, tokens_per_minute=1_000_000, concurrency=1) as at:
+        async with setup(requests_per_minute=10, tokens_per_minute=1_000_000, concurrency=1) as at:
             at.submit(100_000, tokens=400)
             await asyncio.sleep(60.0)
             assert 8 <= at.server.requests <= 10
@@ -150,11 +150,11 @@ def test_a_new_key_ends_the_hold_at_once(tmp_path: Path) -> None:
     async def main() -> None:
         file = tmp_path / "key"
         file.write_text("old")
-        async with room(api_key=None, api_key_file=file) as at:
+        async with setup(api_key=None, api_key_file=file) as at:
             at.server.wanted_key = "new"
             at.submit(1)
             await asyncio.sleep(2.0)
-            assert at.embedder.statistics.shut
+            assert at.embedder.statistics.circuit_breaker_open
             file.write_text("new")
             at.embedder.reread_key()
             await asyncio.sleep(1.5)
@@ -166,7 +166,7 @@ def test_a_new_key_ends_the_hold_at_once(tmp_path: Path) -> None:
 
 def test_too_many_at_once_stops_nothing_but_too_many() -> None:
     async def main() -> None:
-        async with room(requests_per_minute=60_000, tokens_per_minute=10_000_000) as at:
+        async with setup(requests_per_minute=60_000, tokens_per_minute=10_000_000) as at:
             at.server.throttles = [{"code": "RATE_CONCURRENCY_LIMIT_EXCEEDED"}] * 2
             at.submit(64 * 40, tokens=400)
             await asyncio.sleep(60.0)
@@ -180,24 +180,24 @@ def test_too_many_at_once_stops_nothing_but_too_many() -> None:
 
 def test_a_rate_refused_holds_slows_down_and_is_no_outage() -> None:
     async def main() -> None:
-        async with room(requests_per_minute=60_000, tokens_per_minute=10_000_000) as at:
+        async with setup(requests_per_minute=60_000, tokens_per_minute=10_000_000) as at:
             at.server.throttles = [{"code": "RATE_TOKEN_LIMIT_EXCEEDED", "retry-after": "7"}] * 9
             at.submit(64 * 40, tokens=400)
             await asyncio.sleep(5.0)
-            assert at.embedder.statistics.shut
+            assert at.embedder.statistics.circuit_breaker_open
             assert at.server.requests <= 8
             assert at.health.reasons == {}
             await asyncio.sleep(60.0)
             assert len(at.done) == 64 * 40
             assert at.value("embedding_holds_total") == 1
-            assert at.value("limit_fraction") < 1.0
+            assert at.value("limit_recovery") < 1.0
 
     run_virtually(main())
 
 
 def test_an_absurd_retry_after_is_logged_and_not_obeyed() -> None:
     async def main() -> None:
-        async with room() as at:
+        async with setup() as at:
             at.server.throttles = [{"code": "RATE_TOKEN_LIMIT_EXCEEDED", "retry-after": "86400"}]
             at.submit(1)
             with capture_logs() as lines:
@@ -209,9 +209,9 @@ def test_an_absurd_retry_after_is_logged_and_not_obeyed() -> None:
     run_virtually(main())
 
 
-def test_the_metrics_tell_limits_use_and_quota() -> None:
+def test_the_metrics_show_limits_use_and_quota() -> None:
     async def main() -> None:
-        async with room(requests_per_minute=600, tokens_per_minute=600_000) as at:
+        async with setup(requests_per_minute=600, tokens_per_minute=600_000) as at:
             at.server.headers = {"x-ratelimit-remaining-requests": "41", "x-ratelimit-remaining-tokens": "9000"}
             at.submit(640, tokens=10)
             await asyncio.sleep(30.0)
@@ -225,7 +225,7 @@ def test_the_metrics_tell_limits_use_and_quota() -> None:
             assert 0.9 * 600_000 < at.value("limit_in_force", limit="tokens") < 600_000
             assert at.value("limit_in_force", limit="concurrency") >= 8
             assert at.value("limit_share") == 1.0
-            assert at.value("limit_fraction") == 1.0
+            assert at.value("limit_recovery") == 1.0
             assert at.value("batch_tokens") > 0
 
     run_virtually(main())

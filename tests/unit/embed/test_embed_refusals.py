@@ -43,7 +43,7 @@ def test_a_refusal_in_any_shape_is_suspect_and_quotes_nothing(status: int, shape
 
 @pytest.mark.parametrize("status", [400, 403, 422])
 @pytest.mark.parametrize("body", [HTML, b"", b'"text"', b"[1]"])
-def test_a_refusal_that_is_not_the_services_own_is_trouble_and_no_verdict(status: int, body: bytes) -> None:
+def test_a_refusal_that_is_not_the_services_own_makes_no_suspects(status: int, body: bytes) -> None:
     found = fault(status, body)
     assert isinstance(found, ServiceFault)
     assert not isinstance(found, Busy)
@@ -66,19 +66,19 @@ def test_a_refusal_that_is_not_the_services_own_is_trouble_and_no_verdict(status
         (308, b"", "jina.base_url"),
     ],
 )
-def test_what_a_person_must_mend_names_the_mend(status: int, body: object, fix: str) -> None:
+def test_what_a_person_must_fix_names_the_fix(status: int, body: object, fix: str) -> None:
     found = fault(status, body)
     assert isinstance(found, AccountFault)
     assert fix in found.fix
 
 
 @pytest.mark.parametrize("status", [409, 429])
-def test_no_input_is_to_blame_for_a_limit(status: int) -> None:
+def test_no_input_is_at_fault_for_a_limit(status: int) -> None:
     assert isinstance(fault(status, {"detail": "x", "code": "RATE_REQUEST_LIMIT_EXCEEDED"}), Busy)
 
 
 @pytest.mark.parametrize("status", [100, 204, 408, 418, 500, 502, 503, 504, 599])
-def test_anything_else_is_the_services_trouble(status: int) -> None:
+def test_anything_else_is_the_services_fault(status: int) -> None:
     found = fault(status, HTML)
     assert isinstance(found, ServiceFault)
     assert not isinstance(found, Busy)

@@ -1,7 +1,7 @@
-"""The room's shell: sends what is queued as soon as a slot is free, and does what valve, pacer and blame decide.
+"""The I/O side: sends what is queued as soon as it may go, and passes each answer to those who decide.
 
-There is no linger: a parcel is cut from the queue at the moment it goes, so under load parcels grow by themselves, and
-when idle a text waits for nothing. Only where texts come faster than requests may go does one wait for its company.
+Nothing lingers. A request is cut from the queue at the moment it goes, so requests grow by themselves under load, and a
+text waits for nothing when there is none. Only where texts come faster than requests may go does a text wait for more.
 """
 
 import asyncio
@@ -13,28 +13,22 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import httpx
 
 from streamdex.config import JinaSettings
-from streamdex.embed.backlog import Backlog
 from streamdex.embed.budget import Budget
-from streamdex.embed.circuit_breaker import CircuitBreaker, Opening
+from streamdex.embed.circuit_breaker import Allowed, CircuitBreaker
 from streamdex.embed.http.answers import Answer, Vector
 from streamdex.embed.http.client import JinaClient
 from streamdex.embed.http.errors import Busy, Throttled, kind_of
-from streamdex.embed.jobs import Attempt, EmbedJob, Parcel, canary, impossible
+from streamdex.embed.jobs import Attempt, EmbedJob, EmbedRequest, canary, impossible
 from streamdex.embed.models import Profile
 from streamdex.embed.pacing.batch_size import bounds_of
 from streamdex.embed.pacing.pacer import Pacer
-from streamdex.embed.pacing.rate import Limits
-from streamdex.embed.pacing.throttle import Throttle
-from streamdex.embed.report import JINA, FaultReport
-from streamdex.embed.statistics import Statistics, Tally, export
+from streamdex.embed.pacing.rate import KeyLimits
+from streamdex.embed.pacing.recovery import Throttle
+from streamdex.embed.queue import Backlog
+from streamdex.embed.report import JINA, RequestReport, Statistics, export
 from streamdex.embed.suspects import InputSuspects
 from streamdex.errors import AccountFault
-from streamdex.telemetry import (
-    BUDGET_SPENT,
-    NO_SHARE,
-    Health,
-    Metrics,
-)
+from streamdex.telemetry import BUDGET_SPENT, NO_SHARE, Health, Metrics
 
 SHARE = "share"
 BUDGET = "budget"
@@ -70,29 +64,29 @@ class Embedder:
         self._wall_clock = wall_clock
         self._rng = rng
         self._client = JinaClient(settings, profile, transport=transport)
-        self._pacer = Pacer(Limits(*settings.effective_limits), bounds_of(settings, profile))
+        self._pacer = Pacer(KeyLimits(*settings.effective_limits), bounds_of(settings, profile))
         self._budget = Budget(settings.tokens_per_day, settings.tokens_per_run)
         self._breaker = CircuitBreaker(rng)
         self._suspects = InputSuspects()
         self._backlog = Backlog(self._suspects, rng)
         self._in_flight: set[Attempt] = set()
         self._request_seconds = metrics.request_seconds.labels(JINA, "embed")
-        self._tally = Tally(metrics)
-        self._report = FaultReport(health, metrics)
+        self._report = RequestReport(health, metrics)
         self._wake = asyncio.Event()
         export(metrics, lambda: self.statistics)
 
     @property
     def statistics(self) -> Statistics:
         """How much waits and is under way."""
+        queue = self._backlog.queue
         return Statistics(
-            queued_inputs=self._backlog.queue.inputs,
-            queued_tokens=self._backlog.queue.tokens,
-            queued_bytes=self._backlog.queue.size_bytes,
+            queued_inputs=queue.inputs,
+            queued_tokens=queue.tokens,
+            queued_bytes=queue.size_bytes,
             in_flight_requests=len(self._in_flight),
-            in_flight_inputs=sum(piece.inputs for attempt in self._in_flight for piece in attempt.parcel.pieces),
-            waiting_parcels=self._backlog.waiting_parcels,
-            shut=self._breaker.shut,
+            in_flight_inputs=sum(inputs.count for attempt in self._in_flight for inputs in attempt.request.inputs),
+            waiting_requests=self._backlog.waiting_requests,
+            circuit_breaker_open=not self._breaker.closed,
             pacing=self._pacer.statistics(self._clock()),
         )
 
@@ -102,9 +96,9 @@ class Embedder:
         return self._backlog.queue.inputs
 
     async def embed(self, job: EmbedJob) -> list[Vector]:
-        """Queue a job and wait until each of its texts has a vector; the vectors, in the order of the texts.
+        """Queue a job and wait until each of its texts has a vector; returns the vectors in the order of the texts.
 
-        Raises the RecordFault that is proven to be the job's own, or that no request could ever hold it. Cancelling
+        Raises the RecordFault that is proven to be the job's own, or says that no request can hold it. Cancelling
         withdraws the job: nothing more of it is sent, and answers that come for it are dropped.
         """
         if not job.texts:
@@ -113,7 +107,7 @@ class Embedder:
         if fault is not None:
             raise fault
         job.ended = asyncio.get_running_loop().create_future()
-        self._backlog.add(job)
+        self._backlog.queue.add(job)
         self._wake.set()
         try:
             return await job.ended
@@ -124,7 +118,7 @@ class Embedder:
 
     def not_begun(self, jobs: Iterable[EmbedJob]) -> list[EmbedJob]:
         """Those of these jobs that wait for `embed` with nothing under way or paid for."""
-        under_way = {piece.job for attempt in self._in_flight for piece in attempt.parcel.pieces}
+        under_way = {inputs.job for attempt in self._in_flight for inputs in attempt.request.inputs}
         return [job for job in jobs if not job.closed and job.missing == len(job.texts) and job not in under_way]
 
     async def embed_once(self, texts: Sequence[str], task: str | None = None) -> list[Vector]:
@@ -145,18 +139,18 @@ class Embedder:
         self._wake.set()
 
     def set_limits(self, requests_per_minute: int, tokens_per_minute: int, concurrency: int) -> None:
-        """The key's limits are others, from now on."""
-        self._pacer.set_limits(Limits(requests_per_minute, tokens_per_minute, concurrency), self._clock())
+        """The key has these limits from now on."""
+        self._pacer.set_limits(KeyLimits(requests_per_minute, tokens_per_minute, concurrency), self._clock())
         self._wake.set()
 
     def reread_key(self, settings: JinaSettings | None = None) -> None:
-        """Read the key anew, from where these settings say or those before; a hold ends if it has changed."""
+        """Read the key again, from where these settings say or those before. A changed key is tried at once."""
         if self._client.reread_key(settings):
-            self._breaker.abort(self._clock())
+            self._breaker.retry_now(self._clock())
             self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled. What is under way then is given up."""
+        """Work until cancelled; requests under way are then cancelled too."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 until_s = self._dispatch(tasks)
@@ -172,31 +166,30 @@ class Embedder:
         """Send all that may go. Returns when to look again, if nothing happens before."""
         while True:
             now_s = self._clock()
-            review_at_s, unindexable = self._backlog.review(now_s)
-            for job, fault in unindexable:
-                if job.ended and not job.ended.done():
-                    job.ended.set_exception(fault)
+            review_at_s, dead_letters = self._backlog.review(now_s)
+            for job, fault in dead_letters:
+                job.end(fault)
             if len(self._in_flight) >= self._pacer.slots(now_s):
                 if self._backlog.sendable:
                     self._pacer.crowded()
                 return math.inf  # an answer wakes us, or a share
             if self._over_budget():
                 return now_s + self._budget.renewed_in_s(self._wall_clock())
-            opening = self._breaker.opening(now_s)
-            if opening is Opening.NOTHING:
+            allowed = self._breaker.allowed(now_s)
+            if allowed is Allowed.NOTHING:
                 return min(review_at_s, self._breaker.probe_at_s)
             ready_at_s = self._pacer.ready_at(now_s)
             if ready_at_s > now_s:
                 return ready_at_s
-            if opening is Opening.ALL and self._backlog.only_new and not self._wants_canary():
-                gathers_until_s = self._pacer.gathers_until(self._backlog.queue.tokens, now_s)
-                if gathers_until_s > now_s:
-                    return min(gathers_until_s, review_at_s)
-            parcel, canary = self._choose(opening, now_s)
-            if parcel is None:
+            if allowed is Allowed.ALL and self._backlog.only_new and not self._needs_canary():
+                gather_until_s = self._pacer.gather_until(self._backlog.queue.tokens, now_s)
+                if gather_until_s > now_s:
+                    return min(gather_until_s, review_at_s)
+            request, canary = self._choose(allowed, now_s)
+            if request is None:
                 self._pacer.idle(now_s)
                 return review_at_s
-            self._send(parcel, now_s, tasks, canary=canary)
+            self._send(request, now_s, tasks, canary=canary)
 
     def _over_budget(self) -> bool:
         reason = self._budget.reason(self._wall_clock())
@@ -206,50 +199,51 @@ class Embedder:
             self._health.hold(BUDGET, reason, BUDGET_SPENT)
         return reason is not None
 
-    def _choose(self, opening: Opening, now_s: float) -> tuple[Parcel | None, bool]:
+    def _choose(self, allowed: Allowed, now_s: float) -> tuple[EmbedRequest | None, bool]:
         """What goes next, and whether it is a canary."""
-        if opening is Opening.CANARY or (opening is Opening.ALL and self._wants_canary()):
+        if allowed is Allowed.CANARY or (allowed is Allowed.ALL and self._needs_canary()):
             return canary(), True
         queue = self._backlog.queue
         batch = self._pacer.batch(queue.tokens / queue.inputs if queue.inputs else 0.0, now_s)
-        parcel = self._backlog.take(batch.inputs, batch.tokens)
-        if parcel is None and opening is Opening.PARCEL:
+        request = self._backlog.take(batch.inputs, batch.tokens)
+        if request is None and allowed is Allowed.REQUEST:
             return canary(), True  # nothing waits, but readiness must come back
-        return parcel, False
+        return request, False
 
-    def _wants_canary(self) -> bool:
+    def _needs_canary(self) -> bool:
         if any(attempt.canary for attempt in self._in_flight):
             return False
-        return self._backlog.wants_canary(fresh_under_way=any(attempt.parcel.fresh for attempt in self._in_flight))
+        return self._backlog.needs_canary(fresh_under_way=any(attempt.request.fresh for attempt in self._in_flight))
 
-    def _send(self, parcel: Parcel, now_s: float, tasks: asyncio.TaskGroup, *, canary: bool) -> None:
-        if self._breaker.shut:
+    def _send(self, request: EmbedRequest, now_s: float, tasks: asyncio.TaskGroup, *, canary: bool) -> None:
+        if not self._breaker.closed:
             self._client.reread_key()
-        if parcel.sent and not canary:
+        if request.sent and not canary:
             self._metrics.retries.labels(JINA).inc()
-        parcel.sent = True
+        request.sent = True
         number = self._suspects.sent()
-        charge = self._pacer.charge(parcel.tokens, len(self._in_flight) + 1, now_s)
-        attempt = Attempt(parcel, number, charge, probe=self._breaker.sent(number), canary=canary)
+        charge = self._pacer.charge(request.tokens, len(self._in_flight) + 1, now_s)
+        attempt = Attempt(request, number, charge, probe=self._breaker.sent(number), canary=canary)
         self._in_flight.add(attempt)
         tasks.create_task(self._request(attempt))
 
     async def _request(self, attempt: Attempt) -> None:
         started_s = self._clock()
         try:
-            answer = await self._client.embed(attempt.parcel.texts(), self._profile.passage_fields)
+            answer = await self._client.embed(attempt.request.texts(), self._profile.passage_fields)
         except Exception as fault:  # noqa: BLE001 - ours and unforeseen ones alike end in a decision, never in a crash
             self._failed(attempt, fault)
         else:
             self._passed(attempt, answer)
         finally:
             self._request_seconds.observe(self._clock() - started_s)
+            self._metrics.counts.requests_ended += 1
             self._in_flight.discard(attempt)
             self._wake.set()
 
     async def _pause(self, tasks: asyncio.TaskGroup, until_s: float) -> None:
-        """Wait for a submission, an answer, or the time."""
-        timer = tasks.create_task(self._ring_at(until_s)) if until_s < math.inf else None
+        """Wait for a job, an answer, or the time."""
+        timer = tasks.create_task(self._wake_at(until_s)) if until_s < math.inf else None
         try:
             await self._wake.wait()
         finally:
@@ -257,60 +251,63 @@ class Embedder:
             if timer:
                 timer.cancel()
 
-    async def _ring_at(self, until_s: float) -> None:
+    async def _wake_at(self, until_s: float) -> None:
         await self._sleep(max(0.0, until_s - self._clock()))
         self._wake.set()
 
     # --- answers
 
     def _passed(self, attempt: Attempt, answer: Answer) -> None:
-        parcel = attempt.parcel
+        request = attempt.request
         self._breaker.passed(probe=attempt.probe, canary=attempt.canary)
-        if not self._breaker.shut:
+        if self._breaker.closed:
             self._health.release(JINA)
         self._pacer.passed(attempt.charge, answer.total_tokens, self._clock())
-        self._tally.passed(parcel.tokens, answer)
-        self._budget.spend(answer.total_tokens or round(parcel.tokens), self._wall_clock())
+        self._report.passed(request.tokens, answer)
+        self._budget.spend(answer.total_tokens or round(request.tokens), self._wall_clock())
         if attempt.canary:
             self._suspects.canary_passed(attempt.number)
             return
-        self._suspects.passed(parcel, attempt.number)
+        self._suspects.passed(request, attempt.number)
         self._metrics.inputs_embedded.inc(len(answer.vectors))
-        for job in parcel.deliver(answer.vectors):
-            if job.ended and not job.ended.done():  # else it is cancelled, which its waiting task is about to notice
-                job.ended.set_result(job.vectors)
+        for job in request.deliver(answer.vectors):
+            job.end()
 
     def _failed(self, attempt: Attempt, fault: Exception) -> None:
-        parcel, now_s = attempt.parcel, self._clock()
+        request, now_s = attempt.request, self._clock()
         self._metrics.requests_failed.labels(JINA, kind_of(fault)).inc()
         if self._is_news(attempt, fault, now_s):
             self._report.failed(attempt, fault, self._breaker.failed_probes)
         if isinstance(fault, AccountFault) and self._client.reread_key():
-            self._breaker.abort(now_s)
+            self._breaker.retry_now(now_s)
         if isinstance(fault, Busy):
             self._pacer.unread(attempt.charge, now_s)
-        blameless = isinstance(fault, Busy | AccountFault)
+        no_inputs_fault = isinstance(fault, Busy | AccountFault)
         if attempt.canary:
-            if not blameless:
+            if not no_inputs_fault:
                 self._suspects.canary_failed()
-        elif blameless:
-            self._backlog.put_back(parcel)
+        elif no_inputs_fault:
+            self._backlog.put_back(request)
         else:
-            self._backlog.failed(parcel, fault, now_s)
+            self._backlog.failed(request, fault, now_s)
 
     def _is_news(self, attempt: Attempt, fault: Exception, now_s: float) -> bool:
-        """Tell valve and pacer. False when nothing new is known: a straggler, or a slot that will be free anyway."""
+        """Pass the failure to circuit breaker and pacer.
+
+        False when it teaches nothing: the request was sent before the breaker opened, or it was one too many at once
+        while others are under way, so a slot will be free anyway.
+        """
         throttle = None
         if isinstance(fault, Throttled):
             throttle = self._pacer.throttle(fault.code, len(self._in_flight), now_s)
-            self._tally.throttled(throttle)
+            self._report.throttled(throttle)
             if throttle is Throttle.CONCURRENCY and len(self._in_flight) > 1 and not attempt.probe:
                 return False
-        was_shut = self._breaker.shut
+        was_closed = self._breaker.closed
         news = self._breaker.failed(fault, attempt.number, now_s, probe=attempt.probe, canary=attempt.canary)
-        if self._breaker.shut and not was_shut:
+        if was_closed and not self._breaker.closed:
             self._metrics.holds.inc()
-        if throttle is None and self._breaker.shut:
+        if throttle is None and not self._breaker.closed:
             self._pacer.idle(now_s)
         elif throttle is not None and throttle is not Throttle.CONCURRENCY and news and not attempt.probe:
             self._pacer.slow_down(throttle, now_s)

@@ -1,6 +1,6 @@
-"""What waits for vectors: jobs (a document's texts), cut into pieces that may travel apart, packed into parcels.
+"""Jobs (one document's texts), their inputs, and the requests that carry inputs of many jobs.
 
-A job is done when all its texts have a vector, however many requests that took, or when one of them is condemned.
+A job ends when all its texts have a vector, however many requests that took, or with a fault of one of its inputs.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from streamdex.embed.http.answers import Vector
 from streamdex.embed.models import Profile
-from streamdex.embed.pacing.pacer import Charge as PacerCharge
-from streamdex.errors import Reason, RecordFault, Stage, StreamdexError
+from streamdex.embed.pacing.pacer import Charge
+from streamdex.errors import Reason, RecordFault, Stage
 
 CANARY = ("word", 3)  # text and tokens
 
@@ -28,8 +28,8 @@ class EmbedJob:
     together: bool = False
     vectors: list[Vector] = field(init=False)
     missing: int = field(init=False)  # texts without a vector
-    ended: asyncio.Future[list[Vector]] | None = field(init=False, default=None)  # from when it is queued
-    closed: bool = field(init=False, default=False)  # done, condemned or withdrawn: its pieces are dropped
+    ended: asyncio.Future[list[Vector]] | None = field(init=False, default=None)  # from when the job is queued
+    closed: bool = field(init=False, default=False)  # ended or withdrawn: its inputs are dropped wherever they are
 
     def __post_init__(self) -> None:
         if len(self.texts) != len(self.tokens):
@@ -41,25 +41,35 @@ class EmbedJob:
         """Counts alone: texts belong to the user."""
         return f"EmbedJob({len(self.texts)} texts, {self.missing} missing)"
 
-    def pieces(self) -> "list[Piece]":
-        """The parts that travel whole: each text, or all of them together."""
+    def inputs(self) -> "list[Inputs]":
+        """What travels whole: each text by itself, or all of them together."""
         if self.together and self.texts:
-            return [Piece(self, 0, len(self.texts))]
-        return [Piece(self, place, place + 1) for place in range(len(self.texts))]
+            return [Inputs(self, 0, len(self.texts))]
+        return [Inputs(self, place, place + 1) for place in range(len(self.texts))]
+
+    def end(self, fault: RecordFault | None = None) -> None:
+        """Wake the task that waits for the job. A task that is being cancelled has its end already."""
+        if self.ended is None or self.ended.done():
+            return
+        if fault is None:
+            self.ended.set_result(self.vectors)
+        else:
+            self.ended.set_exception(fault)
 
 
-class Piece:
-    """The texts of a job from `start` to `stop`, which are never parted."""
+class Inputs:
+    """The texts of a job from `start` to `stop`, which always travel in one request."""
 
-    __slots__ = ("inputs", "job", "size_bytes", "start", "stop", "tokens")
+    __slots__ = ("count", "job", "size_bytes", "start", "stop", "tokens")
 
     def __init__(self, job: EmbedJob, start: int, stop: int) -> None:
         self.job = job
         self.start = start
         self.stop = stop
-        self.inputs = stop - start  # of a request
-        # In memory, without encoding the text. Mostly there is one of it: a sum over a slice takes three times as long.
-        if self.inputs == 1:
+        self.count = stop - start
+        # The size is that in memory: nothing is encoded for it. Mostly there is one text, and sums over slices of one
+        # would take three times as long.
+        if self.count == 1:
             self.tokens = job.tokens[start]
             self.size_bytes = sys.getsizeof(job.texts[start])
         else:
@@ -68,123 +78,127 @@ class Piece:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Its texts, in order."""
+        """These texts, in order."""
         return self.job.texts[self.start : self.stop]
 
 
 @dataclass(slots=True, eq=False)
-class Charge:
-    """What stands against a parcel since it last failed; kept by `blame`, in its own ticks.
+class FailureHistory:
+    """What `suspects` knows of a request that has failed, in its own ticks.
 
-    `failures` are counted only with something else passing in between, `attempts` are all. The tallies are how
-    others stood when the parcel, or the first that was halved for it, first failed: (passed, failed).
+    `attempts` counts every failure, `failures` only those with something else passing in between. `canaries` and
+    `fresh` are (passed, failed) counts of the control requests: those when the request failed for the first time, or
+    the larger one failed that it was bisected from.
     """
 
-    fault: StreamdexError | Exception
+    fault: Exception
     failed_at: int
     failures: int = 1
     attempts: int = 1
     canaries: tuple[int, int] = (0, 0)
-    others: tuple[int, int] = (0, 0)
+    fresh: tuple[int, int] = (0, 0)
 
 
 @dataclass(slots=True, eq=False)
 class Bisection:
-    """What stood against a parcel that was halved, and against those it was a half of; kept by `blame`.
+    """The history of a request that was bisected, and by `before` of those that it came from.
 
-    All that stands against one half of it when the other half has passed.
+    Once one half has passed, the whole history counts against the other half.
     """
 
-    charge: Charge
+    history: FailureHistory
     before: "Bisection | None"
-    passed: int = 0  # of the halves
+    passed: int = 0  # of its two halves
 
 
-class Parcel:
-    """What one request carries. `fresh` until it has failed once, `sent` from its first time; a half is not fresh."""
+class EmbedRequest:
+    """The inputs that one request carries. `fresh`: no input of it has failed yet. `sent`: it was, at least once."""
 
-    __slots__ = ("charge", "fresh", "not_before_s", "part_of", "pieces", "sent", "tokens")
+    __slots__ = ("fresh", "history", "inputs", "not_before_s", "part_of", "sent", "tokens")
 
-    def __init__(self, pieces: Sequence[Piece], *, fresh: bool = True, part_of: Bisection | None = None) -> None:
-        self.pieces = pieces
+    def __init__(self, inputs: Sequence[Inputs], *, fresh: bool = True, part_of: Bisection | None = None) -> None:
+        self.inputs = inputs
         self.part_of = part_of
         self.fresh = fresh
         self.sent = not fresh
-        self.charge: Charge | None = None
+        self.history: FailureHistory | None = None
         self.not_before_s = 0.0
-        self.tokens = sum(piece.tokens for piece in pieces)
+        self.tokens = sum([each.tokens for each in inputs])
 
     def __repr__(self) -> str:
-        return f"Parcel({len(self.pieces)} pieces, {self.tokens} tokens)"
+        return f"EmbedRequest({len(self.inputs)} inputs, {self.tokens} tokens)"
 
     @property
     def alone(self) -> bool:
-        """Whether there is nothing left to part: whatever happens to it happens to this piece."""
-        return len(self.pieces) == 1
+        """Whether it cannot be bisected: if an input is at fault, it is this one."""
+        return len(self.inputs) == 1
 
     def drop_closed(self) -> bool:
-        """Leave out what nobody waits for any more; False when nothing is left. What stood against it goes with it."""
-        left = [piece for piece in self.pieces if not piece.job.closed]
-        if len(left) < len(self.pieces):
-            self.pieces = left
-            self.tokens = sum(piece.tokens for piece in left)
-            self.charge = self.part_of = None
+        """Leave out the inputs of closed jobs, and with them its history; False when nothing is left."""
+        left = [each for each in self.inputs if not each.job.closed]
+        if len(left) < len(self.inputs):
+            self.inputs = left
+            self.tokens = sum([each.tokens for each in left])
+            self.history = self.part_of = None
         return bool(left)
 
     def texts(self) -> list[str]:
-        """The inputs of the request."""
-        return [text for piece in self.pieces for text in piece.texts]
+        """The inputs as they are sent."""
+        return [text for each in self.inputs for text in each.texts]
 
-    def halves(self) -> "tuple[Parcel, Parcel]":
-        """Two parcels of half the pieces each."""
-        middle = len(self.pieces) // 2
-        whole = Bisection(self.charge, self.part_of) if self.charge else None
-        first, second = self.pieces[:middle], self.pieces[middle:]
-        return Parcel(first, fresh=False, part_of=whole), Parcel(second, fresh=False, part_of=whole)
+    def halves(self) -> "tuple[EmbedRequest, EmbedRequest]":
+        """Two requests with half of the inputs each."""
+        middle = len(self.inputs) // 2
+        whole = Bisection(self.history, self.part_of) if self.history else None
+        first, second = self.inputs[:middle], self.inputs[middle:]
+        return EmbedRequest(first, fresh=False, part_of=whole), EmbedRequest(second, fresh=False, part_of=whole)
 
     def deliver(self, vectors: Sequence[Vector]) -> list[EmbedJob]:
-        """Hand the vectors, in the order of `texts()`, to the jobs. Returns the jobs that are done by that."""
-        done: list[EmbedJob] = []
+        """Hand the vectors, in the order of `texts()`, to the jobs. Returns the jobs that have all of theirs now."""
+        complete: list[EmbedJob] = []
         place = 0
-        for piece in self.pieces:
-            job, count = piece.job, piece.inputs
+        for each in self.inputs:
+            job, count = each.job, each.count
             if not job.closed:
-                job.vectors[piece.start : piece.stop] = vectors[place : place + count]
+                job.vectors[each.start : each.stop] = vectors[place : place + count]
                 job.missing -= count
                 if not job.missing:
                     job.closed = True
-                    done.append(job)
+                    complete.append(job)
             place += count
-        return done
+        return complete
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
-    """A parcel under way: the number that orders attempts, what it was charged, and what it is sent for."""
+    """A request under way. `number` orders attempts, `charge` is what the pacing counted for it.
 
-    parcel: Parcel
+    `probe`: the circuit breaker waits for its answer. `canary`: it carries the one word alone.
+    """
+
+    request: EmbedRequest
     number: int
-    charge: PacerCharge
+    charge: Charge
     probe: bool
     canary: bool
 
 
-def canary() -> Parcel:
+def canary() -> EmbedRequest:
     """One word that no service has reason to refuse."""
     text, tokens = CANARY
-    return Parcel(EmbedJob((text,), (tokens,)).pieces(), fresh=False)
+    return EmbedRequest(EmbedJob((text,), (tokens,)).inputs(), fresh=False)
 
 
 def impossible(job: EmbedJob, profile: Profile) -> RecordFault | None:
-    """Late chunking needs the whole document in one request; no splitting can mend one that does not fit."""
+    """The fault of a job that must go in one request and that no request can hold (late chunking)."""
     if not job.together:
         return None
     chunks, tokens, context = len(job.texts), sum(job.tokens), profile.max_input_tokens
     if chunks > profile.max_inputs:
-        told = f"late chunking takes {profile.max_inputs} chunks at most, this document has {chunks}"
-        return RecordFault(Stage.EMBED, Reason.TOO_MANY_CHUNKS, told)
+        message = f"late chunking takes {profile.max_inputs} chunks at most, this document has {chunks}"
+        return RecordFault(Stage.EMBED, Reason.TOO_MANY_CHUNKS, message)
     truncated = profile.passage_fields.get("truncate", False)
     if context is not None and tokens > context and not truncated:
-        told = f"late chunking takes {context} tokens at most, this document has about {tokens}"
-        return RecordFault(Stage.EMBED, Reason.TOO_MANY_TOKENS, told)
+        message = f"late chunking takes {context} tokens at most, this document has about {tokens}"
+        return RecordFault(Stage.EMBED, Reason.TOO_MANY_TOKENS, message)
     return None

@@ -1,7 +1,7 @@
-"""What each model can do, and what is therefore sent: settings in, a `Profile` out, or a refusal at start by name.
+"""What each model can do, and what is sent for it: `resolve` turns settings into a `Profile`, or refuses them at start.
 
-A field is sent only where the model lists it: the service refuses what it does not know. `late_chunking` and `truncate`
-are sent only when they are on; off is every model's default, and several do not list them at all.
+A field is sent only where the model lists it, since the service refuses fields that it does not know. `late_chunking`
+and `truncate` are sent only when they are on: off is every model's default, and several do not list them at all.
 """
 
 import difflib
@@ -21,10 +21,10 @@ Fields = Mapping[str, str | int | bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class EmbeddingModel:
     """One model's capabilities. `smallest` is the shortest vector it can be cut to, None when its length is fixed.
 
-    `max_request_tokens` bounds a whole request where a report says that the service counts it so.
+    `max_request_tokens` bounds a whole request, where the service is reported to count it so.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Model:
 
     @property
     def document_task(self) -> str | None:
-        """The task of documents when none is set: the passage side; None where the model has no such side."""
+        """The task of documents when none is set: the passage side, or None where the model has no such side."""
         return next((task for task in (PASSAGE, CODE_PASSAGE) if task in self.tasks), None)
 
 
@@ -50,7 +50,7 @@ _CODE_TASKS = tuple(
     for side in ("query", "passage")
 )
 _TABLE = (
-    Model(
+    EmbeddingModel(
         "jina-embeddings-v3",
         1024,
         smallest=32,
@@ -60,10 +60,10 @@ _TABLE = (
         late_chunking=True,
     ),
     *(
-        Model(f"jina-embeddings-v2-base-{language}", 768, smallest=None, context_tokens=8192, normalized=True)
+        EmbeddingModel(f"jina-embeddings-v2-base-{language}", 768, smallest=None, context_tokens=8192, normalized=True)
         for language in ("en", "de", "es", "zh", "code")
     ),
-    Model(
+    EmbeddingModel(
         "jina-embeddings-v4",
         2048,
         smallest=128,
@@ -72,23 +72,25 @@ _TABLE = (
         late_chunking=True,
         max_request_tokens=32_768,
     ),
-    Model("jina-embeddings-v5-text-nano", 768, smallest=None, context_tokens=8192, tasks=_V5_TASKS, normalized=True),
-    Model(
+    EmbeddingModel(
+        "jina-embeddings-v5-text-nano", 768, smallest=None, context_tokens=8192, tasks=_V5_TASKS, normalized=True
+    ),
+    EmbeddingModel(
         "jina-embeddings-v5-text-small", 1024, smallest=None, context_tokens=32_768, tasks=_V5_TASKS, normalized=True
     ),
-    Model("jina-code-embeddings-0.5b", 896, smallest=None, context_tokens=32_768, tasks=_CODE_TASKS),
-    Model("jina-code-embeddings-1.5b", 1536, smallest=None, context_tokens=32_768, tasks=_CODE_TASKS),
-    Model("jina-clip-v2", 1024, smallest=64, context_tokens=8192, tasks=(QUERY,), normalized=True),
+    EmbeddingModel("jina-code-embeddings-0.5b", 896, smallest=None, context_tokens=32_768, tasks=_CODE_TASKS),
+    EmbeddingModel("jina-code-embeddings-1.5b", 1536, smallest=None, context_tokens=32_768, tasks=_CODE_TASKS),
+    EmbeddingModel("jina-clip-v2", 1024, smallest=64, context_tokens=8192, tasks=(QUERY,), normalized=True),
 )
-MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in _TABLE})
+MODELS: Mapping[str, EmbeddingModel] = MappingProxyType({model.name: model for model in _TABLE})
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Settings that the model can do, and what to send for them.
 
-    `passage_fields` go with documents, `query_fields` with a search: everything of the request body but `input`.
-    `fingerprint` is what decides a vector; a collection remembers it.
+    `passage_fields` go with documents, `query_fields` with a search: all of the request body but `input`. `fingerprint`
+    holds what decides a vector; the collection keeps it.
     """
 
     model: str
@@ -143,7 +145,7 @@ def resolve(settings: JinaSettings) -> Profile:
 
 
 def _resolve_openai(settings: JinaSettings) -> Profile:
-    """Any model's name, but nothing that OpenAI's request cannot say; the model's abilities are the server's affair."""
+    """Any model's name, and only what OpenAI's request can hold; what the model can do is the server's affair."""
     if settings.dimensions is None:
         raise _refusal(
             "dimensions", "the openai dialect needs it", "Set it to the length of the vectors the server's model gives."
@@ -153,7 +155,7 @@ def _resolve_openai(settings: JinaSettings) -> Profile:
     for name in ("late_chunking", "truncate"):
         if getattr(settings, name):
             raise _refusal(name, f"the openai dialect has no {name}", "Turn it off, or use the jina dialect.")
-    # `dimensions` is not sent: servers refuse it for models that they cannot cut. The answers' length is checked.
+    # `dimensions` is not sent: servers refuse it for vectors that they cannot cut. Answers' lengths are checked.
     fields = MappingProxyType({"model": settings.model, "encoding_format": "base64"})
     return Profile(
         model=settings.model,
@@ -170,7 +172,7 @@ def _resolve_openai(settings: JinaSettings) -> Profile:
     )
 
 
-def _model(name: str) -> Model:
+def _model(name: str) -> EmbeddingModel:
     model = MODELS.get(name)
     if model is not None:
         return model
@@ -183,7 +185,7 @@ def _model(name: str) -> Model:
     )
 
 
-def _dimension(model: Model, wanted: int | None) -> int:
+def _dimension(model: EmbeddingModel, wanted: int | None) -> int:
     smallest = model.smallest or model.dimension
     if wanted is None:
         return model.dimension
@@ -193,7 +195,7 @@ def _dimension(model: Model, wanted: int | None) -> int:
     raise _refusal("dimensions", f"{model.name} cannot give {wanted} dimensions", f"Allowed: {allowed}.")
 
 
-def _task(model: Model, wanted: str | None) -> str | None:
+def _task(model: EmbeddingModel, wanted: str | None) -> str | None:
     if wanted is None:
         return model.document_task
     if wanted in model.tasks:
@@ -202,7 +204,7 @@ def _task(model: Model, wanted: str | None) -> str | None:
     raise _refusal("task", f"{model.name} does not have this task", fix)
 
 
-def _query_task(model: Model, task: str | None) -> str | None:
+def _query_task(model: EmbeddingModel, task: str | None) -> str | None:
     """The task of a search among documents of `task`: the other side where there are two, else the same."""
     if task is None:
         return QUERY if QUERY in model.tasks else None

@@ -1,74 +1,168 @@
-"""The queue of pieces that were not sent yet: first in, first out but for gaps, cut into parcels when one goes."""
+"""Everything that waits to be sent: inputs not sent yet, and requests that failed. Synchronous."""
 
+import math
 from collections import deque
+from collections.abc import Callable, Iterable
 
-from streamdex.embed.jobs import EmbedJob, Parcel, Piece
+from streamdex.embed.jobs import EmbedJob, EmbedRequest, Inputs
+from streamdex.embed.suspects import InputSuspects, Step, proven_fault
+from streamdex.errors import RecordFault, SuspectFault
+from streamdex.retry import backoff_s
 
-FULL = 0.95  # of the tokens: it is not worth looking for something smaller
-PASSED_OVER = 8  # by one parcel at most: so many parcels later at most it goes
+FULL = 0.95  # of the tokens: beyond, it is not worth looking for something smaller
+PASSED_OVER = 8  # inputs, by one request: each of them goes at most so many requests later
 
 
 class Queue:
-    """Pieces in the order they came, with what they amount to."""
+    """Inputs that were not sent yet, first in, first out but for gaps; cut into requests at the moment one goes."""
 
     def __init__(self) -> None:
-        self._pieces: deque[Piece] = deque()
+        self._waiting: deque[Inputs] = deque()
         self.inputs = 0
         self.tokens = 0
         self.size_bytes = 0
 
     def __bool__(self) -> bool:
-        return bool(self._pieces)
+        return bool(self._waiting)
 
     def add(self, job: EmbedJob) -> None:
-        """Append all pieces of a job."""
-        for piece in job.pieces():
-            self._pieces.append(piece)
-            self._count(piece, 1)
+        """Append all inputs of a job."""
+        inputs = job.inputs()
+        self._waiting.extend(inputs)
+        self._count(inputs, 1)
 
-    def prefix(self, max_inputs: int, max_tokens: float) -> Parcel | None:
+    def prefix(self, max_inputs: int, max_tokens: float) -> EmbedRequest | None:
         """Take what fits, at least the first; None when there is nothing. A `together` job goes by itself.
 
-        A piece that does not fit any more is passed over for smaller ones behind it, and is then the first of the next
-        parcel or soon after: half-empty parcels would waste the requests.
+        What does not fit any more is passed over for smaller inputs behind it, and is the first of the next request or
+        soon after. Without that, half-empty requests would waste the limit on requests.
         """
-        taken: list[Piece] = []
-        passed_over: list[Piece] = []
-        inputs = tokens = 0
-        while self._pieces and inputs < max_inputs:
-            piece = self._pieces[0]
-            if piece.job.closed:  # another of its pieces was condemned
-                self._take()
+        taken: list[Inputs] = []
+        dropped: list[Inputs] = []
+        passed_over: list[Inputs] = []
+        waiting = self._waiting
+        count = tokens = 0
+        while waiting and count < max_inputs:
+            first = waiting[0]
+            if first.job.closed:  # another input of it was dead-lettered
+                dropped.append(waiting.popleft())
                 continue
-            if taken and piece.job.together:
+            if taken and first.job.together:
                 break
-            if taken and (tokens + piece.tokens > max_tokens or inputs + piece.inputs > max_inputs):
+            if taken and (tokens + first.tokens > max_tokens or count + first.count > max_inputs):
                 if len(passed_over) == PASSED_OVER or tokens >= FULL * max_tokens:
                     break
-                passed_over.append(self._pieces.popleft())
+                passed_over.append(waiting.popleft())
                 continue
-            taken.append(self._take())
-            inputs += piece.inputs
-            tokens += piece.tokens
-            if piece.job.together:
+            taken.append(waiting.popleft())
+            count += first.count
+            tokens += first.tokens
+            if first.job.together:
                 break
-        self._pieces.extendleft(reversed(passed_over))
-        return Parcel(taken) if taken else None
+        waiting.extendleft(reversed(passed_over))
+        self._count(taken, -1)
+        self._count(dropped, -1)
+        return EmbedRequest(taken) if taken else None
 
     def drop_closed(self) -> None:
-        """Forget the pieces of jobs that were withdrawn."""
-        for _ in range(len(self._pieces)):
-            piece = self._take()
-            if not piece.job.closed:
-                self._pieces.append(piece)
-                self._count(piece, 1)
+        """Drop the inputs of closed jobs."""
+        self._count([each for each in self._waiting if each.job.closed], -1)
+        self._waiting = deque(each for each in self._waiting if not each.job.closed)
 
-    def _take(self) -> Piece:
-        piece = self._pieces.popleft()
-        self._count(piece, -1)
-        return piece
+    def _count(self, inputs: Iterable[Inputs], sign: int) -> None:
+        for each in inputs:
+            self.inputs += sign * each.count
+            self.tokens += sign * each.tokens
+            self.size_bytes += sign * each.size_bytes
 
-    def _count(self, piece: Piece, sign: int) -> None:
-        self.inputs += sign * piece.inputs
-        self.tokens += sign * piece.tokens
-        self.size_bytes += sign * piece.size_bytes
+
+class Backlog:
+    """The queue, and the requests that failed. Times are seconds of the caller's clock, `rng` gives numbers in [0, 1).
+
+    Failed requests go before new ones: nobody waits behind the stream for a neighbour's fault.
+    """
+
+    def __init__(self, suspects: InputSuspects, rng: Callable[[], float]) -> None:
+        self._suspects = suspects
+        self._rng = rng
+        self._ready: deque[EmbedRequest] = deque()  # go before the queue
+        self._failed: list[EmbedRequest] = []  # wait for a backoff or for something else to pass
+        self._undecided: list[EmbedRequest] = []  # those of them that wait for something else to pass
+        self._withdrawn = False  # any job, since the last review
+        self.queue = Queue()
+
+    @property
+    def waiting_requests(self) -> int:
+        """Requests that were sent before and will be again, whole or in halves."""
+        return len(self._ready) + len(self._failed)
+
+    def withdraw(self, job: EmbedJob) -> None:
+        """Nobody waits for the job any more. The next review drops all such jobs from the queue at once."""
+        job.closed = True
+        self._withdrawn = True
+
+    @property
+    def sendable(self) -> bool:
+        """Whether anything could go now."""
+        return bool(self._ready) or bool(self.queue)
+
+    @property
+    def only_new(self) -> bool:
+        """Whether something could go, and none of it was sent before."""
+        return bool(self.queue) and not self._ready
+
+    def take(self, max_inputs: int, max_tokens: float) -> EmbedRequest | None:
+        """What goes next; None when nothing may. A request that was sent before goes as it is, whatever the bounds."""
+        while self._ready:
+            request = self._ready.popleft()
+            if request.drop_closed():
+                return request
+        return self.queue.prefix(max_inputs, max_tokens)
+
+    def put_back(self, request: EmbedRequest) -> None:
+        """It failed through no fault of its own, and goes first when anything may go."""
+        self._ready.appendleft(request)
+
+    def failed(self, request: EmbedRequest, fault: Exception, now_s: float) -> None:
+        """One of its inputs may be at fault: bisect it now, or keep it for the next review."""
+        if self._suspects.failed(request, fault) is Step.BISECT:
+            self._ready.extend(request.halves())
+            return
+        failures = request.history.failures if request.history else 1
+        # A refusal is an answer, so there is nothing to wait out. A service that failed is given time.
+        request.not_before_s = now_s + (0.0 if isinstance(fault, SuspectFault) else backoff_s(failures - 1, self._rng))
+        self._failed.append(request)
+
+    def review(self, now_s: float) -> tuple[float, list[tuple[EmbedJob, RecordFault]]]:
+        """Decide again on all that failed: returns when the next backoff ends, and the jobs to dead-letter, closed."""
+        if self._withdrawn:
+            self._withdrawn = False
+            self.queue.drop_closed()
+        failed, self._failed, self._undecided = self._failed, [], []
+        dead_letters: list[tuple[EmbedJob, RecordFault]] = []
+        next_s = math.inf
+        for request in failed:
+            if all(each.job.closed for each in request.inputs):
+                continue
+            if now_s < request.not_before_s:
+                self._failed.append(request)
+                next_s = min(next_s, request.not_before_s)
+                continue
+            step = self._suspects.step(request)
+            if step is Step.WAIT:
+                self._failed.append(request)
+                self._undecided.append(request)
+            elif step is Step.RETRY:
+                self._ready.append(request)
+            elif step is Step.BISECT:
+                self._ready.extend(request.halves())
+            else:
+                job = request.inputs[0].job
+                job.closed = True  # at once: another input of the same job may be next in this review
+                dead_letters.append((job, proven_fault(request)))
+        return next_s, dead_letters
+
+    def needs_canary(self, *, fresh_under_way: bool) -> bool:
+        """Whether a request waits for a pass that no traffic will give. As of the last review."""
+        traffic = fresh_under_way or bool(self.queue)
+        return bool(self._undecided) and self._suspects.needs_canary(self._undecided, traffic=traffic)

@@ -1,21 +1,23 @@
-"""Whose fault is a failed request: an input's, or everybody's? Synchronous; what passes afterwards decides.
+"""Whose fault is a failed request: one input's, or everybody's? What passes afterwards decides. Synchronous.
 
-Nothing that failed is tried again before something else has *passed* that was sent after the failure: traffic, or a
-one-word canary. So an outage, a withdrawn model or a refused setting, under which nothing passes, never comes to a
-verdict. Then:
+Nothing that failed is tried again before something else has *passed* that was sent after the failure: other traffic, or
+a canary, which is one word. So no input is dead-lettered in an outage, after a model was withdrawn or with a setting
+that the service refuses, since then nothing passes. Otherwise:
 
-- a parcel of several pieces is halved: at once when it was refused or answered wrongly, since that names the input in
-  at most 2·log₂ n requests; for other faults when it has failed twice with a pass between.
-- a piece alone is condemned when chance is out of the question: were the service failing at random, at whatever rate,
-  its failures and what others met meanwhile would come together once in 10¹² cases (once in 10⁹ parcels of 512, whose
-  halving picks the unluckiest). Failures count with a pass after each, and so do those of parcels it was in whose other
-  half passed: a bisect has most of them already. Eleven in all are needed where 45 witnesses passed, and more in a
-  brown-out, where witnesses fail too; twice alone by refusal, five times otherwise.
+- A request of several inputs is bisected. After a refusal or a wrong answer that happens at once, since it finds the
+  input in at most 2·log₂ n requests. After other faults it waits for a second failure with a pass between.
+- An input alone is dead-lettered when chance is ruled out. Suppose that the service failed at random, at whatever rate:
+  the input's failures and the results of the control requests would then occur together in one of 10¹² cases (one of
+  10⁹ requests of 512 inputs, because a bisect picks the unluckiest of them). A failure counts when something passed
+  after it; the failures of larger requests count too when the other half passed, so a bisect has given most of them
+  already. With 45 control requests that all passed, eleven failures are needed. In a brown-out controls fail as well,
+  and more failures are needed. Two of the failures must be refusals of the input alone, or five be other faults.
 
-Witnesses are canaries, or requests that carry inputs for the first time; whatever was refused and then passed, whole or
-in two halves, is a witness that failed. Canaries alone would cost requests where
-traffic gives the same answer free; traffic alone would acquit nobody while poison is common.
-Rejected: a fixed number of refusals with most witnesses passing, which random refusals of one request in ten reach.
+Control requests are canaries, and requests whose inputs were never sent before. A request that was refused and later
+passed, whole or in two halves, counts as a control that failed. Rejected: canaries as the only controls (they cost
+requests where traffic gives the same answer free), and traffic as the only control (where bad inputs are common, most
+of the traffic fails, and nothing could be decided). Rejected as well: a fixed number of refusals while most controls
+pass, since a service that refuses one request of ten at random reaches it.
 """
 
 import math
@@ -23,20 +25,20 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 from streamdex.embed.http.errors import is_refusal
-from streamdex.embed.jobs import Charge, Parcel
+from streamdex.embed.jobs import EmbedRequest, FailureHistory
 from streamdex.errors import Reason, RecordFault, ServiceFault, Stage, SuspectFault
 
 LOG_CHANCE = math.log(1e-12)
-ENOUGH = 10  # failures: with one more, and WITNESSES that all pass, it is not chance
-WITNESSES = 45
+ENOUGH_FAILURES = 10  # with one more, and CONTROLS that all pass, chance is ruled out
+CONTROLS = 45
 REFUSED_ALONE, FAILED_ALONE = 2, 5  # a refusal is the service's considered answer
-FAILING_BOUND = 0.1  # of witnesses from the traffic: then canaries are asked
+FAILING_BOUND = 0.1  # where more of the fresh requests fail, canaries are the controls
 FAILURES_TO_BISECT = 2
 BOTH = 2  # halves
 
 
 class Step(Enum):
-    """What to do with a parcel that failed."""
+    """What to do with a request that failed."""
 
     WAIT = auto()
     RETRY = auto()
@@ -44,8 +46,8 @@ class Step(Enum):
     DEAD_LETTER = auto()
 
 
-class _Panel:
-    """Witnesses of one sort: how many passed and failed since the beginning."""
+class _Controls:
+    """Control requests of one sort: how many passed and failed since the beginning."""
 
     def __init__(self) -> None:
         self.count = (0, 0)
@@ -62,118 +64,120 @@ class _Panel:
 
 
 class InputSuspects:
-    """Judges parcels. Every attempt is announced by `sent` and ends in one of the other calls, or in none."""
+    """Decides on requests that failed. `sent` announces each attempt; one of the other calls ends it, or none does."""
 
     def __init__(self) -> None:
         self._tick = 0
         self._passed_sent_at = 0
-        self._canaries = _Panel()
-        self._others = _Panel()
+        self._canaries = _Controls()
+        self._fresh = _Controls()
 
     def sent(self) -> int:
-        """An attempt goes out: its place in the order of things."""
+        """An attempt goes out; returns its number, by which attempts are ordered."""
         self._tick += 1
         return self._tick
 
-    def passed(self, parcel: Parcel, sent_at: int) -> None:
-        """The attempt was answered well. If it had failed, the service failed at random."""
-        self._witness(sent_at)
-        if parcel.fresh:
-            self._others.passed()
-        if parcel.part_of:
-            parcel.part_of.passed += 1
-        if (parcel.alone and parcel.charge) or (parcel.part_of and parcel.part_of.passed == BOTH):
+    def passed(self, request: EmbedRequest, sent_at: int) -> None:
+        """The attempt was answered well. If the request had failed before, the service failed at random."""
+        self._something_passed(sent_at)
+        if request.fresh:
+            self._fresh.passed()
+        if request.part_of:
+            request.part_of.passed += 1
+        if (request.alone and request.history) or (request.part_of and request.part_of.passed == BOTH):
             self._canaries.failed()
-            self._others.failed()
+            self._fresh.failed()
 
     def canary_passed(self, sent_at: int) -> None:
         """The one word was answered well."""
-        self._witness(sent_at)
+        self._something_passed(sent_at)
         self._canaries.passed()
 
     def canary_failed(self) -> None:
         """The one word was refused, or the service failed on it."""
         self._canaries.failed()
 
-    def failed(self, parcel: Parcel, fault: Exception) -> Step:
-        """An attempt failed in a way that an input may be to blame for."""
+    def failed(self, request: EmbedRequest, fault: Exception) -> Step:
+        """An attempt failed in a way that an input may be the cause of."""
         self._tick += 1
-        if parcel.fresh:
-            self._others.failed()
-            parcel.fresh = False
-        charge = parcel.charge
-        if charge is None:
-            parcel.charge = charge = self._first_charge(parcel, fault)
+        if request.fresh:
+            self._fresh.failed()
+            request.fresh = False
+        history = request.history
+        if history is None:
+            request.history = self._new_history(request, fault)
         else:
-            charge.failures += self._contrasted(charge)
-            charge.attempts += 1
-            charge.fault = fault
-            charge.failed_at = self._tick
-        return self.step(parcel)
+            history.failures += self._contrasted(history)
+            history.attempts += 1
+            history.fault = fault
+            history.failed_at = self._tick
+        return self.step(request)
 
-    def step(self, parcel: Parcel) -> Step:
-        """What to do now with a parcel that has failed; the answer changes as others pass and fail."""
-        charge = _charge(parcel)
-        if not parcel.alone and (_bisects_at_once(charge) or charge.failures >= FAILURES_TO_BISECT):
+    def step(self, request: EmbedRequest) -> Step:
+        """What to do now with a request that has failed; the answer changes as others pass and fail."""
+        history = _history(request)
+        at_once = isinstance(history.fault, SuspectFault)
+        if not request.alone and (at_once or history.failures >= FAILURES_TO_BISECT):
             return Step.BISECT
-        if not self._contrasted(charge):
+        if not self._contrasted(history):
             return Step.WAIT
-        if not parcel.alone:
+        if not request.alone:
             return Step.RETRY
-        failures = _failures(parcel)
-        needed = REFUSED_ALONE if is_refusal(charge.fault) else FAILED_ALONE
-        if charge.failures >= needed and self._is_no_chance(charge, failures):
+        failures = _failures(request)
+        needed = REFUSED_ALONE if is_refusal(history.fault) else FAILED_ALONE
+        if history.failures >= needed and self._is_no_chance(history, failures):
             return Step.DEAD_LETTER
-        tried_enough = charge.failures >= needed - 1 and failures >= ENOUGH
-        return Step.WAIT if tried_enough and not self._heard_out(charge) else Step.RETRY
+        tried_enough = history.failures >= needed - 1 and failures >= ENOUGH_FAILURES
+        return Step.WAIT if tried_enough and not self._has_enough_controls(history) else Step.RETRY
 
-    def wants_canary(self, waiting: Iterable[Parcel], *, traffic: bool) -> bool:
-        """Whether a verdict on one of these, whose step is WAIT, needs a canary.
+    def needs_canary(self, waiting: Iterable[EmbedRequest], *, traffic: bool) -> bool:
+        """Whether the decision on one of these, whose step is WAIT, needs a canary.
 
-        `traffic`: other inputs are on their way. They do as well, unless they fail too.
+        `traffic`: other inputs are on their way. They do as controls, unless they fail too.
         """
-        return any(not traffic or not self._traffic_is_fine(_charge(parcel)) for parcel in waiting)
+        return any(not traffic or not self._traffic_passes(_history(request)) for request in waiting)
 
-    def _witness(self, sent_at: int) -> None:
+    def _something_passed(self, sent_at: int) -> None:
         self._passed_sent_at = max(self._passed_sent_at, sent_at)
 
-    def _contrasted(self, charge: Charge) -> bool:
+    def _contrasted(self, history: FailureHistory) -> bool:
         """Whether anything passed that was sent after the failure."""
-        return self._passed_sent_at > charge.failed_at
+        return self._passed_sent_at > history.failed_at
 
-    def _first_charge(self, parcel: Parcel, fault: Exception) -> Charge:
-        """Witnesses are heard from when it, or the parcel that it is a part of, failed for the first time."""
-        before = parcel.part_of.charge if parcel.part_of else None
-        canaries, others = (before.canaries, before.others) if before else (self._canaries.count, self._others.count)
-        return Charge(fault, self._tick, canaries=canaries, others=others)
+    def _new_history(self, request: EmbedRequest, fault: Exception) -> FailureHistory:
+        """Controls count from the first failure of the request, or of the first one that it was bisected from."""
+        before = request.part_of.history if request.part_of else None
+        canaries, fresh = (before.canaries, before.fresh) if before else (self._canaries.count, self._fresh.count)
+        return FailureHistory(fault, self._tick, canaries=canaries, fresh=fresh)
 
-    def _heard_out(self, charge: Charge) -> bool:
-        """Whether there are witnesses enough to decide on, if they all passed."""
-        canaries, others = self._canaries.since(charge.canaries), self._others.since(charge.others)
-        return sum(canaries) >= WITNESSES or (sum(others) >= WITNESSES and self._traffic_is_fine(charge))
+    def _has_enough_controls(self, history: FailureHistory) -> bool:
+        """Whether the controls would be enough to decide on, if they all passed."""
+        canaries, fresh = self._canaries.since(history.canaries), self._fresh.since(history.fresh)
+        return sum(canaries) >= CONTROLS or (sum(fresh) >= CONTROLS and self._traffic_passes(history))
 
-    def _traffic_is_fine(self, charge: Charge) -> bool:
-        passed, failed = self._others.since(charge.others)
-        return failed < FAILING_BOUND * max(passed + failed, WITNESSES)
+    def _traffic_passes(self, history: FailureHistory) -> bool:
+        passed, failed = self._fresh.since(history.fresh)
+        return failed < FAILING_BOUND * max(passed + failed, CONTROLS)
 
-    def _is_no_chance(self, charge: Charge, failures: int) -> bool:
-        panels = self._canaries.since(charge.canaries), self._others.since(charge.others)
-        return any(_log_chance(failures, *panel) < LOG_CHANCE for panel in panels)
+    def _is_no_chance(self, history: FailureHistory, failures: int) -> bool:
+        controls = self._canaries.since(history.canaries), self._fresh.since(history.fresh)
+        return any(_log_chance(failures, *of_a_sort) < LOG_CHANCE for of_a_sort in controls)
 
 
-def _failures(parcel: Parcel) -> int:
-    """Of the piece, and of those parcels with it in which only it can be at fault."""
-    failures, whole = _charge(parcel).failures, parcel.part_of
+def _failures(request: EmbedRequest) -> int:
+    """Failures of an input alone, and of the larger requests in which only it can be at fault."""
+    failures, whole = _history(request).failures, request.part_of
     while whole is not None and whole.passed:
-        failures += whole.charge.failures
+        failures += whole.history.failures
         whole = whole.before
     return failures
 
 
 def _log_chance(failures: int, passed: int, failed: int) -> float:
-    """Logarithm of how likely a service that fails at random does this, at the rate that makes it likeliest.
+    """Logarithm of the chance that a service that fails at random gives these results, at the rate that fits best.
 
-    `failures` in a row of the one, and of the others so many `passed` and `failed`, in any order.
+    The results: the input failed `failures` times in a row, and of the controls so many `passed` and `failed`, in any
+    order.
     """
     all_failed, total = failures + failed, failures + failed + passed
     orders = math.lgamma(passed + failed + 1) - math.lgamma(passed + 1) - math.lgamma(failed + 1)
@@ -181,24 +185,20 @@ def _log_chance(failures: int, passed: int, failed: int) -> float:
     return orders + all_failed * math.log(all_failed / total) + passing
 
 
-def proven_fault(parcel: Parcel) -> RecordFault:
-    """The dead letter of a condemned piece."""
-    charge = _charge(parcel)
-    fault = charge.fault
+def proven_fault(request: EmbedRequest) -> RecordFault:
+    """The fault to dead-letter an input with."""
+    history = _history(request)
+    fault = history.fault
     if isinstance(fault, SuspectFault):
-        return RecordFault(Stage.EMBED, fault.reason, fault.message, charge.attempts)
+        return RecordFault(Stage.EMBED, fault.reason, fault.message, history.attempts)
     if isinstance(fault, ServiceFault):
         message = f"{fault.message}, whenever this text was sent alone and others passed"
-        return RecordFault(Stage.EMBED, Reason.REFUSED_BY_EMBEDDER, message, charge.attempts)
+        return RecordFault(Stage.EMBED, Reason.REFUSED_BY_EMBEDDER, message, history.attempts)
     message = f"{type(fault).__name__} of ours, whenever this text was handled alone and others passed"
-    return RecordFault(Stage.EMBED, Reason.INTERNAL, message, charge.attempts)
+    return RecordFault(Stage.EMBED, Reason.INTERNAL, message, history.attempts)
 
 
-def _charge(parcel: Parcel) -> Charge:
-    if parcel.charge is None:
-        raise AssertionError("only a parcel that failed is judged")
-    return parcel.charge
-
-
-def _bisects_at_once(charge: Charge) -> bool:
-    return isinstance(charge.fault, SuspectFault)
+def _history(request: EmbedRequest) -> FailureHistory:
+    if request.history is None:
+        raise AssertionError("only a request that failed is decided on")
+    return request.history

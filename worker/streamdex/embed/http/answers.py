@@ -1,7 +1,7 @@
-"""An answer's bytes become packed vectors, or a fault. Nothing unchecked leaves this module.
+"""The bytes of an answer become packed vectors, or a fault. Nothing unchecked leaves this module.
 
-A vector stays what base64 gives: little-endian float32, 4 bytes a dimension. No Python float is ever made; numpy looks
-at 64 vectors at a time, in the cache.
+A vector stays as base64 gives it: little-endian float32, 4 bytes a dimension. No Python float is ever made. numpy
+checks 64 vectors at a time, which fit into the processor's cache.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ CHECKED_AT_ONCE = 64
 
 
 class Quota(NamedTuple):
-    """What the service says is left of the key's limits per minute; None where it does not say."""
+    """What is left of the key's limits per minute; None where the service does not say."""
 
     requests: int | None = None
     tokens: int | None = None
 
 
 class Answer(NamedTuple):
-    """The vectors in the order of the inputs, and what the service billed; None where it does not say."""
+    """The vectors in the order of the inputs, and the tokens billed; None where the service does not say."""
 
     vectors: list[Vector]
     total_tokens: int | None
@@ -54,7 +54,7 @@ def read_answer(body: bytes, count: int, dimension: int) -> Answer:
 
 
 def read_quota(headers: Mapping[str, str]) -> Quota:
-    """The remaining quota, as far as headers tell it. It counts all users of the key together."""
+    """The remaining quota, as far as the headers have it. It counts all users of the key together."""
     return Quota(_count(headers, "x-ratelimit-remaining-requests"), _count(headers, "x-ratelimit-remaining-tokens"))
 
 
@@ -101,7 +101,7 @@ def _unpacked(text: object, dimension: int) -> Vector:
 
 
 def _check_numbers(vectors: Sequence[Vector], dimension: int) -> None:
-    """One pass for both checks: a sum of squares is finite only if all its numbers are, and zero only if all are."""
+    """One pass for both checks: a sum of squares is finite only if all numbers are, and zero only if all are zero."""
     numbers = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), dimension)
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", numbers, numbers)

@@ -1,6 +1,6 @@
-"""The only place that talks HTTP: texts and fields go out, checked vectors or one fault of ours come back.
+"""One request of the embedding API, tried once. HTTP/1.1 with kept connections.
 
-HTTP/1.1 with kept connections; a redirect is refused, since it would carry the key to another address.
+A redirect is refused, since it would carry the key to another address.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ from streamdex.errors import (
 KEEP_ALIVE_S = 30.0
 SLACK_BYTES = 65_536  # of an answer, beyond its vectors
 
-# Foreign exceptions and what they mean: ours, and in what words. Looked up by the nearest class, the cause first:
-# the transport calls a connection that was closed while waiting a ConnectTimeout, only its cause tells them apart.
+# Our fault, and its words, for each foreign exception. Looked up by the nearest class, and by the cause first: the
+# transport calls a connection that was closed while waiting a ConnectTimeout, and only the cause shows the difference.
 FAULTS: dict[type[BaseException], tuple[type[ServiceFault], str]] = {
     aiohttp.ClientConnectorError: (Busy, "cannot be reached"),
     aiohttp.ConnectionTimeoutError: (Busy, "cannot be reached in time"),
@@ -51,10 +51,10 @@ FAULTS: dict[type[BaseException], tuple[type[ServiceFault], str]] = {
     httpx.HTTPError: (ServiceFault, "did not speak HTTP as expected"),
     TimeoutError: (ServiceFault, "did not answer in time"),
     OSError: (ServiceFault, "broke the connection"),
-    ValueError: (ServiceFault, "did not speak HTTP as expected"),  # a status line or headers that are no text
-    httpx.InvalidURL: (ServiceFault, "did not speak HTTP as expected"),  # a redirect to no address, which httpx reads
+    ValueError: (ServiceFault, "did not speak HTTP as expected"),  # a status line or headers that are not text
+    httpx.InvalidURL: (ServiceFault, "did not speak HTTP as expected"),  # httpx reads the address of a redirect
 }
-# What reading and writing HTTP raises; TimeoutError is an OSError. A bug of ours is none of these.
+# All that reading and writing HTTP raises (TimeoutError is an OSError). A bug of ours is none of these.
 FOREIGN = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError)
 
 
@@ -75,7 +75,7 @@ class JinaClient:
         self._key = settings.read_api_key()
         self._url = httpx.URL(_endpoint(settings.base_url))
         connect_s, read_s = settings.connect_timeout_s, settings.read_timeout_s
-        # aiohttp's limit for the pool includes connecting. It has none for writing: the whole attempt's limit is it.
+        # aiohttp's limit for the pool includes connecting. It has none for writing; the attempt as a whole has one.
         self._attempt_s = 2 * (connect_s + read_s)
         self._http = HttpClient(
             verify=_trust(settings),
@@ -88,9 +88,9 @@ class JinaClient:
                 max_keepalive_connections=None,
                 keepalive_expiry=KEEP_ALIVE_S,
             ),
-            # None are kept: the key alone says who asks. Python's jar takes a malformed one for a bug of its own.
+            # No cookie is kept: the key alone says who asks, and Python's jar takes a malformed one for its own bug.
             cookies=CookieJar(DefaultCookiePolicy(netscape=False, rfc2965=False)),
-            # Vectors hardly compress; unpacking them would cost more than everything else here.
+            # Vectors hardly compress, and unpacking them would cost more than everything else here.
             headers={"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"},
         )
 
@@ -100,7 +100,7 @@ class JinaClient:
     async def embed(self, texts: Sequence[str], fields: Fields) -> Answer:
         """One request, one try.
 
-        Raises SuspectFault, AccountFault or ServiceFault (Busy, its kind, when no input can be to blame).
+        Raises SuspectFault, AccountFault or ServiceFault (its subclass Busy when no input can be the cause).
         """
         body = orjson.dumps({**fields, "input": texts})
         cap_bytes = SLACK_BYTES + 2 * (len(body) + len(texts) * 6 * self._dimension)
@@ -126,15 +126,15 @@ class JinaClient:
                 if size > cap_bytes:
                     return response.status_code, response.headers, None
                 parts.append(part)
-        # Response and stream refer to each other, and to the request's body of 130 KB: cut, they go at once, instead of
-        # waiting for the garbage collector.
+        # Response and stream refer to each other, and to the request's body of 130 KB. Without this cut they would stay
+        # until the garbage collector comes.
         response.stream = httpx.ByteStream(b"")
         return response.status_code, response.headers, b"".join(parts)
 
     def reread_key(self, settings: JinaSettings | None = None) -> bool:
-        """Read the key anew; True when it has changed. Keeps the old one if it cannot.
+        """Read the key again; True when it has changed. Keeps the old one when there is none to read.
 
-        `settings` say where it is from now on; of these nothing else counts.
+        `settings` say where the key is from now on; nothing else of them is used.
         """
         self._settings = settings or self._settings
         try:
@@ -169,7 +169,7 @@ def _endpoint(base_url: str) -> str:
 
 
 def _trust(settings: JinaSettings) -> ssl.SSLContext | bool:
-    """The public authorities and the user's own: a proxy may sign some addresses and pass others through."""
+    """The public authorities and the user's own, since a proxy may sign some addresses and pass others through."""
     if settings.ca_file is None:
         return True
     context = httpx.create_ssl_context()

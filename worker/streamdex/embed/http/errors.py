@@ -1,7 +1,7 @@
-"""What an error answer means: status, headers and body become one fault of ours. Pure; the client calls it once.
+"""Status, headers and body of an error answer become one fault of ours. Pure.
 
-Decided by status and code alone, since wordings change and may quote the user's input: of a body only what looks like
-a code (capitals and underscores) or a validation error's type gets into a message.
+Status and code alone decide, since wordings change and may quote the user's input. Of a body only what looks like a
+code (capitals and underscores) or the type of a validation error gets into a message.
 """
 
 import re
@@ -39,7 +39,7 @@ class Busy(ServiceFault):
 
 
 class Throttled(Busy):
-    """429: too much for one of the key's limits. `code` is the service's own name of it, if it gave one."""
+    """429: too much for one of the key's limits. `code` is the service's own name of the limit, if it gave one."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None, code: str | None = None) -> None:
         super().__init__(Service.JINA, message, retry_after_s=retry_after_s)
@@ -47,15 +47,15 @@ class Throttled(Busy):
 
 
 def is_refusal(fault: Exception) -> bool:
-    """Whether the service has looked at the texts and does not want them: an answer, with nothing to wait out."""
+    """Whether the service has read the texts and refuses them. That is an answer: there is nothing to wait out."""
     return isinstance(fault, SuspectFault) and fault.reason is Reason.REFUSED_BY_EMBEDDER
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes, now_s: float) -> StreamdexError:
     """The fault that an answer other than 200 stands for. `headers` ignore case, `now_s` is in seconds since 1970.
 
-    400, 413 and 422 with the service's own body are suspect; without one (a proxy's page) they are taken for the
-    service's trouble, which is judged more slowly.
+    400, 413 and 422 with the service's own body make the inputs suspects. Without one (a proxy's page) they count as
+    the service's fault, for which an input is dead-lettered only after more tries.
     """
     answer = _parsed(body)
     code = _code(answer)
@@ -113,8 +113,8 @@ def _message(status: int, code: str | None, answer: dict[str, Any] | None) -> st
     errors = answer.get("errors") if answer else None
     kinds = [error.get("type") for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     named = {kind for kind in kinds if isinstance(kind, str) and len(kind) <= 64 and _ERROR_TYPE.fullmatch(kind)}
-    told = [told for told in (code, *sorted(named)[:_ONLY_A_FEW]) if told]
-    return f"Jina answered {status}" + (f" ({', '.join(told)})" if told else "")
+    details = [detail for detail in (code, *sorted(named)[:_ONLY_A_FEW]) if detail]
+    return f"Jina answered {status}" + (f" ({', '.join(details)})" if details else "")
 
 
 def kind_of(fault: Exception) -> str:

@@ -1,8 +1,8 @@
-"""httpx on aiohttp's transport: httpx gives the interface (proxies from the environment, own authorities, time limits
-apart), aiohttp's parser costs a third of the CPU.
+"""httpx on aiohttp's transport. httpx gives the interface: proxies from the environment, own authorities, separate time
+limits. aiohttp's parser takes a third of the CPU that httpx's own takes.
 
-An answer is several hundred kilobytes of vectors that are wanted whole. The transport's own bounds, 16 KiB a piece and
-reading paused at 128 KiB, cost 5 % of a worker's CPU.
+An answer is several hundred kilobytes of vectors that are wanted whole. The transport's own bounds (16 KiB at a time,
+and reading pauses at 128 KiB) cost 5 % of a worker's CPU.
 """
 
 from typing import Any, cast
@@ -16,7 +16,7 @@ READ_BYTES = 2**20
 
 
 class HttpClient(HttpxAiohttpClient):
-    """An `httpx.AsyncClient` that reads large answers in large pieces."""
+    """An `httpx.AsyncClient` that reads up to `READ_BYTES` at a time."""
 
     def _init_transport(self, *_: Any, **options: Any) -> httpx.AsyncBaseTransport:
         return options.pop("transport", None) or _Transport(**options)

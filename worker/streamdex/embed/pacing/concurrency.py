@@ -1,15 +1,15 @@
 """How many requests may be under way at once: as many as do not slow each other down, up to the key's limit. Pure.
 
-Answers are compared with what requests of their size took before: a baseline for each half-octave of tokens. (A line
-over the sizes wedged at the floor when batches suddenly grew.) A round is a handful of answers:
+Each answer is compared with what requests of its size took before; every half-octave of tokens has its own baseline.
+(Rejected: one line over all sizes. It stuck at the floor when batches suddenly grew.) A round is a handful of answers:
 
-- clearly slower than the baseline: fewer at once. If that does not help, it is not our doing: the service has become
-  slower for everybody, this is the new baseline, and the cut is taken back.
-- about as fast, and the limit was reached: more at once, quickly as long as nothing ever spoke against it.
-- in between, and the limit was reached: now and then half as many for a moment show what the baseline is today.
+- Clearly slower than the baseline: fewer at once. If that does not help, we were not the cause: the service has become
+  slower for everybody, the slower times are the new baseline, and the cut is undone.
+- About as fast, and the limit was reached: more at once; quickly until the first cut that helped.
+- In between, and the limit was reached: every 30 s half as many for 2 s show what the baseline is today.
 
-It never grows while the limit is not reached. A 429 for too many at once sets a cap that rises by one in 30 s.
-Anchors: Vector's adaptive concurrency, Netflix's gradient; both compare all answers alike and know no quota beside.
+The limit never grows while it is not reached. A 429 for too many at once sets a cap that rises by one in 30 s.
+Similar: Vector's adaptive concurrency and Netflix's gradient. Both compare all answers alike, and have no quota beside.
 """
 
 import math
@@ -19,17 +19,14 @@ from statistics import median
 
 START = 8
 FLOOR = 2
-SLOW, FAST = 1.7, 1.35  # median of latency over baseline
+SLOW, FAST = 1.7, 1.35  # bounds for the median of latency over baseline
 ROUND_ANSWERS = 5
 ROUND_S = 0.5
 DEEPEST_CUT, SLIGHTEST_CUT = 0.7, 0.85
-FEWER = 0.9  # of the requests under way before a cut: only then does its effect say anything
+FEWER = 0.9  # of the requests under way before a cut: only below this does its effect show
 FIRST_GROWTH, GROWTH = 2.0, 1.1
 PROBE_EVERY_S, PROBE_S = 30.0, 2.0
-FALL, RISE = (
-    0.3,
-    0.05,
-)  # how far a round moves a baseline: chance must not ratchet it down, nor a creeping queue lift it
+FALL, RISE = 0.3, 0.05  # how far a round moves a baseline: chance must not pull it down, nor a slow queue lift it
 MUCH_FASTER = 0.6
 UNDER_REFUSED = 0.95
 CAP_RISES_S = 30.0
@@ -50,7 +47,7 @@ class _Sample:
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """How it stood before a cut. A service that queues is as much faster afterwards as fewer are under way."""
+    """The state before a cut. A service that queues becomes faster by the same factor as requests become fewer."""
 
     limit: float
     ratio: float
@@ -102,12 +99,12 @@ class Concurrency:
         self._cap_at_s = now_s
 
     def answered(self, tokens: float, latency_s: float, under_way: int, now_s: float) -> None:
-        """A request of so many tokens, just ended, took so long by itself: no wait before it counts.
+        """A request of so many tokens has just ended and took `latency_s`, which includes no wait before it was sent.
 
-        `under_way`: with it, when it was sent.
+        `under_way`: requests, with this one, when it was sent.
         """
         if self._phase is not _Phase.STEADY and now_s - latency_s < self._phase_at_s:
-            return  # sent before the change whose effect is looked for
+            return  # sent before the change whose effect is to be seen
         if not self._round:
             self._round_at_s = now_s
         self._round.append(_Sample(_size(tokens), latency_s, under_way))
@@ -144,7 +141,10 @@ class Concurrency:
         self._enter(_Phase.CUT, now_s)
 
     def _judge_cut(self, before: _Before, ratio: float, under_way: float, now_s: float) -> None:
-        """Half as much faster as a queue of ours would be: that is where the line is drawn."""
+        """The cut has helped if answers became faster by at least half of what a queue of ours explains.
+
+        With half as many under way, such a queue would make the ratio half as large; three quarters is the bound.
+        """
         fewer = under_way / before.under_way
         if fewer > FEWER and ratio > SLOW and self._limit > self._floor:
             self._cut(ratio, now_s)  # the limit is still above what is under way
@@ -165,7 +165,7 @@ class Concurrency:
         self._phase_at_s = now_s
 
     def _compare(self, samples: list[_Sample]) -> float:
-        """The median ratio to the baselines, which move a little with it. A size never seen before says nothing."""
+        """The median ratio to the baselines, which move a little with it. A size that is new counts as 1."""
         by_size: dict[int, list[float]] = {}
         for sample in samples:
             by_size.setdefault(sample.size, []).append(sample.latency_s)

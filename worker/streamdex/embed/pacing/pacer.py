@@ -1,28 +1,24 @@
 """The pacing of one key in one place: when the next request may go, how large it may be, how many at once. Pure.
 
-Joins the parts that each decide one thing: limiter (rate), fraction (how much of it is really there), concurrency
-(slots), batches (size), calibration (true tokens), latency, throttle (what a 429 speaks of).
+It joins the modules that each decide one thing, and knows nothing of texts.
 """
 
 import math
 from dataclasses import dataclass
 
 from streamdex.embed.pacing.batch_size import Batch, Bounds, next_batch, planned_tokens
-from streamdex.embed.pacing.calibration import Calibration
 from streamdex.embed.pacing.concurrency import Concurrency
-from streamdex.embed.pacing.latency import LatencyModel
-from streamdex.embed.pacing.rate import MINUTE_S, Limiter, Limits
-from streamdex.embed.pacing.recovery import BACKLOG_S, RateRecovery
-from streamdex.embed.pacing.throttle import Throttle, throttle_of
-from streamdex.embed.pacing.usage import Usage
+from streamdex.embed.pacing.rate import MINUTE_S, KeyLimits, RateLimiter
+from streamdex.embed.pacing.recovery import SATURATED_S, RateRecovery, Throttle, throttle_of
+from streamdex.embed.pacing.usage import LatencyModel, TokenCalibration, Usage
 
 ROUNDING = 1e-9  # three times a third is one
-PATIENCE = 2  # requests' time since the last one: then what waits goes, however little it is
+GATHERING_INTERVALS = 2  # of the rate, since the last request: then what waits goes, however little it is
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a request was charged when it went. Tokens as estimated, and as they should be billed."""
+    """What was counted for a request when it went: tokens as estimated, and as they should be billed."""
 
     estimated_tokens: float
     tokens: float
@@ -32,7 +28,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class PacerStatistics:
-    """The pacing as it stands. Limits are those in force: after share, fraction and what safety asks for."""
+    """The pacing as it stands. Limits are those in force: after share, recovery and what must be left free."""
 
     requests_per_minute: float
     tokens_per_minute: float
@@ -48,13 +44,13 @@ class PacerStatistics:
 class Pacer:
     """Times are seconds of the caller's clock, which never goes back."""
 
-    def __init__(self, limits: Limits, bounds: Bounds) -> None:
+    def __init__(self, limits: KeyLimits, bounds: Bounds) -> None:
         self._limits = limits
         self._bounds = bounds
-        self._limiter = Limiter(limits, planned_tokens(limits, bounds))
+        self._limiter = RateLimiter(limits, planned_tokens(limits, bounds))
         self._concurrency = Concurrency(limits.concurrency)
         self._recovery = RateRecovery()
-        self._calibration = Calibration()
+        self._calibration = TokenCalibration()
         self._latency = LatencyModel()
         self._usage = Usage()
         self._idle_at_s: float | None = None  # None before the first request
@@ -68,26 +64,27 @@ class Pacer:
         return self._concurrency.limit(now_s) if self._limiter.share else 0
 
     def ready_at(self, now_s: float) -> float:
-        """When the next request may go; `now_s` itself means now, infinite that our share is nothing."""
+        """When the next request may go; `now_s` itself means now, infinite means that we have no share."""
         self._limiter.set_recovery(self._recovery.at(now_s), now_s)
         return self._limiter.ready_at(now_s)
 
-    def gathers_until(self, waiting_tokens: float, now_s: float) -> float:
-        """Until when to wait for company although a request may go; `now_s` or earlier: not at all.
+    def gather_until(self, waiting_tokens: float, now_s: float) -> float:
+        """Until when a request that may go waits for more texts; `now_s` or earlier: not at all.
 
-        Where documents come faster than requests may go, a request that takes the document waiting and leaves the next
-        ones, just about to come, to a later request makes those wait longer than it spared the first. So one goes when
-        as much waits as comes in a request's time. There is no such wait below that load, nor above all limits.
+        Suppose that ten documents come in the time from one request to the next. A request with the first of them alone
+        spares that one a short wait, and makes the nine others wait a whole interval longer. So a request goes when as
+        many tokens wait as came in one interval of late, or after two intervals. Where fewer documents come than
+        requests may go, one is always enough; where more come than the limits allow, enough always waits.
         """
         requests_per_minute = self._limiter.requests_per_minute
         _, tokens = self._usage.last_minute(now_s)
-        if waiting_tokens * self._calibration.kappa * requests_per_minute >= tokens:
+        if waiting_tokens * self._calibration.tokens_per_estimate * requests_per_minute >= tokens:
             return now_s
-        return self._sent_at_s + PATIENCE * MINUTE_S / requests_per_minute
+        return self._sent_at_s + GATHERING_INTERVALS * MINUTE_S / requests_per_minute
 
     def batch(self, input_tokens: float, now_s: float) -> Batch:
-        """How much it may carry, in estimated tokens; those that wait have `input_tokens` each on average."""
-        kappa = self._calibration.kappa
+        """How much a request may carry, in estimated tokens; inputs that wait have `input_tokens` each on average."""
+        factor = self._calibration.tokens_per_estimate
         batch = next_batch(
             self._limits,
             self._bounds,
@@ -95,26 +92,26 @@ class Pacer:
             self._limiter.tokens_per_minute,
             self.slots(now_s),
             self._latency.line,
-            input_tokens * kappa,
+            input_tokens * factor,
         )
         self._batch_tokens = batch.tokens
-        return Batch(batch.inputs, batch.tokens / kappa)
+        return Batch(batch.inputs, batch.tokens / factor)
 
     def crowded(self) -> None:
         """A request waits for a slot."""
         self._concurrency.reached()
 
     def idle(self, now_s: float) -> None:
-        """Nothing waits, or nothing may go for other reasons: what is used now is no measure of the limits."""
+        """Nothing waits, or nothing may go for other reasons: what is used from now on does not measure the limits."""
         self._idle_at_s = now_s
 
     # --- a request and its end
 
     def charge(self, estimated_tokens: float, under_way: int, now_s: float) -> Charge:
-        """A request goes now; with it so many are under way."""
+        """A request goes now, and with it so many are under way."""
         if self._idle_at_s is None:
             self._idle_at_s = now_s
-        charge = Charge(estimated_tokens, estimated_tokens * self._calibration.kappa, now_s, under_way)
+        charge = Charge(estimated_tokens, estimated_tokens * self._calibration.tokens_per_estimate, now_s, under_way)
         self._sent_at_s = now_s
         self._limiter.charge(charge.tokens, now_s)
         self._usage.add(1.0, charge.tokens, now_s)
@@ -146,24 +143,24 @@ class Pacer:
         return throttle
 
     def slow_down(self, throttle: Throttle, now_s: float) -> None:
-        """A 429 for the rate, the first since everything went well."""
+        """A request was refused for the rate, the first since all went well."""
         busy_s = now_s - self._idle_at_s if self._idle_at_s is not None else 0.0
         requests, tokens = self._used(self._usage.sustained(now_s, busy_s))
-        requests += 1 / self._own(self._limits.requests_per_minute)  # a minute of whole requests is one off at most
+        requests += 1 / self._own(self._limits.requests_per_minute)  # whole requests: one off at most
         tokens += self._batch_tokens / self._own(self._limits.tokens_per_minute)
         used = {Throttle.REQUESTS: requests, Throttle.TOKENS: tokens}.get(throttle, max(requests, tokens))
-        self._recovery.refused(now_s, used if busy_s >= BACKLOG_S else None)
-        self._limiter.drop_credit(now_s)
+        self._recovery.refused(now_s, used if busy_s >= SATURATED_S else None)
+        self._limiter.drop_tolerance(now_s)
 
     # --- settings that change while running
 
     def set_share(self, share: float, now_s: float, offset: float) -> None:
-        """Another part of the key's limits is ours, from now on. `offset`, in [0, 1): see `Limiter.set_share`."""
+        """Another part of the key's limits is ours, from now on. `offset`, in [0, 1): see `RateLimiter.set_share`."""
         self._limiter.set_share(share, now_s, offset)
         self._concurrency.set_most(self._own_slots(share))
 
-    def set_limits(self, limits: Limits, now_s: float) -> None:
-        """The key's limits have changed; what was learnt about the old ones is forgotten."""
+    def set_limits(self, limits: KeyLimits, now_s: float) -> None:
+        """The key's limits have changed: the rate recovery starts again at the whole."""
         self._limits = limits
         self._limiter.set_limits(limits, planned_tokens(limits, self._bounds), now_s)
         self._recovery = RateRecovery()
@@ -173,11 +170,10 @@ class Pacer:
         return max(1, int(self._limits.concurrency * share + ROUNDING))
 
     def _used(self, usage: tuple[float, float]) -> tuple[float, float]:
-        """Which part of a minute's share it is: of the requests, of the tokens."""
+        """Parts of our share of a minute: of the requests, of the tokens."""
         requests, tokens = usage
-        return requests / self._own(self._limits.requests_per_minute), tokens / self._own(
-            self._limits.tokens_per_minute
-        )
+        limits = self._limits
+        return requests / self._own(limits.requests_per_minute), tokens / self._own(limits.tokens_per_minute)
 
     def _own(self, limit_per_minute: float) -> float:
         return (self._limiter.share or 1.0) * limit_per_minute
@@ -193,6 +189,6 @@ class Pacer:
             tokens_used=tokens,
             share=self._limiter.share,
             recovery=self._recovery.at(now_s),
-            tokens_per_estimate=self._calibration.kappa,
+            tokens_per_estimate=self._calibration.tokens_per_estimate,
             batch_tokens=self._batch_tokens,
         )

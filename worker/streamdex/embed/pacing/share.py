@@ -1,17 +1,16 @@
 """The replica's share of the key's limits, from its share of the partitions. Pure: time is an argument.
 
-Replicas do not talk to each other. What each may use is its partitions over all partitions, so the shares of a group
-sum up to at most 1 by construction, as long as no replica uses a share that it no longer has:
+Replicas do not talk to each other. Each may use its partitions over all partitions: with 2 of 8 a quarter of the
+limits. So the shares of a group sum up to at most 1, as long as no replica uses a share that it no longer has:
 
 - A revocation takes the share away at once, inside its callback, before anyone else is given the partitions.
-- An assignment gives at once the smaller of the share before and the share now, and the larger one only after
-  `QUIET_S` seconds without another assignment, so a storm of rebalances does not starve anyone. The wait is a second
-  line: Kafka assigns nothing before every member has been through its revocation, or was not heard of for a session
-  timeout; and a member hears of a rebalance by its next heartbeat, which is no longer away. An assignment of all
-  partitions counts at once: nobody else has one, and so a worker that is alone need not wait.
-- Without proof of membership for a session timeout the share is 0: the coordinator gives the partitions of a member
-  away when it has heard nothing of it for so long. The proof is an accepted commit; aiokafka shows neither heartbeats
-  nor polls.
+- An assignment gives the smaller of the shares before and now at once, and a larger one only after `QUIET_S` seconds
+  without another assignment, so that a storm of rebalances starves nobody. The wait is a second safeguard. Kafka
+  assigns nothing before every member has been through its revocation or was silent for a session timeout, and a member
+  hears of a rebalance with its next heartbeat, at most `QUIET_S` later. An assignment of all partitions counts at once:
+  nobody else has one, so a worker that is alone need not wait.
+- Without proof of membership for a session timeout the share is 0, because after such a silence the coordinator gives
+  the member's partitions away. The proof is an accepted commit; aiokafka shows neither heartbeats nor polls.
 """
 
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ QUIET_S = 3.0  # the longest time between two heartbeats; twice as much costs 6 
 
 @dataclass(frozen=True, slots=True)
 class ShareStatistics:
-    """A snapshot: `in_force` is what may be used now, `full` what the assignment gives once it has been quiet."""
+    """A snapshot: `in_force` may be used now, `full` is what the assignment gives after `QUIET_S`."""
 
     in_force: float
     full: float
@@ -44,13 +43,13 @@ class Share:
         self._assigned_s = now_s
 
     def revoked(self, now_s: float) -> None:
-        """All partitions leave, as the group's protocol is eager: nothing may be used until the next assignment."""
+        """All partitions leave, since the group's protocol is eager: nothing may be used until the next assignment."""
         if self._assigned_s is not None:
             self._before = self._settled(now_s)
         self._assigned_s = None
 
     def proven(self, now_s: float) -> None:
-        """Kafka accepted a commit that was sent at this time: until then at least, the partitions were ours."""
+        """Kafka accepted a commit that was sent at this time, so the partitions were still ours then."""
         self._proven_s = now_s
 
     def at(self, now_s: float) -> float:

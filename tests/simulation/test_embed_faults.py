@@ -1,4 +1,4 @@
-"""The embedder in virtual time, under weather that must never be taken for poison, and poison that must be found."""
+"""The embedder in virtual time: service faults that must never be taken for a bad input, and bad inputs to be found."""
 
 import asyncio
 import base64
@@ -17,14 +17,14 @@ from harness.clock import run_virtually
 from harness.embed_jobs import EmbedJobs
 from streamdex.config import JinaSettings
 from streamdex.embed import Embedder, EmbedJob, resolve
-from streamdex.embed.suspects import ENOUGH
+from streamdex.embed.suspects import ENOUGH_FAILURES
 from streamdex.errors import Reason
 from streamdex.telemetry import Health, Metrics
 
 DIMENSION = 32
 VECTOR = base64.b64encode(np.ones(DIMENSION, dtype="<f4").tobytes()).decode()
 Reply = tuple[int, dict[str, object]]
-Weather = Callable[[list[str], float], Reply | None]
+Faults = Callable[[list[str], float], Reply | None]
 
 REFUSED: Reply = (400, {"detail": {"message": "Failed to encode text", "code": "INPUT_INVALID"}})
 DOWN: Reply = (503, {"detail": "Service unavailable", "code": "SERVICE_UNAVAILABLE"})
@@ -37,9 +37,9 @@ def chance(seed: int) -> random.Random:
 
 @dataclass
 class Service:
-    """A service at the network's edge: `weather` may answer a request instead of it."""
+    """A service at the network's edge: `faults` may answer a request instead of it."""
 
-    weather: Weather
+    faults: Faults
     latency_s: float = 0.1
     requests: int = 0
     requests_with_inputs: int = 0
@@ -57,7 +57,7 @@ class Service:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(self.latency_s)
         self.in_flight -= 1
-        reply = self.weather(texts, asyncio.get_running_loop().time())
+        reply = self.faults(texts, asyncio.get_running_loop().time())
         if reply is not None:
             self.spoiled += 1
             return httpx.Response(reply[0], json=reply[1])
@@ -79,7 +79,7 @@ class World:
         return self.jobs.done
 
     @property
-    def unindexable(self) -> list[EmbedJob]:
+    def dead_letters(self) -> list[EmbedJob]:
         return list(self.jobs.faults)
 
     def submit(self, *texts: str) -> None:
@@ -93,9 +93,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(weather: Weather, seed: int = 1, latency_s: float = 0.1, **settings: object) -> AsyncIterator[World]:
+async def world(faults: Faults, seed: int = 1, latency_s: float = 0.1, **settings: object) -> AsyncIterator[World]:
     jina = JinaSettings.model_validate({"api_key": "sample", "dimensions": DIMENSION, "concurrency": 8, **settings})
-    service, health = Service(weather, latency_s), Health()
+    service, health = Service(faults, latency_s), Health()
     embedder = Embedder(
         jina,
         resolve(jina),
@@ -120,12 +120,12 @@ def fine(_texts: list[str], _now_s: float) -> Reply | None:
     return None
 
 
-def at_random(share: float, reply: Reply, seed: int) -> Weather:
+def at_random(share: float, reply: Reply, seed: int) -> Faults:
     rng = chance(seed)
     return lambda _texts, _now_s: reply if rng.random() < share else None
 
 
-def poisoned(reply: Reply, marker: str = "bad") -> Weather:
+def poisoned(reply: Reply, marker: str = "bad") -> Faults:
     return lambda texts, _now_s: reply if any(marker in text for text in texts) else None
 
 
@@ -134,8 +134,8 @@ def test_all_is_well() -> None:
         async with world(fine) as at:
             at.submit(*(f"text {number}" for number in range(1000)))
             await at.until_done(1000)
-            assert not at.unindexable
-            assert at.service.requests <= 1000 // 64 + 2  # full parcels, and no canary in good weather
+            assert not at.dead_letters
+            assert at.service.requests <= 1000 // 64 + 2  # full requests, and no canary without faults
             assert at.service.most_in_flight <= 8
 
     run_virtually(main())
@@ -144,7 +144,7 @@ def test_all_is_well() -> None:
 @pytest.mark.parametrize(
     "reply", [REFUSED, DOWN, (200, {"nothing": 1}), (400, {})], ids=["400", "503", "wrong", "bare"]
 )
-def test_when_everything_fails_nothing_is_condemned_and_little_is_sent(reply: Reply) -> None:
+def test_when_everything_fails_nothing_is_dead_lettered_and_little_is_sent(reply: Reply) -> None:
     async def main() -> None:
         hours = 3
         async with world(lambda _texts, now_s: reply if now_s < hours * 3600 else None) as at:
@@ -153,10 +153,10 @@ def test_when_everything_fails_nothing_is_condemned_and_little_is_sent(reply: Re
             assert not at.done
             assert at.service.spoiled == at.service.requests
             assert at.service.requests <= 20 + hours * 3600 / 10  # a probe every 16 s ± 30 %
-            assert at.embedder.statistics.shut
+            assert at.embedder.statistics.circuit_breaker_open
             assert "jina" in at.health.reasons
             await at.until_done(2000)
-            assert not at.unindexable
+            assert not at.dead_letters
             assert not at.health.reasons
 
     run_virtually(main())
@@ -169,14 +169,14 @@ BROWN_OUTS = [(reply, share) for reply in (REFUSED, DOWN, MISSHAPEN) for share i
 @pytest.mark.parametrize(
     ("reply", "share"), BROWN_OUTS, ids=lambda value: str(value[0] if isinstance(value, tuple) else value)
 )
-def test_a_brown_out_condemns_nobody(reply: Reply, share: float, seed: int) -> None:
+def test_a_brown_out_dead_letters_nothing(reply: Reply, share: float, seed: int) -> None:
     async def main() -> None:
         async with world(at_random(share, reply, seed), seed) as at:
             for number in range(200):
                 at.submit(*(f"text {number}.{place}" for place in range(chance(number).randint(1, 8))))
                 await asyncio.sleep(2.0)
             await asyncio.sleep(600.0)
-            assert not at.unindexable
+            assert not at.dead_letters
             assert at.service.spoiled > 5
 
     run_virtually(main())
@@ -184,36 +184,36 @@ def test_a_brown_out_condemns_nobody(reply: Reply, share: float, seed: int) -> N
 
 @pytest.mark.parametrize("reply", [REFUSED, DOWN, MISSHAPEN], ids=["400", "503", "wrong"])
 @pytest.mark.parametrize("count", [1, 2, 64])
-def test_poison_in_the_first_parcel_is_found_and_the_rest_passes(reply: Reply, count: int) -> None:
+def test_bad_inputs_in_the_first_request_are_found_and_the_rest_passes(reply: Reply, count: int) -> None:
     async def main() -> None:
         async with world(poisoned(reply)) as at:
             texts = [f"bad {place}" for place in range(count)] + [f"text {place}" for place in range(64 - count)]
             chance(count).shuffle(texts)
             at.submit(*texts)
             await at.until_done(64)
-            assert {job.texts[0] for job in at.unindexable} == {text for text in texts if "bad" in text}
+            assert {job.texts[0] for job in at.dead_letters} == {text for text in texts if "bad" in text}
             reasons = {fault.reason for fault in at.jobs.faults.values()}
             assert reasons == {Reason.WRONG_ANSWER if reply[0] == 200 else Reason.REFUSED_BY_EMBEDDER}
-            assert not at.embedder.statistics.shut
+            assert not at.embedder.statistics.circuit_breaker_open
             assert not at.health.reasons
 
     run_virtually(main())
 
 
-def test_a_lone_refused_text_is_condemned_after_its_contrast() -> None:
+def test_a_lone_refused_text_is_dead_lettered_after_its_contrast() -> None:
     async def main() -> None:
         async with world(poisoned(REFUSED)) as at:
             at.submit("bad")
             await at.until_done(1)
             (fault,) = at.jobs.faults.values()
-            assert fault.attempts == at.service.requests_with_inputs == ENOUGH + 1
+            assert fault.attempts == at.service.requests_with_inputs == ENOUGH_FAILURES + 1
             assert "bad" not in str(fault)
 
     run_virtually(main())
 
 
-def test_poison_does_not_delay_the_others() -> None:
-    """Healthy traffic goes on at its pace while poison (5xx, the slowest to judge) comes every few parcels."""
+def test_bad_inputs_do_not_delay_the_others() -> None:
+    """Healthy traffic goes on at its pace while a bad input (5xx, the slowest to isolate) comes every few requests."""
 
     async def main() -> None:
         async with world(poisoned(DOWN)) as at:
@@ -221,42 +221,42 @@ def test_poison_does_not_delay_the_others() -> None:
                 at.submit(f"text {number}", "bad" if number % 25 == 0 else f"other {number}")
                 await asyncio.sleep(0.2)
             await at.until_done(600, limit_s=120.0)
-            assert len(at.unindexable) == 12
+            assert len(at.dead_letters) == 12
 
     run_virtually(main())
 
 
-def test_a_document_too_heavy_for_the_service_in_company_passes_alone() -> None:
-    """A server that fails on more than 8 inputs: parcels are halved until they pass, and nothing is condemned."""
+def test_inputs_that_are_too_many_for_the_service_pass_in_smaller_requests() -> None:
+    """A server that fails on more than 8 inputs: requests are bisected until they pass, nothing is dead-lettered."""
 
     async def main() -> None:
         async with world(lambda texts, _now_s: DOWN if len(texts) > 8 else None) as at:
             at.submit(*(f"text {number}" for number in range(256)))
             await at.until_done(256)
-            assert not at.unindexable
+            assert not at.dead_letters
             assert at.service.spoiled
 
     run_virtually(main())
 
 
-def test_an_outage_in_the_middle_of_a_trial_condemns_nobody_else() -> None:
+def test_an_outage_in_the_middle_of_an_isolation_dead_letters_nothing_else() -> None:
     async def main() -> None:
         poison = poisoned(DOWN)
 
-        def weather(texts: list[str], now_s: float) -> Reply | None:
+        def faults(texts: list[str], now_s: float) -> Reply | None:
             return DOWN if 5.0 <= now_s < 65.0 else poison(texts, now_s)
 
-        async with world(weather) as at:
+        async with world(faults) as at:
             for number in range(400):
                 at.submit("bad" if number == 3 else f"text {number}")
                 await asyncio.sleep(0.2)
             await at.until_done(400)
-            assert [job.texts for job in at.unindexable] == [("bad",)]
+            assert [job.texts for job in at.dead_letters] == [("bad",)]
 
     run_virtually(main())
 
 
-def test_429_waits_as_asked_lets_one_probe_through_and_is_no_verdict() -> None:
+def test_429_waits_as_asked_lets_one_probe_through_and_dead_letters_nothing() -> None:
     async def main() -> None:
         refusals = 0
 
@@ -273,7 +273,7 @@ def test_429_waits_as_asked_lets_one_probe_through_and_is_no_verdict() -> None:
             at.embedder._client._http._transport = httpx.MockTransport(limited)
             at.submit(*(f"text {number}" for number in range(1000)))
             await at.until_done(1000)
-            assert not at.unindexable
+            assert not at.dead_letters
             assert refusals <= 8 + 4  # those under way at the first one, then a probe each 7 s
 
     run_virtually(main())
@@ -284,19 +284,19 @@ def test_a_job_cancelled_in_the_moment_its_answer_comes_has_no_outcome_and_harms
     """Its future is cancelled by then, and its task has not noticed yet."""
 
     async def main() -> None:
-        def weather(texts: list[str], _now_s: float) -> Reply | None:
+        def faults(texts: list[str], _now_s: float) -> Reply | None:
             if "leaving" in texts:
                 waiting.cancel()
                 return reply
             return None
 
-        async with world(weather) as at:
+        async with world(faults) as at:
             waiting = asyncio.create_task(at.embedder.embed(EmbedJob(("leaving",), (10,))))
             at.submit("a text", "another")
             await at.until_done(2)
             assert waiting.cancelled()
-            assert not at.unindexable
-            assert at.embedder.statistics.queued_inputs == at.embedder.statistics.waiting_parcels == 0
+            assert not at.dead_letters
+            assert at.embedder.statistics.queued_inputs == at.embedder.statistics.waiting_requests == 0
 
     run_virtually(main())
 
@@ -312,7 +312,7 @@ def test_limits_are_kept() -> None:
         async with world(fine, requests_per_minute=10_000, tokens_per_minute=10_000) as at:
             at.submit(*(f"text {number}" for number in range(2000)))
             await asyncio.sleep(60.0)
-            assert 900 <= len(at.done) <= 1010  # ten tokens each, and one parcel of 0.9 % more at once
+            assert 900 <= len(at.done) <= 1010  # ten tokens each, and one request of 0.9 % more at once
 
     run_virtually(main())
 
@@ -328,7 +328,7 @@ def test_limits_are_kept() -> None:
 def test_a_key_that_is_refused_pauses_all_until_its_file_holds_another(
     tmp_path: Path, status: int, code: str | None, fix: str
 ) -> None:
-    """Nobody tells the worker of the new key: it reads the file before each probe."""
+    """Nothing announces the new key to the worker: it reads the file before each probe."""
     key_file = tmp_path / "key"
     key_file.write_text("good")
     refusal: Reply = (status, {"detail": "the account", "code": code})
@@ -336,10 +336,10 @@ def test_a_key_that_is_refused_pauses_all_until_its_file_holds_another(
     async def main() -> None:
         emptied_s, minutes = 0.5, 10
 
-        def weather(_texts: list[str], now_s: float) -> Reply | None:
+        def faults(_texts: list[str], now_s: float) -> Reply | None:
             return refusal if now_s > emptied_s and at.service.keys[-1] == "Bearer good" else None
 
-        async with world(weather, api_key=None, api_key_file=key_file) as at:
+        async with world(faults, api_key=None, api_key_file=key_file) as at:
             for number in range(5_000):
                 at.submit(f"text {number}")
             await asyncio.sleep(60.0 * minutes)
@@ -351,6 +351,6 @@ def test_a_key_that_is_refused_pauses_all_until_its_file_holds_another(
             await asyncio.sleep(20.0)
             assert not at.health.reasons
             await at.until_done(5_000)
-            assert not at.unindexable
+            assert not at.dead_letters
 
     run_virtually(main())

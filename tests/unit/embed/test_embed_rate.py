@@ -1,4 +1,4 @@
-"""The limiter: two debts, both paid or nothing goes; share, corrections, and no burst."""
+"""The rate limiter: two leaky buckets, both dry or nothing goes; share, corrections, and no burst."""
 
 import math
 
@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamdex.embed.pacing.rate import Limiter, Limits, utilisation
+from streamdex.embed.pacing.rate import KeyLimits, RateLimiter, utilisation
 from streamdex.standins.jina.windows import WindowKind, make_window
 
-PAID = Limits(500, 2_000_000, 50)
+PAID = KeyLimits(500, 2_000_000, 50)
 PLENTY = 10**9
 
 
-def limiter(requests: float = PLENTY, tokens: float = PLENTY, largest: float = 1.0) -> Limiter:
-    return Limiter(Limits(requests, tokens, 50), largest)
+def limiter(requests: float = PLENTY, tokens: float = PLENTY, largest: float = 1.0) -> RateLimiter:
+    return RateLimiter(KeyLimits(requests, tokens, 50), largest)
 
 
-def sent_in(seconds: float, paced: Limiter, tokens: float, begin_s: float = 0.0) -> int:
+def sent_in(seconds: float, paced: RateLimiter, tokens: float, begin_s: float = 0.0) -> int:
     now_s, sent = begin_s, 0
     while (now_s := max(now_s, paced.ready_at(now_s))) < begin_s + seconds:
         paced.charge(tokens, now_s)
@@ -43,7 +43,7 @@ def test_after_a_pause_there_is_no_burst() -> None:
     paced = limiter(requests=600)
     paced.charge(1, 0.0)
     assert paced.ready_at(100.0) == 100.0
-    for _ in range(3):  # the slack is worth one and a bit
+    for _ in range(3):  # the tolerance is worth one and a bit
         paced.charge(1, 100.0)
     assert paced.ready_at(100.0) > 100.0
 
@@ -65,10 +65,10 @@ def test_what_was_billed_corrects_what_was_charged() -> None:
     assert paced.ready_at(0.0) == pytest.approx(exact.ready_at(0.0), rel=0.2)  # a larger request leaves more free
     paced.correct(-10_000, 0.0)
     assert paced.ready_at(0.0) == 0.0
-    assert sent_in(60, paced, 10) <= 100  # nothing is owed to us
+    assert sent_in(60, paced, 10) <= 100  # no credit
 
 
-def test_a_smaller_share_counts_at_once_and_debts_stay() -> None:
+def test_a_smaller_share_counts_at_once_and_the_levels_stay() -> None:
     paced = limiter(tokens=60_000)
     paced.charge(6000, 0.0)
     before_s = paced.ready_at(0.0)
@@ -87,7 +87,7 @@ def test_without_a_share_even_the_first_waits() -> None:
     assert paced.ready_at(1.0) == math.inf
 
 
-def test_a_fraction_slows_both() -> None:
+def test_a_recovery_below_one_slows_both() -> None:
     paced = limiter(requests=600, tokens=600_000)
     requests, tokens = paced.requests_per_minute, paced.tokens_per_minute
     paced.set_recovery(0.5, 0.0)
@@ -95,9 +95,9 @@ def test_a_fraction_slows_both() -> None:
     assert paced.tokens_per_minute == pytest.approx(tokens / 2)
 
 
-def test_without_credit_the_next_waits_for_the_whole_debt() -> None:
+def test_without_the_tolerance_the_next_waits_for_the_whole_level() -> None:
     paced = limiter(requests=600)
-    paced.drop_credit(5.0)
+    paced.drop_tolerance(5.0)
     paced.charge(1, 5.0)
     first_s = paced.ready_at(5.0)
     assert first_s == pytest.approx(5.1, abs=0.01)
@@ -106,7 +106,7 @@ def test_without_credit_the_next_waits_for_the_whole_debt() -> None:
 def test_new_limits_hold_from_now_on() -> None:
     paced = limiter(requests=100)
     paced.charge(1, 0.0)
-    paced.set_limits(Limits(1000, PLENTY, 5), 1.0, 0.0)
+    paced.set_limits(KeyLimits(1000, PLENTY, 5), 1.0, 0.0)
     assert 950 <= sent_in(60, paced, 1) <= 1000
 
 
@@ -135,7 +135,7 @@ def test_even_a_limit_of_one_leaves_something() -> None:
 def test_no_window_ever_refuses(kind: WindowKind, phase_s: float, sizes: list[int], pauses: list[float]) -> None:
     """Whatever the sizes and pauses, from the first request on."""
     requests, tokens = make_window(kind, 500, phase_s), make_window(kind, 2_000_000, phase_s)
-    paced, now_s = Limiter(PAID, 9_000), 0.0
+    paced, now_s = RateLimiter(PAID, 9_000), 0.0
     for number in range(600):
         now_s = paced.ready_at(now_s)
         size = sizes[number % len(sizes)]
