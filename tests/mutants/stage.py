@@ -18,7 +18,7 @@ from mutants.judge import MANIFESTS, POINTS, SPACE, Judge, held
 from mutants.kafka_group import TOPIC, Group, Member
 from mutants.mutant import Violation, Wrong
 from mutants.shared_engine import emptied, shared_engine
-from streamdex.admin import hindrances
+from streamdex.admin import unready_reasons
 from streamdex.config import Settings
 from streamdex.model import Partition
 from streamdex.run.worker import Worker
@@ -73,15 +73,15 @@ class Replica:
     @property
     def requests_to_come(self) -> int:
         """What is under way to the embedding service, or will be sent again."""
-        if self.worker._running is None:
+        if self.worker._pipeline is None:
             return 0
-        statistics = self.worker._running.embedder.statistics
-        return statistics.waiting_parcels + statistics.in_flight_requests
+        statistics = self.worker._pipeline.embedder.statistics
+        return statistics.waiting_requests + statistics.in_flight_requests
 
     @property
-    def hindrances(self) -> dict[str, str]:
+    def unready_reasons(self) -> dict[str, str]:
         """What readiness says."""
-        return hindrances(self.worker.status.vitals())
+        return unready_reasons(self.worker.health_snapshot())
 
     async def kill(self) -> None:
         """As by kill -9: nothing more of it comes through."""

@@ -1,10 +1,10 @@
-"""The worker from outside: is it alive, is it ready, how does it stand, what did it count.
+"""The worker seen over HTTP: is it alive, is it ready, what is its status, what has it counted.
 
-Promises that an outage never makes it look dead: `/livez` fails only where a restart would mend something. Read-only,
-without secrets, document ids or texts. The only room that serves HTTP.
+An outage never makes the worker look dead: `/livez` fails only where a restart would fix something. All of it is
+read-only and shows no secret, document id or text.
 """
 
-from streamdex.admin.judgement import Phase, Pulse, Vitals, hindrances
-from streamdex.admin.server import AdminServer, Subject
+from streamdex.admin.health import HealthSnapshot, Phase, unready_reasons
+from streamdex.admin.server import AdminServer, ObservedWorker
 
-__all__ = ["AdminServer", "Phase", "Pulse", "Subject", "Vitals", "hindrances"]
+__all__ = ["AdminServer", "HealthSnapshot", "ObservedWorker", "Phase", "unready_reasons"]

@@ -1,6 +1,6 @@
-"""`python -m streamdex.admin.healthcheck [livez|readyz]`: exit code 0 when the worker beside it is alive (or ready), else 1.
+"""`python -m streamdex.admin.healthcheck [livez|readyz]`: exits 0 when the worker beside it is alive (ready), else 1.
 
-For container health checks, where there is no curl. It runs every few seconds, so it imports next to nothing and knows
+For container health checks, where there is no curl. It runs every few seconds, so it imports next to nothing. It takes
 the admin server's address from `STREAMDEX_ADMIN__HOST` and `STREAMDEX_ADMIN__PORT` alone, not from a settings file.
 """
 
@@ -9,11 +9,11 @@ import sys
 from http.client import HTTPConnection, HTTPException
 
 LIMIT_S = 4.0
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where a server listens that listens everywhere
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # a server that listens on every address
 
 
 def main(path: str) -> int:
-    """Ask; what is wrong goes to stdout, which container engines keep."""
+    """Ask, and write the answer to stdout, which container engines keep."""
     host = os.environ.get("STREAMDEX_ADMIN__HOST") or "127.0.0.1"
     port = int(os.environ.get("STREAMDEX_ADMIN__PORT") or 8080)
     connection = HTTPConnection(ANY_ADDRESS.get(host, host), port, timeout=LIMIT_S)

@@ -1,4 +1,4 @@
-"""Listens in the worker's own event loop: a loop that is stuck answers nothing, and that is the right answer then."""
+"""The admin server. It runs in the worker's own event loop: when that is stuck, no answer is the right answer."""
 
 import asyncio
 import time
@@ -13,27 +13,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from streamdex.admin.judgement import Pulse, Vitals, hindrances
+from streamdex.admin.health import HealthSnapshot, StallDetector, unready_reasons
 from streamdex.config import AdminSettings
 from streamdex.telemetry import ADMIN_LISTENS, Metrics, emit
 from streamdex.web_server import WebServer, listen
 
-BEAT_S = 1.0
-MOST_CONNECTIONS = 256  # further ones are told 503; nobody may take the worker's files and memory from here
+OBSERVE_EVERY_S = 1.0
+MOST_CONNECTIONS = 256  # further ones are answered with 503, so that nobody uses up the worker's files and memory
 
 
-class Subject(Protocol):
-    """What is looked at: a worker."""
+class ObservedWorker(Protocol):
+    """The worker, which cannot be imported here: it is built on this package."""
 
     @property
     def metrics(self) -> Metrics:
         """Its metrics."""
 
-    def vitals(self) -> Vitals:
-        """What health is judged by; called every second."""
+    def health_snapshot(self) -> HealthSnapshot:
+        """What its health is decided from; called every second."""
 
     def status(self) -> Mapping[str, object]:
-        """How it stands, in what JSON has: no secret, document id or text."""
+        """Its status in JSON's types: no secret, document id or text."""
 
 
 class AdminServer:
@@ -42,11 +42,11 @@ class AdminServer:
     Entering raises ConfigurationError when it cannot listen.
     """
 
-    def __init__(self, settings: AdminSettings, subject: Subject) -> None:
+    def __init__(self, settings: AdminSettings, worker: ObservedWorker) -> None:
         self._settings = settings
-        self._subject = subject
-        self._pulse = Pulse()
-        self._beating: asyncio.Task[None] | None = None
+        self._worker = worker
+        self._stalls = StallDetector()
+        self._observing: asyncio.Task[None] | None = None
         self._server = WebServer(self._app(), limit_concurrency=MOST_CONNECTIONS)
 
     def _app(self) -> Starlette:
@@ -60,43 +60,43 @@ class AdminServer:
         )
 
     async def _livez(self, _: Request) -> Response:
-        stall = self._pulse.stall()
+        stall = self._stalls.stall()
         return _json({"live": stall is None, "reasons": {"stall": stall} if stall else {}}, ok=stall is None)
 
     async def _readyz(self, _: Request) -> Response:
-        reasons = hindrances(self._subject.vitals())
+        reasons = unready_reasons(self._worker.health_snapshot())
         return _json({"ready": not reasons, "reasons": reasons}, ok=not reasons)
 
     async def _status(self, _: Request) -> Response:
-        reasons = hindrances(self._subject.vitals())
-        stall = self._pulse.stall()
-        return _json({"live": stall is None, "ready": not reasons, "reasons": reasons, **self._subject.status()})
+        reasons = unready_reasons(self._worker.health_snapshot())
+        stall = self._stalls.stall()
+        return _json({"live": stall is None, "ready": not reasons, "reasons": reasons, **self._worker.status()})
 
     async def _metrics(self, _: Request) -> Response:
-        return Response(self._subject.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(self._worker.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def __aenter__(self) -> Self:
         listener = listen(self._settings.host, self._settings.port, "admin.host, admin.port")
         host, port = listener.getsockname()[:2]
         await self._server.start(listener)
-        self._beating = asyncio.create_task(self._beat_for_ever())
+        self._observing = asyncio.create_task(self._observe_forever())
         emit(ADMIN_LISTENS, host=host, port=port)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.wait({self._beating})
+        if self._observing is not None:
+            self._observing.cancel()
+            await asyncio.wait({self._observing})
         await self._server.stop()
 
-    async def _beat_for_ever(self) -> None:
+    async def _observe_forever(self) -> None:
         while True:
             before_s = time.monotonic()
-            self._pulse.beat(self._subject.vitals(), before_s)
-            await asyncio.sleep(BEAT_S)
-            self._subject.metrics.loop_delay.observe(max(0.0, time.monotonic() - before_s - BEAT_S))
+            self._stalls.observe(self._worker.health_snapshot(), before_s)
+            await asyncio.sleep(OBSERVE_EVERY_S)
+            self._worker.metrics.loop_delay.observe(max(0.0, time.monotonic() - before_s - OBSERVE_EVERY_S))
 
 
 def _json(body: Mapping[str, object], *, ok: bool = True) -> Response:
