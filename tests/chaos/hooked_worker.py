@@ -24,12 +24,12 @@ from streamdex.index import Index
 from streamdex.index.points import PointWriter
 from streamdex.index.writer import Writer
 from streamdex.intake.consumer.session import Session
-from streamdex.run.flow import Flow
-from streamdex.run.partitions import Ownership
+from streamdex.run.dispatch import Dispatcher
+from streamdex.run.partitions import AssignedPartitions, LogPositions
 
 # Each step of an event, and the method that does it.
 STEPS: dict[str, tuple[type[Any], str]] = {
-    "assigned": (Ownership, "assigned"),
+    "assigned": (AssignedPartitions, "assigned"),
     "plan": (Index, "read_manifests"),
     "embed": (JinaClient, "embed"),
     "points": (PointWriter, "_send"),
@@ -38,10 +38,10 @@ STEPS: dict[str, tuple[type[Any], str]] = {
     "read-back": (Writer, "_read_ranks"),
     "purge": (Writer, "_send_purge"),
     "dead letter": (DeadLetters, "send"),
-    "settle": (Flow, "_settle"),
-    "progress": (Ownership, "write_progress"),
+    "settle": (Dispatcher, "_settle"),
+    "progress": (LogPositions, "write_progress"),
     "commit": (Session, "commit"),
-    "revoked": (Ownership, "revoked"),
+    "revoked": (AssignedPartitions, "revoked"),
 }
 MOMENTS = ("before", "amid", "after")
 AMID_S = 0.002  # a request is under way by then

@@ -10,8 +10,8 @@ from endurance.findings import MIB
 from endurance.place import beside
 from endurance.probe import Probe
 from harness.kafka import Kafka
-from streamdex.run.flow import EMBED_QUEUE_INPUTS, PLAN_BYTES
-from streamdex.run.items import WriteQueue
+from streamdex.index.write_queue import FULL_BYTES
+from streamdex.run.dispatch import EMBED_QUEUE_INPUTS, PLAN_BYTES
 
 INTAKE_BYTES = 16 * MIB
 FIRST = 1_000
@@ -53,7 +53,7 @@ async def test_an_outage_of_qdrant_holds_what_is_held_and_nothing_more(kafka: Ka
 async def test_documents_of_many_short_chunks_do_not_become_vectors_all_at_once(kafka: Kafka, tmp_path: Path) -> None:
     """Their vectors weigh forty times their texts: 400 of them a gigabyte. Qdrant is the slow one here, by itself."""
     planned_at_once = EMBED_QUEUE_INPUTS + 2 * PLAN_BYTES // SHORT_CHUNK_BYTES  # a batch, and one document beyond it
-    most = WriteQueue.MOST_BYTES + planned_at_once * VECTOR_BYTES
+    most = FULL_BYTES + planned_at_once * VECTOR_BYTES
     async with AsyncExitStack() as opened:
         place = await beside(opened, kafka, tmp_path)
         settings = {"STREAMDEX_CHUNK__MAX_TOKENS": str(SHORT_CHUNK_TOKENS)}

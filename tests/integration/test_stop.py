@@ -187,13 +187,13 @@ async def until_rebalancing(kafka: Kafka, group: str) -> None:
 
 
 CRASHING = """
-from streamdex.run.flow import Flow
+from streamdex.run.dispatch import Dispatcher
 
-def take_in(self, partition, records, position):
+def accept(self, partition, records, position):
     if records:
         raise ZeroDivisionError("canary-in-the-words")
 
-Flow.take_in = take_in
+Dispatcher.accept = accept
 from streamdex.cli import main
 main()
 """

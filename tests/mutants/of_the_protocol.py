@@ -7,14 +7,15 @@ from harness.protocol.world import World
 from mutants import schedules
 from mutants.mutant import Mutant, Plant, Planting, Wrong
 from mutants.schedules import played
+from streamdex.index import WriteJob
 from streamdex.index.conditions import add, has_id, holds
 from streamdex.index.in_doubt import InDoubtRequests
 from streamdex.index.points import PointWriter
 from streamdex.index.schema.keys import manifest_id
 from streamdex.index.writer import Writer
-from streamdex.model import Order, Outcome
-from streamdex.run.flow import Flow
-from streamdex.run.sweeps import Sweeps
+from streamdex.model import DocumentWrite, Order, Outcome
+from streamdex.run.dispatch import Dispatcher
+from streamdex.run.document import Document, DocumentPath
 
 
 def no_upsert_guard(plant: Planting) -> None:
@@ -79,25 +80,26 @@ def no_manifest_read_back(plant: Planting) -> None:
 
 def no_sweep_when_superseded(plant: Planting) -> None:
     """An event that a newer one has overtaken settles without a purge."""
-    _no_sweep(plant, Outcome.SUPERSEDED)
+    _no_delete(plant, Outcome.SUPERSEDED)
 
 
 def no_sweep_when_unchanged(plant: Planting) -> None:
     """An event that comes again settles without a purge."""
-    _no_sweep(plant, Outcome.UNCHANGED)
+    _no_delete(plant, Outcome.UNCHANGED)
 
 
-def _no_sweep(plant: Planting, outcome: Outcome) -> None:
-    shipped = Sweeps.sweep
+def _no_delete(plant: Planting, outcome: Outcome) -> None:
+    shipped = Dispatcher._settle_known
 
-    async def sweep(self: Sweeps, overtaken: Any) -> None:
-        for item, decision in overtaken:
-            if decision.outcome is outcome:
-                self._settle(item, decision.outcome)
+    async def settle_known(self: Dispatcher, known: Any) -> None:
+        for document, done in known:
+            if done.outcome is outcome:
+                self._settle(document, done.outcome)
+                self._ended(document)
             else:
-                await shipped(self, [(item, decision)])
+                await shipped(self, [(document, done)])
 
-    plant.setattr(Sweeps, "sweep", sweep)
+    plant.setattr(Dispatcher, "_settle_known", settle_known)
 
 
 def no_horizon(plant: Planting) -> None:
@@ -106,12 +108,12 @@ def no_horizon(plant: Planting) -> None:
 
 
 def skip_in_any_generation(plant: Planting) -> None:
-    """The purge of a new document is left out in every generation."""
+    """The delete of step 5 is skipped for a new document in every generation."""
 
-    def may(self: Flow, item: Any) -> bool:
-        return self._standing.order is Order.OFFSET and item.planned.before is None and not item.coalesced
+    def job(_: DocumentPath, document: Document, write: DocumentWrite) -> WriteJob:
+        return WriteJob(write, document.vectors, document.metadata, write.before is None and not document.coalesced)
 
-    plant.setattr(Flow, "_may_skip_purge", may)
+    plant.setattr(DocumentPath, "_job", job)
 
 
 def replace_new_manifests(plant: Planting) -> None:

@@ -10,23 +10,25 @@ import streamdex.deadletter.producer as producer_module
 import streamdex.embed.http.answers as answers_module
 import streamdex.index.client.store as store_module
 import streamdex.intake.consumer.session as session_module
-import streamdex.run.partitions as ownership_module
+import streamdex.run.partitions as partitions_module
+import streamdex.run.suspects as suspects_module
 from mutants import scenarios
 from mutants.mutant import Mutant, Plant, Planting, Wrong
 from mutants.stage import Stage, played
 from streamdex import errors
 from streamdex.deadletter.client import enqueue
-from streamdex.embed.backlog import Backlog
+from streamdex.embed.queue import Backlog
 from streamdex.embed.pacing.share import Share
 from streamdex.embed.suspects import InputSuspects, Step
-from streamdex.errors import AccountFault, RecordFault, ServiceFault
-from streamdex.index import Index, WriteJob
+from streamdex.errors import AccountFault, RecordFault, ServiceFault, SuspectFault
+from streamdex.index import Writer, WriteQueue
 from streamdex.intake.back_pressure import BackPressure
 from streamdex.intake.consumer.membership import Membership
-from streamdex.model import Outcome, Partition, Record
-from streamdex.run.flow import Flow
-from streamdex.run.items import Item, Letter
-from streamdex.run.suspects import Verdicts
+from streamdex.model import Manifest, Outcome, Partition, Position, Record
+from streamdex.run.dead_letters import DeadLetterSender
+from streamdex.run.dispatch import Dispatcher
+from streamdex.run.document import Document
+from streamdex.run.suspects import RecordSuspects, Suspicion
 from streamdex.settle import Ledger, Mark, Tracker
 
 
@@ -36,15 +38,14 @@ def commit_the_position(plant: Planting) -> None:
 
 
 def settle_before_the_write(plant: Planting) -> None:
-    """The event settles when its write is sent, not when it is acknowledged."""
-    shipped = Flow._write
+    """The event settles when its way begins, not when its write is acknowledged."""
+    shipped = Dispatcher._handle
 
-    async def write(self: Flow, batch: list[Item]) -> None:
-        for item in batch:
-            self._settle(item, Outcome.INDEXED)
-        await shipped(self, batch)
+    async def handle(self: Dispatcher, document: Document, manifest: Manifest | None) -> None:
+        self._settle_ticket(document.ticket, Outcome.INDEXED)
+        await shipped(self, document, manifest)
 
-    plant.setattr(Flow, "_write", write)
+    plant.setattr(Dispatcher, "_handle", handle)
 
 
 def accepted_is_completed(plant: Planting) -> None:
@@ -55,20 +56,15 @@ def accepted_is_completed(plant: Planting) -> None:
 def drop_a_write_that_fails(plant: Planting) -> None:
     """A write that meets a fault of the service is not tried again."""
 
-    shipped = Flow._written
-
-    async def written(self: Flow, batch: list[Item]) -> None:
+    async def write(self: WriteQueue, batch: list[Any]) -> None:
         try:
-            results = await self._rooms.index.write(
-                [WriteJob(item.planned, item.vectors, item.metadata) for item in batch]
-            )
+            results = await self.writer.write([entry.job for entry in batch])
         except (ServiceFault, AccountFault):
             return
-        for item, result in zip(batch, results, strict=True):
-            if result.fault is None:
-                shipped(self, item, result)
+        for entry, result in zip(batch, results, strict=True):
+            entry.written.set_result(result)
 
-    plant.setattr(Flow, "_write", written)
+    plant.setattr(WriteQueue, "_write", write)
 
 
 def drop_what_is_put_back(plant: Planting) -> None:
@@ -78,34 +74,32 @@ def drop_what_is_put_back(plant: Planting) -> None:
 
 def blame_the_input(plant: Planting) -> None:
     """A request that fails is its inputs' fault, whatever the others do."""
-    plant.setattr(InputSuspects, "step", lambda _, parcel: Step.DEAD_LETTER if parcel.alone else Step.BISECT)
+    plant.setattr(InputSuspects, "step", lambda _, request: Step.DEAD_LETTER if request.alone else Step.BISECT)
 
 
 def blame_the_document(plant: Planting) -> None:
     """What Qdrant refuses is the document's fault: the canary is not asked."""
 
-    async def passes(_: Index) -> bool:
+    async def passes(_: Writer) -> bool:
         return True
 
-    plant.setattr(Index, "canary", passes)
+    plant.setattr(Writer, "canary", passes)
 
 
 def believe_one_refusal(plant: Planting) -> None:
     """One refusal and one canary suffice, although the outage may have ended in between."""
 
-    async def judge(self: Verdicts, item: Item, fault: Any, again: Callable[[], None]) -> None:
-        if await self._index.canary():
-            proven = RecordFault(errors.Stage.INDEX, fault.reason, fault.message)
-            self.condemn(item.record, item.ticket, proven, item)
-        else:
-            self._owner.later(item.ticket, 0.01, again)
+    async def judge(self: RecordSuspects, _: Suspicion, fault: SuspectFault) -> RecordFault | float:
+        if await self._writer.canary():
+            return RecordFault(errors.Stage.INDEX, fault.reason, fault.message)
+        return 0.01
 
-    plant.setattr(Verdicts, "judge", judge)
+    plant.setattr(RecordSuspects, "_judge_refusal", judge)
 
 
 def blame_the_record_for_our_bug(plant: Planting) -> None:
     """An exception of ours is the record's fault, though all the others meet it as well."""
-    plant.setattr(Verdicts, "_stands_out", lambda *_: True)
+    plant.setattr(suspects_module, "_stands_out", lambda *_: True)
 
 
 def as_they_come(plant: Planting) -> None:
@@ -167,21 +161,19 @@ def forget_the_gate(plant: Planting) -> None:
 def skip_the_drain(plant: Planting) -> None:
     """A revocation does not wait for what is paid for."""
 
-    async def drain(self: Flow, partitions: Sequence[Partition], *_: object) -> int:
-        return self._unfinished(set(partitions))
+    async def drain(self: Dispatcher, partitions: Sequence[Partition], *_: object) -> int:
+        return sum(len(records) for tracker, records in self._open.items() if tracker.partition in partitions)
 
-    plant.setattr(Flow, "let_go", drain)
+    plant.setattr(Dispatcher, "drain", drain)
 
 
 def go_on_after_a_cut_drain(plant: Planting) -> None:
     """What a drain has not finished is sent again and again."""
-    shipped = Flow._take_back
 
-    def take_back(self: Flow, leaving: Collection[Partition], *, paid_for: bool) -> None:
-        if not paid_for:
-            shipped(self, leaving, paid_for=False)
+    async def nothing(*_: object) -> None:
+        return
 
-    plant.setattr(Flow, "_take_back", take_back)
+    plant.setattr(Dispatcher, "_cancel_embedding", nothing)
 
 
 def keep_the_share(plant: Planting) -> None:
@@ -189,42 +181,44 @@ def keep_the_share(plant: Planting) -> None:
     plant.setattr(Share, "revoked", lambda *_: None)
 
 
-def settle_unsent_letters(plant: Planting) -> None:
+def settle_unsent_dead_letters(plant: Planting) -> None:
     """A dead letter that its topic refuses counts as sent."""
 
-    async def send(self: Verdicts, dead_letter: Letter) -> None:
+    async def send(
+        self: DeadLetterSender, record: Record, position: Position, fault: RecordFault, failed_at_ms: int
+    ) -> None:
         with contextlib.suppress(ServiceFault, AccountFault):
-            await self._dead_letters.send(
-                dead_letter.record, dead_letter.fault, dead_letter.position, dead_letter.failed_at_ms
-            )
+            await self._dead_letters.send(record, fault, position, failed_at_ms)
 
-    plant.setattr(Verdicts, "_send", send)
+    plant.setattr(DeadLetterSender, "_send", send)
 
 
-def write_letters_anew(plant: Planting) -> None:
+def rewrite_dead_letters(plant: Planting) -> None:
     """A dead letter carries the record's JSON as we would write it."""
 
-    async def write_anew(producer: Any, topic: str, record: Record, headers: Any) -> Any:
-        anew = record._replace(value=orjson.dumps(orjson.loads(record.value or b"null")))
-        return await enqueue(producer, topic, anew, headers)
+    async def rewrite(producer: Any, topic: str, record: Record, headers: Any) -> Any:
+        rewritten = record._replace(value=orjson.dumps(orjson.loads(record.value or b"null")))
+        return await enqueue(producer, topic, rewritten, headers)
 
-    plant.setattr(producer_module, "enqueue", write_anew)
+    plant.setattr(producer_module, "enqueue", rewrite)
 
 
-def settle_what_poison_swallowed(plant: Planting) -> None:
-    """Events that a dead letter had swallowed are superseded with it."""
-    shipped = Flow._settle
+def supersede_what_poison_coalesced(plant: Planting) -> None:
+    """Events that a dead letter had coalesced are superseded with it."""
+    shipped = Dispatcher._settle
 
-    def letter_sent(self: Flow, dead_letter: Letter) -> None:
-        if dead_letter.item is not None:
-            shipped(self, dead_letter.item, Outcome.DEAD_LETTERED)
+    def settle(self: Dispatcher, document: Document, outcome: Outcome) -> None:
+        coalesced, document.coalesced = document.coalesced, []
+        for one in coalesced:
+            self._settle_ticket(one.ticket, Outcome.SUPERSEDED)
+        shipped(self, document, outcome)
 
-    plant.setattr(Flow, "letter_sent", letter_sent)
+    plant.setattr(Dispatcher, "_settle", settle)
 
 
 def start_at_the_commit(plant: Planting) -> None:
     """A partition starts where the group stands, whatever the collection knows."""
-    plant.setattr(ownership_module, "start_offset", lambda committed, *_, **__: committed or 0)
+    plant.setattr(partitions_module, "start_offset", lambda committed, *_, **__: committed or 0)
 
 
 def _mutant(
@@ -289,12 +283,12 @@ MUTANTS = [
     _mutant("a drain that was cut goes on", go_on_after_a_cut_drain, scenarios.a_drain_that_is_cut, Wrong.PAID_TWICE),
     _mutant("the share is not lowered on revoke", keep_the_share, scenarios.a_member_that_becomes_idle, Wrong.SHARES),
     _mutant(
-        "a refused dead letter settles", settle_unsent_letters, scenarios.letters_that_are_refused, Wrong.UNSETTLED
+        "a refused dead letter settles", settle_unsent_dead_letters, scenarios.letters_that_are_refused, Wrong.UNSETTLED
     ),
-    _mutant("a dead letter is written anew", write_letters_anew, scenarios.letters_that_are_refused, Wrong.LETTER),
+    _mutant("a dead letter is written again", rewrite_dead_letters, scenarios.letters_that_are_refused, Wrong.LETTER),
     _mutant(
-        "what poison swallowed is superseded",
-        settle_what_poison_swallowed,
+        "what poison coalesced is superseded",
+        supersede_what_poison_coalesced,
         scenarios.a_poisoned_event_that_swallowed_a_good_one,
         Wrong.UNSETTLED,
     ),

@@ -165,8 +165,8 @@ class Schedule:
         for job in worker.embedder.queued:
             yield speed, partial(self._embed, worker, job)
         for partition in worker.trackers:
-            if worker.may_take_in(partition):
-                yield speed, partial(self._take_in, worker, partition)
+            if worker.may_accept(partition):
+                yield speed, partial(self._accept, worker, partition)
 
     def _of_group(self, worker: Worker) -> Iterator[Choice]:
         for partition in worker.trackers:
@@ -222,7 +222,7 @@ class Schedule:
         self._say(worker, "gets vectors")
         worker.embedder.answer(job)
 
-    def _take_in(self, worker: Worker, partition: Partition) -> None:
+    def _accept(self, worker: Worker, partition: Partition) -> None:
         worker.accept(partition, self.rng.randint(1, 3))
         self._say(worker, "takes in of", partition.number, "up to", worker.at[partition])
 

@@ -1,10 +1,10 @@
-"""One worker of the protocol's schedules: the shipped flow and rooms; what lies outside of them is played.
+"""One worker of the protocol's schedules: the shipped stages; what lies outside of them is played.
 
 Every request to the store waits in front of it until the world answers: one request is one atomic step.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import patch
@@ -24,16 +24,17 @@ from harness.protocol.deployments import (
 from streamdex.deadletter import DeadLetters
 from streamdex.embed import Embedder, EmbedJob
 from streamdex.errors import Reason, RecordFault, Stage
-from streamdex.index import Index
+from streamdex.index import Index, WriteQueue
 from streamdex.index.client import connection as connection_module
 from streamdex.index.client.connection import Connection
 from streamdex.index.client.store import Names, Store
 from streamdex.intake import BackPressure, Decoder
-from streamdex.model import Partition, Position, Record
-from streamdex.plan import Planner
-from streamdex.run.flow import Flow
-from streamdex.run.rooms import Rooms, Standing
-from streamdex.run.suspects import Verdicts
+from streamdex.model import Order, Partition, Position, Record
+from streamdex.plan import Planner, Ranking
+from streamdex.run.dead_letters import DeadLetterSender
+from streamdex.run.dispatch import Dispatcher
+from streamdex.run.document import Document, DocumentPath, OpenRecord
+from streamdex.run.suspects import RecordSuspects
 from streamdex.settle import Ledger, Tracker
 from streamdex.settle.report import settled_twice_reporter
 from streamdex.standins.qdrant import DirectClient, Fault, Kind, Service
@@ -83,35 +84,45 @@ class HandEmbedder:
     def __init__(self, worker: "Worker") -> None:
         self._worker = worker
         self.queued: list[EmbedJob] = []
+        self._waiting: dict[EmbedJob, asyncio.Future[list[bytes]]] = {}
         self.embedded_texts = 0
 
     @property
     def queued_inputs(self) -> int:
         return len(self.queued)
 
-    def submit(self, job: EmbedJob) -> None:
+    async def embed(self, job: EmbedJob) -> list[bytes]:
+        ended: asyncio.Future[list[bytes]] = self._worker.world.loop.create_future()
+        self._waiting[job] = ended
         if self._worker.world.embed_at_once:
             self._worker.world.loop.call_soon(self._answer, job)
         else:
             self.queued.append(job)
+        try:
+            return await ended
+        finally:
+            del self._waiting[job]
+            if job in self.queued:
+                self.queued.remove(job)
 
-    def withdraw(self, wanted: Callable[[EmbedJob], bool], *, paid_for: bool) -> list[EmbedJob]:
-        taken = [job for job in self.queued if wanted(job)]
-        self.queued = [job for job in self.queued if job not in taken]
-        return taken
+    def not_begun(self, jobs: Iterable[EmbedJob]) -> list[EmbedJob]:
+        return [job for job in jobs if job in self.queued]
 
     def answer(self, job: EmbedJob) -> None:
-        """All vectors of one document, or the verdict on it."""
+        """All vectors of one document, or its fault."""
         self.queued.remove(job)
         self._worker.world.loop.do(lambda: self._answer(job))
 
     def _answer(self, job: EmbedJob) -> None:
-        if any("UNEMBEDDABLE" in text for text in job.texts):
-            job.fault = RecordFault(Stage.EMBED, Reason.REFUSED_BY_EMBEDDER, "refused alone")
+        ended = self._waiting.get(job)
+        if ended is None or ended.done():
+            return  # its document was cancelled meanwhile
         self.embedded_texts += len(job.texts)
+        if any("UNEMBEDDABLE" in text for text in job.texts):
+            ended.set_exception(RecordFault(Stage.EMBED, Reason.REFUSED_BY_EMBEDDER, "refused alone"))
+            return
         context = "".join("".join(job.texts).split()) if job.together else ""
-        job.vectors = [vector_of(text, context) for text in job.texts]
-        self._worker.flow.embedded(job)
+        ended.set_result([vector_of(text, context) for text in job.texts])
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -123,12 +134,15 @@ class HandLetters:
 
     sent: list[Position] = field(default_factory=list)
 
+    async def start(self) -> None:
+        """Nothing to connect."""
+
     async def send(self, record: Record, fault: RecordFault, position: Position, *_: object) -> None:
         self.sent.append(position)
 
 
 class Worker:
-    """One process: the shipped flow and rooms, and what it believes to own."""
+    """One process: the shipped stages, and what it believes to own."""
 
     def __init__(self, world: "World", name: str, generation: int) -> None:
         self.world = world
@@ -148,8 +162,9 @@ class Worker:
         self.embedder = HandEmbedder(self)
         self.settings = settings_of(world.order, generation, world.late_chunking, world.renamed)
         self.index = self._index()
-        self.flow = self._flow()
-        self.tasks = [self._spawn(stage) for stage in self.flow.tasks()]
+        self.writes = WriteQueue(self.index.writer, self.health, METRICS)
+        self.dispatcher = self._dispatcher()
+        self.tasks = [self._spawn(self.dispatcher.run())]
 
     def __repr__(self) -> str:
         return self.name
@@ -169,30 +184,32 @@ class Worker:
         index.writer._in_doubt._monotonic_s = self.world.loop.time
         return index
 
-    def _flow(self) -> Flow:
-        world = self.world
-        settings = self.settings
-        planner = Planner(settings, chunker_of(world.order, self.generation, world.late_chunking), self.generation)
-        bases = {(*partition, EPOCH): base for partition, base in BASES.items()}
-        rooms = Rooms(
+    def _dispatcher(self) -> Dispatcher:
+        world, settings, writer = self.world, self.settings, self.index.writer
+        ranking = Ranking(world.order, EPOCH, self.generation)
+        ranking.add_bases({(*partition, EPOCH): base for partition, base in BASES.items()})
+        suspects = RecordSuspects(writer, self.health, METRICS)
+        dead_letters = DeadLetterSender(cast("DeadLetters", world.dead_letters), writer, self.health, METRICS)
+        embedder = cast("Embedder", self.embedder)
+        path = DocumentPath(
+            Planner(settings, chunker_of(world.order, self.generation, world.late_chunking), self.generation),
+            embedder,
+            self.writes,
+            suspects,
+            dead_letters,
+            together=world.late_chunking,
+            first_cutting=world.order is Order.OFFSET and self.generation == 0,
+        )
+        return Dispatcher(
             Decoder(settings.mapping, settings.caps),
-            planner,
-            self.index,
+            ranking,
+            self.index.reader,
+            path,
             self.ledger,
             self.back_pressure,
             self.health,
             METRICS,
         )
-        flow = Flow(
-            rooms,
-            Standing(world.order, EPOCH, self.generation, bases),
-            together=world.late_chunking,
-        )
-        dead_letters = cast("DeadLetters", world.dead_letters)
-        verdicts = Verdicts(dead_letters, self.index, EPOCH, self.health, METRICS, flow)
-        flow.connect(cast("Embedder", self.embedder), verdicts)
-        self.verdicts = verdicts
-        return flow
 
     async def _before(self, method: str, request: Any) -> None:
         """Hold a request in front of the store until the world answers it."""
@@ -214,15 +231,15 @@ class Worker:
         """Up to `count` records of a partition, as far as the gate lets them through."""
         taken = 0
         log = self.world.log[partition]
-        while taken < count and self.may_take_in(partition):
+        while taken < count and self.may_accept(partition):
             at = self.at[partition]
             self.at[partition] = at + 1
-            self.flow.accept(partition, [log[at]], at + 1)
+            self.dispatcher.accept(partition, [log[at]], at + 1)
             taken += 1
         self.world.loop.settle_down()
         return taken
 
-    def may_take_in(self, partition: Partition) -> bool:
+    def may_accept(self, partition: Partition) -> bool:
         """Whether there is a record that the gate lets through."""
         return (
             partition in self.trackers
@@ -238,18 +255,24 @@ class Worker:
     @property
     def strays(self) -> bool:
         """Whether it is a zombie: busy with, or waiting to hear about, what is no longer its own."""
-        items = (*self.flow._open, *self.flow._lanes._waiting.values())
-        trackers = {one.ticket._tracker for item in items for one in (item, *item.coalesced)}
-        trackers.update(dead_letter.ticket._tracker for dead_letter in self.verdicts.waiting)
+        under_way = [one for records in self.dispatcher._open.values() for one in records]
+        documents = [one for one in under_way if isinstance(one, Document)]
+        waiting = self.dispatcher._lanes.waiting
+        records: list[OpenRecord] = [
+            *under_way,
+            *waiting,
+            *(old for one in (*documents, *waiting) for old in one.coalesced),
+        ]
+        trackers = {one.ticket._tracker for one in records}
         trackers.update(tracker for late in self.world.late if late.worker is self for tracker in late.trackers)
         trackers.update(self.trackers.values())
         foreign = any(tracker is not self.world.owner[tracker.partition] for tracker in trackers)
-        mine = {item.document_key for item in self.flow._open}
-        return foreign or self._sweeps_abandoned or not mine.issuperset(self.index.writer._in_doubt._until_s)
+        mine = {document.document_key for document in documents}
+        return foreign or self._deletes_abandoned or not mine.issuperset(self.index.writer._in_doubt._until_s)
 
     @property
-    def _sweeps_abandoned(self) -> bool:
-        waiting: Any = self.flow._sweeps._abandoned
+    def _deletes_abandoned(self) -> bool:
+        waiting: Any = self.writes._abandoned
         return not waiting.empty() or not waiting._getters
 
     def hear_of_loss(self, partition: Partition) -> None:
@@ -259,7 +282,7 @@ class Worker:
     async def _leave(self, partition: Partition) -> None:
         """The drain, the commit, the end of the tracker."""
         self.leaving.add(partition)
-        await self.flow.drain([partition], DRAIN_S)
+        await self.dispatcher.drain([partition], DRAIN_S)
         self.world.commit(self)
         if self.owns(partition):
             self.world.owner[partition] = None

@@ -1,6 +1,6 @@
 """A small world for the write protocol: workers, a log, a store and time, in which nothing moves unless it is told to.
 
-The workers are the shipped flow with its rooms, the store is the real engine; Kafka, the embedding service, the
+The workers are the shipped stages, the store is the real engine; Kafka, the embedding service, the
 dead-letter topic and time are played. A request to the store is let through, loses its answer, or lands later. Free of
 pytest.
 """

@@ -3,9 +3,9 @@
 | fault | what happens | in depth |
 |---|---|---|
 | record | dead letter, at once | unit/intake, unit/plan, test_index_payload |
-| batch | halved until the record is named | test_embed_bisect, test_embed_weather, test_index_batches |
-| suspected record | judged by contrast | test_embed_blame, test_index_adversity, mutants |
-| service | back off and pause, no dead letter, readiness says why | test_index_faults, test_embed_weather |
+| batch | halved until the record is named | test_embed_bisect, test_embed_faults, test_index_batches |
+| suspected record | judged by contrast | test_embed_suspects, test_index_adversity, mutants |
+| service | back off and pause, no dead letter, readiness says why | test_index_faults, test_embed_faults |
 | account, configuration | pause, not ready, reason and mend | test_embed_embedder, test_kafka_client |
 | dead-letter topic | the record stays unsettled, its partition pauses | test_deadletter_kafka |
 | our own bug | counted, tried again, then a suspect; never fatal or silent | test_failure_table_bugs, mutants |
@@ -116,7 +116,7 @@ def test_a_suspect_is_a_dead_letter_when_others_pass(case: str) -> None:
         await stage.until_settled()
         assert fired() >= 2  # it was given a second chance
         assert verdicts(stage) == {(at, reason.value)}
-        assert worker.hindrances == {}
+        assert worker.unready_reasons == {}
 
     played(scenario)()
 
@@ -205,7 +205,7 @@ def waits_out(inject: Inject, name: str, told: str) -> None:
         await stage.until(lambda: stage.group.settled)
         fired = inject(stage, worker)
         produce(stage, *(f"document {number}" for number in range(6)))
-        await stage.until(lambda: told in worker.hindrances.get(name, ""))
+        await stage.until(lambda: told in worker.unready_reasons.get(name, ""))
         await stage.until(lambda: fired() >= 3)
         assert stage.group.dead_letters == []
         assert not stage.group.settled
@@ -214,7 +214,7 @@ def waits_out(inject: Inject, name: str, told: str) -> None:
         worker.service.faults.heal()
         await stage.until_settled()
         assert stage.group.dead_letters == []
-        await stage.until(lambda: not worker.hindrances)
+        await stage.until(lambda: not worker.unready_reasons)
 
     played(scenario)()
 
@@ -261,11 +261,11 @@ def test_a_person_is_told_what_kafka_does_not_allow(case: str) -> None:
         await stage.until(lambda: stage.group.settled)
         refuse(stage, worker, error)
         produce(stage, "x", "y")
-        await stage.until(lambda: told in worker.hindrances.get(name, ""))
+        await stage.until(lambda: told in worker.unready_reasons.get(name, ""))
         assert not stage.group.settled
         refuse(stage, worker, None)
         await stage.until_settled()
-        await stage.until(lambda: not worker.hindrances)
+        await stage.until(lambda: not worker.unready_reasons)
 
     played(scenario)()
 
@@ -308,7 +308,7 @@ def test_a_dead_letter_topic_that_takes_nothing_holds_its_partition(case: str, m
         for number in range(2 * BOUND):
             stage.produce(P, f"behind {number}", f"text {number}")
         stage.produce(Q, "elsewhere", "another text")
-        await stage.until(lambda: told in worker.hindrances.get("dead letters", ""))
+        await stage.until(lambda: told in worker.unready_reasons.get("dead letters", ""))
         await stage.until(lambda: stage.group.letters_refused >= 3 and stage.group.committed.get(Q) == 1)
         polls = stage.group.polls
         await stage.until(lambda: stage.group.polls > polls + 30)
@@ -317,6 +317,6 @@ def test_a_dead_letter_topic_that_takes_nothing_holds_its_partition(case: str, m
         stage.group.letters_to_refuse = 0
         await stage.until_settled()
         assert verdicts(stage) == {("decode", "undecodable")}
-        await stage.until(lambda: not worker.hindrances)
+        await stage.until(lambda: not worker.unready_reasons)
 
     played(scenario)()

@@ -14,7 +14,7 @@ from harness.failures import MARK, POISON, produce, verdicts
 from mutants.kafka_group import P, Q
 from mutants.stage import Stage, played
 from streamdex.embed.http.client import JinaClient
-from streamdex.index import Index
+from streamdex.index import Writer
 from streamdex.intake import Decoder
 from streamdex.plan import Planner
 
@@ -39,14 +39,14 @@ def break_decoder(patch: pytest.MonkeyPatch, wrong: Callable[..., bool]) -> None
 
 
 def break_planner(patch: pytest.MonkeyPatch, wrong: Callable[..., bool]) -> None:
-    shipped = Planner.decide
+    shipped = Planner.plan
 
-    def decide(self: Planner, event: Any, *others: Any) -> Any:
+    def plan(self: Planner, event: Any, *others: Any) -> Any:
         if wrong(event):
             raise KeyError("a bug that quotes its input")
         return shipped(self, event, *others)
 
-    patch.setattr(Planner, "decide", decide)
+    patch.setattr(Planner, "plan", plan)
 
 
 def break_client(patch: pytest.MonkeyPatch, wrong: Callable[..., bool]) -> None:
@@ -61,14 +61,14 @@ def break_client(patch: pytest.MonkeyPatch, wrong: Callable[..., bool]) -> None:
 
 
 def break_writer(patch: pytest.MonkeyPatch, wrong: Callable[..., bool]) -> None:
-    shipped = Index.write
+    shipped = Writer.write
 
-    async def write(self: Index, batch: Any) -> Any:
+    async def write(self: Writer, batch: Any) -> Any:
         if wrong(*(job.write.event for job in batch)):
             raise KeyError("a bug that quotes its input")
         return await shipped(self, batch)
 
-    patch.setattr(Index, "write", write)
+    patch.setattr(Writer, "write", write)
 
 
 BUGS = {"decode": break_decoder, "plan": break_planner, "embed": break_client, "index": break_writer}

@@ -6,23 +6,29 @@ bases and progress. gRPC only; the only room that imports qdrant_client and grpc
 """
 
 from streamdex.index.alias_switch import Alias, AliasSwitch
-from streamdex.index.bookkeeping import Progress
+from streamdex.index.bookkeeping import Bookkeeping, Progress
 from streamdex.index.collection import CollectionMissing
 from streamdex.index.index import Index
 from streamdex.index.jobs import WriteJob, Written
-from streamdex.index.reader import Hit, Source, StoredPoint
+from streamdex.index.reader import Hit, Reader, Source, StoredPoint
 from streamdex.index.schema.payload import check_payload
+from streamdex.index.write_queue import WriteQueue
+from streamdex.index.writer import Writer
 
 __all__ = [
     "Alias",
     "AliasSwitch",
+    "Bookkeeping",
     "CollectionMissing",
     "Hit",
     "Index",
     "Progress",
+    "Reader",
     "Source",
     "StoredPoint",
     "WriteJob",
+    "WriteQueue",
+    "Writer",
     "Written",
     "check_payload",
 ]

@@ -5,7 +5,7 @@ to the manifest says what must be embedded and written. Nothing here waits, read
 """
 
 from streamdex.plan.chunks import Chunker, cutting_digest
-from streamdex.plan.difference import Overtaken, Planner, outcome_of
+from streamdex.plan.difference import Overtaken, Planner, outcome_of, overtaken
 from streamdex.plan.lanes import Lanes
 from streamdex.plan.rank import Bases, base_key, rank_of
 
@@ -18,5 +18,6 @@ __all__ = [
     "base_key",
     "cutting_digest",
     "outcome_of",
+    "overtaken",
     "rank_of",
 ]

@@ -15,6 +15,14 @@ class Overtaken(NamedTuple):
     rank: Rank
 
 
+def overtaken(rank: Rank, manifest: Manifest | None) -> Overtaken | None:
+    """How an event ends that the store knows already, or knows a newer one than; None for one that must be written."""
+    if manifest is None or manifest.rank < rank:
+        return None
+    equal = manifest.rank == rank
+    return Overtaken(Outcome.UNCHANGED if equal else Outcome.SUPERSEDED, manifest.rank)
+
+
 class Planner:
     """Compares events with manifests. Pure but for what the chunker was built from."""
 
@@ -23,17 +31,15 @@ class Planner:
         self._generation = generation
         self._payload_keys = (settings.qdrant.text_key.encode(), settings.qdrant.metadata_key.encode())
 
-    def decide(
-        self, event: Event, rank: Rank, manifest: Manifest | None, coalesced: bool = False
-    ) -> DocumentWrite | Overtaken:
-        """What to do for `event`.
+    def decide(self, event: Event, rank: Rank, manifest: Manifest | None) -> DocumentWrite | Overtaken:
+        """What to do for `event`. Raises RecordFault when the document is over a cap.
 
-        The manifest's verdict comes before any cap: an event that the store knows is never a dead letter.
-        Raises RecordFault when the document is over a cap.
+        The manifest is asked before any cap: an event that the store knows is never a dead letter.
         """
-        if manifest is not None and manifest.rank >= rank:
-            equal = manifest.rank == rank
-            return Overtaken(Outcome.UNCHANGED if equal else Outcome.SUPERSEDED, manifest.rank)
+        return overtaken(rank, manifest) or self.plan(event, rank, manifest)
+
+    def plan(self, event: Event, rank: Rank, manifest: Manifest | None, coalesced: bool = False) -> DocumentWrite:
+        """What to write for an event that no manifest has overtaken. Raises RecordFault as `decide` does."""
         if event.text is None:
             return DocumentWrite(event, rank, self._generation, (), frozenset(), "", manifest, coalesced)
         hashed = text_hash(event.text)

@@ -4,15 +4,15 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping
 
-from streamdex.config import Settings
+from streamdex.config import KafkaSettings
 from streamdex.embed import Embedder, Share, ShareStatistics
-from streamdex.index import Progress
-from streamdex.intake import Consumer
+from streamdex.index import Bookkeeping, Progress
+from streamdex.intake import BackPressure, Consumer
 from streamdex.model import Partition
+from streamdex.plan import Ranking
 from streamdex.retry import retry_faults
-from streamdex.run.flow import Flow
-from streamdex.run.rooms import Rooms, Standing
-from streamdex.settle import Committer, Mark, start_offset
+from streamdex.run.dispatch import Dispatcher
+from streamdex.settle import Committer, Ledger, Mark, start_offset
 from streamdex.telemetry import (
     ASSIGNED,
     CATCHING_UP,
@@ -20,77 +20,103 @@ from streamdex.telemetry import (
     OFFSET_OUT_OF_RANGE,
     REVOKED,
     TOPIC_RECREATED,
+    Health,
+    Metrics,
     emit,
 )
 
 SHARE_EVERY_S = 0.25
 LAST_COMMIT_LIMIT_S = 4.0  # store and Kafka together, of the time that a stop and a rebalance leave after the drain
 RECREATED = (
-    "the topic was deleted and made anew; raise kafka.epoch by one, and its events count as newer than all before"
+    "the topic was deleted and recreated; raise kafka.epoch by one, and its events count as newer than all before"
 )
 
 
-class Ownership:
-    """Told by the consumer when partitions come and go; tells the flow, the ledger and the gate.
+class KeyShare:
+    """This replica's share of the key's limits, applied to the embedder. `run` until cancelled."""
 
-    `left_undone` counts the records that the last partitions to leave have left to their next owner: those that were
-    being worked on, and those that were settled but could not be committed.
-    """
-
-    def __init__(self, settings: Settings, rooms: Rooms, standing: Standing, share: Share) -> None:
-        self._settings = settings
-        self._standing = standing
+    def __init__(self, share: Share, embedder: Embedder, committer: Committer) -> None:
         self._share = share
-        self._index = rooms.index
-        self._ledger = rooms.ledger
-        self._back_pressure = rooms.back_pressure
-        self._health = rooms.health
-        self._metrics = rooms.metrics
-        self.left_undone = 0
-
-    def follow(self, flow: Flow, embedder: Embedder, consumer: Consumer, committer: Committer) -> None:
-        """Whom to tell and to ask; the consumer and the committer know this object, too."""
-        self._flow = flow
         self._embedder = embedder
-        embedder.set_share(0.0)  # until partitions are assigned
-        self._consumer = consumer
         self._committer = committer
+        embedder.set_share(0.0)  # until partitions are assigned
 
-    async def assigned(self, committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
-        """Where to read each partition from: nothing that the collection lacks may be skipped.
+    async def run(self) -> None:
+        """Keep the embedder's share up to date; it grows and lapses with time alone."""
+        while True:
+            self.apply()
+            await asyncio.sleep(SHARE_EVERY_S)
 
-        A partition of a topic that was made anew is left out, and so not read, until `kafka.epoch` is raised.
+    def apply(self) -> None:
+        """Let the embedder use the share as it is now."""
+        if self._committer.last_accepted_s is not None:
+            self._share.proven(self._committer.last_accepted_s)
+        self._embedder.set_share(self._share.at(time.monotonic()))
+
+    def assigned(self, own_partitions: int, all_partitions: int) -> None:
+        """So many of the subscription's partitions are ours now."""
+        self._share.assigned(own_partitions, all_partitions, time.monotonic())
+
+    def revoked(self) -> None:
+        """All partitions have left."""
+        self._share.revoked(time.monotonic())
+        self.apply()
+
+    @property
+    def statistics(self) -> ShareStatistics:
+        """A snapshot for the status."""
+        return self._share.statistics(time.monotonic())
+
+
+class LogPositions:
+    """Where partitions start, from what the group and the collection know; and what the collection is told of them."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        consumer: Consumer,
+        bookkeeping: Bookkeeping,
+        ranking: Ranking,
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._consumer = consumer
+        self._bookkeeping = bookkeeping
+        self._ranking = ranking
+        self._health = health
+        self._metrics = metrics
+
+    async def starts(self, committed: Mapping[Partition, int | None]) -> dict[Partition, int]:
+        """Where to read each partition from, so that nothing that the collection lacks is skipped.
+
+        A partition of a topic that was recreated is left out. The bases of the partitions are known afterwards.
         """
-        cluster, epoch = self._consumer.cluster_id, self._settings.kafka.epoch
-        index, health, metrics = self._index, self._health, self._metrics
+        cluster, epoch = self._consumer.cluster_id, self._settings.epoch
+        bookkeeping, health, metrics = self._bookkeeping, self._health, self._metrics
         ranges = await self._consumer.log_ranges(list(committed))
         ends = {partition: end for partition, (_, end) in ranges.items()}
-        self._standing.bases.update(await retry_faults(lambda: index.bases(cluster, epoch, ends), health, metrics))
-        progress = await retry_faults(lambda: index.progress(cluster, epoch, list(committed)), health, metrics)
+        bases = await retry_faults(lambda: bookkeeping.bases(cluster, epoch, ends), health, metrics)
+        self._ranking.add_bases(bases)
+        progress = await retry_faults(lambda: bookkeeping.progress(cluster, epoch, list(committed)), health, metrics)
         recreated = await self._recreated(progress, ranges)
-        starts = {
+        return {
             partition: self._start(partition, offset, progress.get(partition), ranges[partition])
             for partition, offset in committed.items()
             if partition not in recreated
         }
-        self._share.assigned(len(self._ledger.partitions), self._consumer.all_partitions, time.monotonic())
-        metrics.rebalances.inc()
-        emit(ASSIGNED, starts={_name(partition): start for partition, start in starts.items()})
-        return starts
 
     def _start(
         self, partition: Partition, committed: int | None, progress: Progress | None, log_range: tuple[int, int]
     ) -> int:
         known = progress.offset if progress is not None else None
-        latest = self._settings.kafka.auto_offset_reset == "latest"
-        start = start_offset(committed, known, log_range, latest=latest)
+        start = start_offset(committed, known, log_range, latest=self._settings.auto_offset_reset == "latest")
         stood = [offset for offset in (committed, known) if offset is not None]
         if any(not log_range[0] <= offset <= log_range[1] for offset in stood):
             place = {"topic": partition.topic, "partition": partition.number}
             emit(OFFSET_OUT_OF_RANGE, **place, offset=min(stood), begin=log_range[0], end=log_range[1], start=start)
         elif committed is not None and start < committed:
             emit(CATCHING_UP, partition=_name(partition), committed=committed, start=start)
-        self._ledger.assign(partition, start)
         return start
 
     async def _recreated(
@@ -112,9 +138,58 @@ class Ownership:
                 self._health.release(_name(partition))
         return beyond | other
 
+    async def write_progress(self, marks: Mapping[Partition, Mark]) -> None:
+        """Let the collection remember how far it has the log. Raises ServiceFault or AccountFault."""
+        progress = {partition: Progress(mark.offset, mark.timestamp_ms) for partition, mark in marks.items()}
+        await self._bookkeeping.write_progress(self._consumer.cluster_id, self._settings.epoch, progress)
+
+
+class AssignedPartitions:
+    """What is done when partitions come to this replica and leave it.
+
+    `left_undone` counts the records that the last partitions to leave have left to their next owner: those that were
+    being worked on, and those that were settled but could not be committed.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  # whoever must know that partitions come and go
+        self,
+        consumer: Consumer,
+        positions: LogPositions,
+        ledger: Ledger,
+        back_pressure: BackPressure,
+        dispatcher: Dispatcher,
+        committer: Committer,
+        share: KeyShare,
+        metrics: Metrics,
+        drain_timeout_s: float,
+    ) -> None:
+        self._consumer = consumer
+        self._positions = positions
+        self._ledger = ledger
+        self._back_pressure = back_pressure
+        self._dispatcher = dispatcher
+        self._committer = committer
+        self._share = share
+        self._metrics = metrics
+        self._drain_timeout_s = drain_timeout_s
+        self.left_undone = 0
+
+    async def assigned(self, committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
+        """Where to read each partition from; `committed` is what the group knows.
+
+        A partition of a topic that was recreated is left out, and so not read, until `kafka.epoch` is raised.
+        """
+        starts = await self._positions.starts(committed)
+        for partition, start in starts.items():
+            self._ledger.assign(partition, start)
+        self._share.assigned(len(self._ledger.partitions), self._consumer.all_partitions)
+        self._metrics.counts.rebalances += 1
+        emit(ASSIGNED, starts={_name(partition): start for partition, start in starts.items()})
+        return starts
+
     async def revoked(self, partitions: Collection[Partition]) -> None:
-        """Finish what is paid for, commit, let go; bounded by `worker.drain_timeout_s`."""
-        unfinished = await self._flow.drain(partitions, self._settings.worker.drain_timeout_s)
+        """Finish what is paid for, commit, and end the assignment; the drain is bounded by `worker.drain_timeout_s`."""
+        unfinished = await self._dispatcher.drain(partitions, self._drain_timeout_s)
         uncommitted = 0 if await self._commit_in_time() else self._ledger.uncommitted(partitions)
         self.left_undone = unfinished + uncommitted
         if self.left_undone:
@@ -122,10 +197,9 @@ class Ownership:
         self._ledger.revoke(partitions)
         for partition in partitions:
             self._back_pressure.revoked(partition)
-        # Not before the drain: nobody is given these partitions until this callback ends, and what is paid for in part
-        # needs the rest.
-        self._share.revoked(time.monotonic())
-        self._apply_share()
+        # Not before the drain: nobody is given these partitions until this callback ends, and a document of which some
+        # texts are paid for needs the rest.
+        self._share.revoked()
         emit(REVOKED, partitions=[_name(partition) for partition in partitions])
 
     async def _commit_in_time(self) -> bool:
@@ -134,27 +208,6 @@ class Ownership:
                 return await self._committer.commit_now()
         except TimeoutError:
             return False
-
-    async def apply_share_for_ever(self) -> None:
-        """Let the embedder use this replica's share of the key's limits; it grows and lapses with time alone."""
-        while True:
-            self._apply_share()
-            await asyncio.sleep(SHARE_EVERY_S)
-
-    def _apply_share(self) -> None:
-        if self._committer.last_accepted_s is not None:
-            self._share.proven(self._committer.last_accepted_s)
-        self._embedder.set_share(self._share.at(time.monotonic()))
-
-    @property
-    def share(self) -> ShareStatistics:
-        """This replica's share of the key's limits."""
-        return self._share.statistics(time.monotonic())
-
-    async def write_progress(self, marks: Mapping[Partition, Mark]) -> None:
-        """Let the collection remember how far it has the log. Raises ServiceFault or AccountFault."""
-        progress = {partition: Progress(mark.offset, mark.timestamp_ms) for partition, mark in marks.items()}
-        await self._index.write_progress(self._consumer.cluster_id, self._settings.kafka.epoch, progress)
 
 
 def _name(partition: Partition) -> str:

@@ -1,40 +1,21 @@
-"""How a worker stands, gathered from its rooms: for the admin server, and for the gauges of the metrics.
-
-Everything here is looked up when someone asks, and costs the records nothing.
-"""
+"""How a worker stands, looked up when someone asks: for the admin server, and for the gauges of the metrics."""
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from streamdex import __version__
-from streamdex.admin import Phase, Vitals, hindrances
+from streamdex.admin import HealthSnapshot, Phase, unready_reasons
 from streamdex.config import Settings
-from streamdex.embed import Embedder
-from streamdex.intake import Consumer
 from streamdex.model import Partition
-from streamdex.run.flow import Flow
-from streamdex.run.partitions import Ownership
-from streamdex.run.rooms import Rooms
-from streamdex.settle import Committer, PartitionStatus
-from streamdex.telemetry import Health, Metrics, labelled
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What there is to look at once a worker is connected."""
-
-    rooms: Rooms
-    consumer: Consumer
-    flow: Flow
-    embedder: Embedder
-    committer: Committer
-    ownership: Ownership
+from streamdex.run.pipeline import Pipeline
+from streamdex.settle import PartitionStatus
+from streamdex.telemetry import Health, Metrics
 
 
 class Status:
-    """One worker seen from outside; from before it connects until after it has left."""
+    """One worker seen from outside. A pipeline of None is one that is not connected yet."""
 
     def __init__(
         self,
@@ -46,39 +27,31 @@ class Status:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self.metrics = metrics
-        self.phase = Phase.STARTING
         self._settings = settings
         self._worker_name = worker_name
         self._health = health
+        self._metrics = metrics
         self._clock = clock
         self._wall_clock = wall_clock
         self._born_s = clock()
-        self._parts: Parts | None = None
         metrics.info.labels(__version__).set(1)
-        metrics.before_reading(self._set_gauges)
 
-    def follow(self, parts: Parts) -> None:
-        """The worker has its parts now."""
-        self._parts = parts
-
-    def vitals(self) -> Vitals:
+    def health_snapshot(self, phase: Phase, pipeline: Pipeline | None) -> HealthSnapshot:
         """What health is judged by."""
-        parts, held = self._parts, self._health.reasons
-        if parts is None:
-            return Vitals(self.phase, held=held)
-        ledger = parts.rooms.ledger.statistics(self._now_ms())
-        ended = labelled(self.metrics.request_seconds, "_count")
-        return Vitals(
-            self.phase,
+        held, counts = self._health.reasons, self._metrics.counts
+        if pipeline is None:
+            return HealthSnapshot(phase, held=held)
+        ledger = pipeline.ledger.statistics(self._now_ms())
+        return HealthSnapshot(
+            phase,
             ledger.partitions,
             ledger.open_records,
             held,
-            intake_mark=parts.consumer.moved_s,
-            flow_mark=self.metrics.settled().total() + sum(ended.values()),
+            intake_mark=pipeline.consumer.moved_s,
+            flow_mark=sum(counts.outcomes.values()) + counts.requests_ended,
         )
 
-    def status(self) -> Mapping[str, object]:
+    def as_json(self, phase: Phase, pipeline: Pipeline | None) -> Mapping[str, object]:
         """All of it, as JSON has it."""
         kafka = self._settings.kafka
         return {
@@ -87,76 +60,78 @@ class Status:
             "group": kafka.group_id,
             "topics": kafka.topics,
             "collection": self._settings.qdrant.collection,
-            "phase": self.phase.value,
+            "phase": phase.value,
             "uptime_s": self._clock() - self._born_s,
             **self._counted(),
-            **(self._standing(self._parts) if self._parts is not None else {}),
+            **(self._stages(pipeline) if pipeline is not None else {}),
         }
 
     def _counted(self) -> dict[str, object]:
         """What has been counted since the start."""
-        metrics = self.metrics
-        commits = _by_label(labelled(metrics.commits, "_total"))
+        counts = self._metrics.counts
         return {
-            "outcomes": {outcome.value: count for outcome, count in metrics.settled().items()},
-            "dead_letters": _by_label(labelled(metrics.dead_letters, "_total")),
-            "superseded_across_partitions": _count(labelled(metrics.superseded_across, "_total")),
-            "commits": {"ok": commits.get("ok", 0), "failed": commits.get("failed", 0)},
-            "rebalances": _count(labelled(metrics.rebalances, "_total")),
-            "restarts": _by_label(labelled(metrics.restarts, "_total")),
-            "internal_faults": _count(labelled(metrics.internal_faults, "_total")),
+            "outcomes": {outcome.value: count for outcome, count in counts.outcomes.items()},
+            "dead_letters": {reason: count for reason, count in counts.dead_letters.items() if count},
+            "superseded_across_partitions": counts.superseded_across,
+            "commits": {"ok": counts.commits_ok, "failed": counts.commits_failed},
+            "rebalances": counts.rebalances,
+            "restarts": {cause: count for cause, count in counts.restarts.items() if count},
+            "internal_faults": counts.internal_faults,
         }
 
-    def _standing(self, parts: Parts) -> dict[str, object]:
-        """How the parts stand at this moment."""
-        ledger, back_pressure = parts.rooms.ledger, parts.rooms.back_pressure.statistics()
-        embedding = parts.embedder.statistics
+    def _stages(self, pipeline: Pipeline) -> dict[str, object]:
+        """How the stages stand at this moment."""
+        back_pressure, embedding = pipeline.back_pressure.statistics(), pipeline.embedder.statistics
         pacing = embedding.pacing
-        ends, now_ms = parts.consumer.ends(), self._now_ms()
-        committed_s = parts.committer.last_accepted_s
+        ends, now_ms = pipeline.consumer.ends(), self._now_ms()
+        committed_s = pipeline.committer.last_accepted_s
         return {
             "partitions": [
-                _partition(partition, standing, ends.get(partition), now_ms)
-                for partition, standing in sorted(ledger.standings().items())
+                _partition(partition, status, ends.get(partition), now_ms)
+                for partition, status in sorted(pipeline.ledger.statuses().items())
             ],
-            "open": {"records": back_pressure.span, "bytes": back_pressure.open_bytes, "full": back_pressure.full},
-            "queues": {name: {"items": items, "bytes": size} for name, (items, size) in _queues(parts).items()},
+            "open": {
+                "records": back_pressure.span,
+                "bytes": back_pressure.open_bytes,
+                "full": back_pressure.full,
+            },
+            "queues": {name: {"items": items, "bytes": size} for name, (items, size) in _queues(pipeline).items()},
             "last_commit_age_s": None if committed_s is None else self._clock() - committed_s,
-            "share": asdict(parts.ownership.share),
+            "share": asdict(pipeline.share.statistics),
             "limits": {
                 "requests": {"in_force": pacing.requests_per_minute, "used": pacing.requests_used},
                 "tokens": {"in_force": pacing.tokens_per_minute, "used": pacing.tokens_used},
                 "concurrency": {"in_force": pacing.slots, "used": embedding.in_flight_requests},
             },
             "embedding": {
-                "shut": embedding.shut,
-                "waiting_parcels": embedding.waiting_parcels,
-                "fraction": pacing.recovery,
+                "circuit_breaker_open": embedding.circuit_breaker_open,
+                "waiting_requests": embedding.waiting_requests,
+                "rate_recovery": pacing.recovery,
                 "tokens_per_estimate": pacing.tokens_per_estimate,
             },
         }
 
-    def _set_gauges(self) -> None:
-        metrics, parts, vitals = self.metrics, self._parts, self.vitals()
-        metrics.ready.set(not hindrances(vitals))
+    def set_gauges(self, phase: Phase, pipeline: Pipeline | None) -> None:
+        """Bring the gauges up to date, before the metrics are read."""
+        metrics, health_snapshot = self._metrics, self.health_snapshot(phase, pipeline)
+        metrics.ready.set(not unready_reasons(health_snapshot))
         metrics.tasks.set(len(asyncio.all_tasks()))
         metrics.held.clear()
-        for name in vitals.held:
+        for name in health_snapshot.held:
             metrics.held.labels(name).set(1)
-        if parts is None:
+        if pipeline is None:
             return
-        ledger = parts.rooms.ledger
-        standing = ledger.statistics(self._now_ms())
-        metrics.partitions.set(standing.partitions)
-        metrics.open_records.set(standing.open_records)
-        metrics.open_bytes.set(standing.open_bytes)
-        metrics.oldest_open.set(standing.oldest_open_s)
-        for stage, (items, size_bytes) in _queues(parts).items():
+        ledger = pipeline.ledger.statistics(self._now_ms())
+        metrics.partitions.set(ledger.partitions)
+        metrics.open_records.set(ledger.open_records)
+        metrics.open_bytes.set(ledger.open_bytes)
+        metrics.oldest_open.set(ledger.oldest_open_s)
+        for stage, (items, size_bytes) in _queues(pipeline).items():
             metrics.queued.labels(stage).set(items)
             metrics.queued_bytes.labels(stage).set(size_bytes)
         metrics.lag.clear()
-        ends = parts.consumer.ends()
-        for partition, (tracker, _) in ledger.standings().items():
+        ends = pipeline.consumer.ends()
+        for partition, (tracker, _) in pipeline.ledger.statuses().items():
             lag = _lag(tracker.committable, ends.get(partition))
             if lag is not None:
                 metrics.lag.labels(partition.topic, str(partition.number)).set(lag)
@@ -165,15 +140,15 @@ class Status:
         return int(self._wall_clock() * 1000)
 
 
-def _partition(partition: Partition, standing: PartitionStatus, end: int | None, now_ms: int) -> dict[str, object]:
-    tracker = standing.tracker
+def _partition(partition: Partition, status: PartitionStatus, end: int | None, now_ms: int) -> dict[str, object]:
+    tracker = status.tracker
     oldest_ms = tracker.oldest_open_ms
     return {
         "topic": partition.topic,
         "partition": partition.number,
         "position": tracker.position,
         "settled": tracker.committable,
-        "committed": standing.committed,
+        "committed": status.committed,
         "end": end,
         "lag": _lag(tracker.committable, end),
         "open_records": tracker.open_count,
@@ -187,14 +162,6 @@ def _lag(settled: int, end: int | None) -> int | None:
     return None if end is None else max(0, end - settled)
 
 
-def _queues(parts: Parts) -> dict[str, tuple[int, int]]:
-    embedding = parts.embedder.statistics
-    return parts.flow.queues() | {"embed": (embedding.queued_inputs, embedding.queued_bytes)}
-
-
-def _by_label(values: Mapping[tuple[str, ...], float]) -> dict[str, int]:
-    return {name: int(value) for (name,), value in values.items() if value}
-
-
-def _count(values: Mapping[tuple[str, ...], float]) -> int:
-    return int(sum(values.values()))
+def _queues(pipeline: Pipeline) -> dict[str, tuple[int, int]]:
+    embedding = pipeline.embedder.statistics
+    return pipeline.dispatcher.queues() | {"embed": (embedding.queued_inputs, embedding.queued_bytes)}
