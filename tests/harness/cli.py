@@ -38,7 +38,7 @@ COMMANDS = _commands_of(get_command(app))
 """All commands, those of a group by both names."""
 
 
-class OnProgress(NamedTuple):
+class CommandResult(NamedTuple):
     """How a command ended and what it printed."""
 
     exit_code: int
@@ -59,12 +59,12 @@ class OnProgress(NamedTuple):
 class Cli:
     """Runs `streamdex` with these arguments and nothing in its environment but what is given."""
 
-    def __call__(self, *arguments: str, env: dict[str, str] | None = None) -> OnProgress:
+    def __call__(self, *arguments: str, env: dict[str, str] | None = None) -> CommandResult:
         """An exception that is not a command's way to end is raised. No command ever prints a secret of these tests."""
         wide = {"COLUMNS": "200", "NO_COLOR": "1", **(env or {})}
         result = CliRunner().invoke(app, arguments, env=wide, catch_exceptions=False, prog_name="streamdex")
         assert MARK not in (result.stdout + result.stderr).lower()
-        return OnProgress(result.exit_code, result.stdout, result.stderr)
+        return CommandResult(result.exit_code, result.stdout, result.stderr)
 
 
 def kafka_alone(settings: Mapping[str, Any]) -> dict[str, str]:

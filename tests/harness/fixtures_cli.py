@@ -1,4 +1,4 @@
-"""Commands in the test's own process; what they give stands in `cli_tools`."""
+"""Commands in the test's own process; what they give is in `harness.cli`."""
 
 import logging
 import os

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli import Cli, OnProgress, kafka_alone
+from harness.cli import Cli, CommandResult, kafka_alone
 from harness.fixtures_qdrant import QdrantSpace
 from harness.kafka import Kafka, Message
 from harness.verify import World, long_text, upsert
@@ -31,7 +31,7 @@ class Command:
         ours = {"bootstrap_servers": kafka.bootstrap_servers, "group_id": kafka.group_id}
         self.environment = kafka_alone({**ours, "topics": world.topic})
 
-    async def __call__(self, *arguments: str) -> OnProgress:
+    async def __call__(self, *arguments: str) -> CommandResult:
         return await asyncio.to_thread(self._cli, "dlq", *arguments, env=self.environment)
 
     async def json(self, *arguments: str) -> Any:

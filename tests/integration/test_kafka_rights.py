@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from harness.cli import Cli, OnProgress, kafka_alone
+from harness.cli import Cli, CommandResult, kafka_alone
 from harness.intake_worker import Worker, numbered, until
 from harness.kafka import Kafka
 from harness.kafka_security import Right, SecuredBroker, grant, make_user
@@ -138,18 +138,18 @@ async def test_a_reader_names_the_topic_that_it_may_not_read(secured: SecuredBro
 
 
 @pytest.mark.parametrize("operation", [None, "DESCRIBE"])
-def test_plan_names_the_group_where_it_must_know_what_is_done(
+def test_estimate_names_the_group_where_it_must_know_what_is_done(
     cli: Cli, secured: SecuredBroker, operation: str | None
 ) -> None:
     place = asyncio.run(place_on(secured))
     place.allow(**{**ENOUGH, "group": operation})
-    said = cli("plan", env=kafka_alone(place.settings))
+    said = cli("estimate", env=kafka_alone(place.settings))
     if operation:  # it looks, and joins nothing
         assert said.exit_code == 0
     else:
         assert said.exit_code == 2
         assert "this user may not use the consumer group" in said.err
-    assert cli("plan", "--all", env=kafka_alone(place.settings)).exit_code == 0
+    assert cli("estimate", "--all", env=kafka_alone(place.settings)).exit_code == 0
 
 
 def test_replay_names_the_topic_that_it_may_not_write_before_it_sends(cli: Cli, secured: SecuredBroker) -> None:
@@ -167,5 +167,5 @@ def test_replay_names_the_topic_that_it_may_not_write_before_it_sends(cli: Cli, 
     assert cli("dlq", "replay", "--old", env=kafka_alone(place.settings)).out == "Letters replayed: 1.\n"
 
 
-def _checked(cli: Cli, place: Place) -> OnProgress:
+def _checked(cli: Cli, place: Place) -> CommandResult:
     return cli("check", "--json", env=kafka_alone(place.settings))

@@ -1,4 +1,4 @@
-"""Fixtures of the commands' tests; what they give stands in `cli_tools`."""
+"""Fixtures of the commands' tests; what they give is in `harness.cli`."""
 
 from collections.abc import Iterator
 

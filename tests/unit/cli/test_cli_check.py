@@ -1,4 +1,4 @@
-"""`streamdex check` against embedded services: what is well, and for all that may be wrong a line with its mend."""
+"""`streamdex check` against embedded services: what is well, and for all that may be wrong a line with its fix."""
 
 import socket
 import threading
@@ -9,7 +9,7 @@ from importlib import import_module
 import httpx
 import pytest
 
-from harness.cli import JINA_KEY, MARK, Cli, OnProgress, Services, jina_in_a_thread
+from harness.cli import JINA_KEY, MARK, Cli, CommandResult, Services, jina_in_a_thread
 from streamdex.standins.jina import Options
 
 CHECKS = ["settings", "kafka", "dead letters", "jina", "qdrant"]
@@ -36,7 +36,7 @@ def closed_port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-def the_one_wrong(said: OnProgress, check: str) -> str:
+def the_one_wrong(said: CommandResult, check: str) -> str:
     """What stands in the only line that is wrong."""
     assert said.exit_code == 2
     found = said.lines
@@ -60,7 +60,7 @@ def test_all_is_well(cli: Cli, services: Services, topic: str) -> None:
     assert again == found
 
 
-def test_for_people_there_is_a_line_each_with_the_mend_below(cli: Cli, services: Services, topic: str) -> None:
+def test_for_people_there_is_a_line_each_with_the_fix_below(cli: Cli, services: Services, topic: str) -> None:
     said = cli("check", env=services.environment(topic, topic, jina__api_key=f"jina_{MARK}_wrong"))
     assert said.exit_code == 2
     marked = [line[0] for line in said.out.splitlines() if not line.startswith(" ")]

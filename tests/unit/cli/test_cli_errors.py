@@ -1,4 +1,4 @@
-"""Every command: its help, and wrong use of it. One error, what, where and the mend; never a traceback."""
+"""Every command: its help, and wrong use of it. One error, what, where and the fix; never a traceback."""
 
 import asyncio
 import socket
@@ -68,7 +68,7 @@ def test_a_wrong_setting_is_told_in_three_lines(
     assert told[0].startswith("Error: ")
     assert what in told[0]
     assert told[1] == f"  where: {where}"
-    assert told[2].startswith("  mend:  ")
+    assert told[2].startswith("  fix:   ")
     assert fix in told[2]
     assert SECRET not in "".join(told)
 
@@ -141,7 +141,7 @@ def test_a_port_in_use_is_told(cli: Cli) -> None:
     assert told == [
         f"Error: cannot listen on 127.0.0.1, port {port}: Address already in use",
         f"  where: 127.0.0.1:{port}",
-        "  mend:  Choose another port, or 0 for a free one.",
+        "  fix:   Choose another port, or 0 for a free one.",
     ]
 
 
@@ -183,5 +183,5 @@ def test_it_is_the_same_as_a_process() -> None:
     assert done.stderr.splitlines() == [
         "Error: there is no setting jina.modle",
         "  where: jina.modle",
-        "  mend:  Did you mean jina.model?",
+        "  fix:   Did you mean jina.model?",
     ]

@@ -68,7 +68,7 @@ def test_it_fills_compares_switches_and_tells_what_is_left_to_do(cli: Cli, place
     assert f"{place.name} leads to {place.name}__2 now. Start the workers with these settings." in said.out
     assert f"{place.name}__1 and {place.name}__1__manifests are kept" in said.out
     assert f"the group {place.name}__2 in Kafka" in " ".join(said.out.split())
-    assert f"records, as {place.name}__2" in said.err  # the bars
+    assert f"records, as {place.name}__2" in said.err  # the progress bars
     found = cli("search", "--json", *OTHER, "canteen", env=place.environment)
     assert found.exit_code == 0, found.err
     assert {hit["document_id"] for hit in found.json} == {"guide [red]1", "guide-2"}
@@ -76,7 +76,7 @@ def test_it_fills_compares_switches_and_tells_what_is_left_to_do(cli: Cli, place
     again = cli("reindex", *OTHER, env=place.environment)
     assert again.exit_code == 2
     assert f"the collection that {place.name} leads to was made with these settings" in again.err
-    assert "--anew fills another one all the same, at the full cost" in again.err
+    assert "--from-scratch fills another one all the same, at the full cost" in again.err
 
 
 def test_what_is_missing_is_shown_and_not_switched_away(cli: Cli, place: Place) -> None:
@@ -106,7 +106,7 @@ def test_what_was_begun_with_other_settings_is_not_gone_on_with(cli: Cli, place:
     said = cli("reindex", "--set", "jina.dimensions=128", env=place.environment)
     assert said.exit_code == 2
     assert f"{place.name}__2 was begun with other settings: the collection holds vectors of 256" in said.err
-    assert "Give the settings that it was begun with, or --anew for another one." in said.err
+    assert "Give the settings that it was begun with, or --from-scratch for another one." in said.err
 
 
 def test_without_a_collection_there_is_nothing_to_do(cli: Cli, place: Place) -> None:
@@ -129,14 +129,14 @@ def test_settings_that_cannot_work_are_refused(cli: Cli, place: Place) -> None:
     assert "jina.dimensions" in said.err
 
 
-def test_what_was_begun_anew_is_gone_on_with_without_anew(cli: Cli, place: Place) -> None:
+def test_what_was_begun_from_scratch_goes_on_without_it(cli: Cli, place: Place) -> None:
     asyncio.run(made(place.settings))
-    begun = cli("reindex", "--anew", "--no-switch", env=place.environment)
+    begun = cli("reindex", "--from-scratch", "--no-switch", env=place.environment)
     assert begun.exit_code == 0
-    assert "The same command without --anew, and without --no-switch, switches." in begun.out
+    assert "The same command without --from-scratch, and without --no-switch, switches." in begun.out
     done = cli("reindex", "--json", env=place.environment)
     assert done.exit_code == 0
-    assert "━" not in done.err, "no bars for programs"
+    assert "━" not in done.err, "no progress bars for programs"
     assert (done.json["successor"], done.json["switched"]) == (f"{place.name}__2", True)
 
 

@@ -80,13 +80,13 @@ def test_an_empty_collection_says_so(cli: Cli, services: Services, collection: s
     assert cli("search", QUESTION, "--json", env=environment).json == []
 
 
-def test_no_collection_is_told_with_the_mend(cli: Cli, services: Services, collection: str) -> None:
+def test_no_collection_is_told_with_the_fix(cli: Cli, services: Services, collection: str) -> None:
     said = cli("search", QUESTION, env=services.environment("documents", collection))
     assert said.exit_code == 2
     assert said.err.splitlines() == [
         f"Error: there is no collection {collection}",
         "  where: qdrant.collection",
-        "  mend:  Start the worker first: it makes it.",
+        "  fix:   Start the worker first: it makes it.",
     ]
 
 
@@ -110,14 +110,14 @@ def test_a_question_that_cannot_be_embedded_is_one_line(
     assert injected.fired == 1
 
 
-def test_a_refused_key_is_told_with_the_mend(cli: Cli, services: Services, collection: str) -> None:
+def test_a_refused_key_is_told_with_the_fix(cli: Cli, services: Services, collection: str) -> None:
     found = cli(
         "search", QUESTION, env=services.environment("documents", collection, jina__api_key=f"jina_{MARK}_wrong")
     )
     assert found.exit_code == 2
     what, fix = found.err.splitlines()
     assert what.startswith("Error: Jina answered 401")
-    assert fix.startswith("  mend:  Put a valid key in jina.api_key")
+    assert fix.startswith("  fix:   Put a valid key in jina.api_key")
 
 
 def test_a_collection_of_other_vectors_is_refused(cli: Cli, services: Services, collection: str) -> None:

@@ -61,7 +61,7 @@ def test_differences_are_told_with_examples_and_exit_1(cli: Cli, place: Place) -
     assert "guide [red]1" in said.out  # an id is not taken for markup
     assert "not dead-lettered" in said.out
     assert "The collection differs from the fold of the topic." in said.out
-    assert "records" in said.err  # the bars
+    assert "records" in said.err  # the progress bars
 
 
 def test_for_programs(cli: Cli, place: Place) -> None:
@@ -75,7 +75,7 @@ def test_for_programs(cli: Cli, place: Place) -> None:
     assert "repair" not in found
 
 
-def test_a_repair_tells_what_it_did_and_its_verdict_is_that_of_the_second_look(cli: Cli, place: Place) -> None:
+def test_a_repair_says_what_it_did_and_what_a_second_look_finds(cli: Cli, place: Place) -> None:
     said = cli("verify", "--to-end", "--repair", env=place.environment)
     assert said.exit_code == 0
     assert "Repaired: 2 documents written again with 2 texts embedded" in said.out
@@ -87,7 +87,7 @@ def test_a_repair_tells_what_it_did_and_its_verdict_is_that_of_the_second_look(c
     assert again.json["repair"]["written"] == 0
 
 
-def test_without_a_collection_exit_2_with_the_mend(cli: Cli, place: Place) -> None:
+def test_without_a_collection_exit_2_with_the_fix(cli: Cli, place: Place) -> None:
     said = cli("verify", "--set", "qdrant.collection=nowhere", env=place.environment)
     assert said.exit_code == 2
     assert "fix:" in said.err

@@ -1,4 +1,4 @@
-"""The commands, one file each. Faults of ours become one line and an exit code; a traceback is a bug of ours."""
+"""The commands, one file each. A fault becomes a short message and an exit code; a bug shows where it was raised."""
 
 import sys
 from typing import Any
@@ -12,7 +12,7 @@ from streamdex.cli.config import config
 from streamdex.cli.crash import describe
 from streamdex.cli.demo import demo
 from streamdex.cli.dlq import dlq
-from streamdex.cli.estimate import plan
+from streamdex.cli.estimate import estimate
 from streamdex.cli.explain import explain
 from streamdex.cli.reindex import reindex
 from streamdex.cli.run import run
@@ -47,7 +47,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Document changes on Kafka, embedded by Jina, searchable in Qdrant within a second.",
 )
-for command in (run, demo, check, search, plan, explain, verify, reindex, config, serve_embeddings):
+for command in (run, demo, check, search, estimate, explain, verify, reindex, config, serve_embeddings):
     app.command()(command)
 app.add_typer(dlq, name="dlq")
 

@@ -1,4 +1,4 @@
-"""`streamdex check`: everything that must work before the worker can, a line each, with the mend."""
+"""`streamdex check`: checks everything that the worker needs, one line each, with the fix."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ from streamdex.errors import AccountFault, ConfigurationError, ExitCode, Service
 from streamdex.index import CollectionMissing, Index
 from streamdex.kafka.client import survey_all
 from streamdex.kafka.rights import check_group, check_topics
-from streamdex.run.worker import examine
+from streamdex.run.pipeline import examine
 from streamdex.telemetry import Health, Metrics, configure_logging
 
 RETRY_S = 2.0
@@ -29,7 +29,7 @@ WAIT_FIX = "Start it, or check the address in the settings."
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """What one check found."""
+    """What one check found; `--json` prints it as it is."""
 
     check: str
     ok: bool
@@ -40,15 +40,15 @@ class _Line:
 def check(
     config_file: ConfigOption = None,
     overrides: SetOption = None,
-    wait: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Try again for so long.")] = 0,
+    wait: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Try again for up to so long.")] = 0,
     create: Annotated[
         bool, typer.Option("--create", help="Make dead-letter topics and collection if missing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check settings, Kafka, Jina and Qdrant; print a line each, with the mend where one is needed.
+    """Check settings, Kafka, Jina and Qdrant; print a line for each, with the fix where something is wrong.
 
-    Jina is asked to embed one word. Exit codes: 0 all is well, 2 something must be mended.
+    Jina is asked to embed one word. Exit codes: 0 all is well, 2 something must be fixed.
 
     Example: `streamdex check --wait 120 && streamdex run`
     """
@@ -66,9 +66,9 @@ def check(
 
 
 async def _check_until(settings: Settings, *, create: bool, wait_s: float, console: Console) -> list[_Line]:
-    """Check again while something is wrong and there is time: what is missing may only not be there yet.
+    """Check again while something is wrong and there is time: what is missing may be about to start.
 
-    Wrong settings are wrong for good.
+    Wrong settings stay wrong, so they are not checked again.
     """
     deadline_s = time.monotonic() + wait_s
     while True:
@@ -81,7 +81,7 @@ async def _check_until(settings: Settings, *, create: bool, wait_s: float, conso
 
 
 async def _check_all(settings: Settings, *, create: bool) -> AsyncIterator[_Line]:
-    """A line each; only the first where the settings cannot work, since all others would say so again."""
+    """A line for each check; only the first when the settings cannot work, since all others would repeat it."""
     checks: dict[str, Callable[[], Awaitable[str]]] = {
         SETTINGS: lambda: _check_settings(settings),
         "kafka": lambda: _check_kafka(settings),
@@ -145,7 +145,7 @@ async def _check_qdrant(settings: Settings, *, create: bool) -> str:
     profile, collection = resolve(settings.jina), settings.qdrant.collection
     try:
         index = await Index.open(settings, profile.fingerprint, profile.dimension, Metrics(), create=create)
-    except CollectionMissing:  # as it must be before the first worker; the version is good by then
+    except CollectionMissing:  # as it is before the first worker; the version has been checked by then
         return f"{settings.qdrant.url} answers; the worker will make the collection {collection} when it starts"
     try:
         return f"version {await index.ping()}, collection {collection}"

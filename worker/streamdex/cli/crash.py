@@ -1,4 +1,4 @@
-"""A bug of ours at the edge of a command: told by its kind and place, for a report.
+"""Describes a bug that ends a command by its kind and place, for a bug report.
 
 Not by a traceback: an exception's words may quote a key, an address with credentials, or a document.
 """
@@ -9,8 +9,8 @@ from traceback import extract_tb
 
 def describe(bug: BaseException) -> str:
     """Lines for stderr: the exceptions' kinds, and where each one was raised."""
-    told = [f"Internal error: {line}" if number == 0 else line for number, line in enumerate(_lines(bug))]
-    return "\n".join([*told, "This is a bug of streamdex: please report it with these lines.", ""])
+    lines = [f"Internal error: {line}" if number == 0 else line for number, line in enumerate(_lines(bug))]
+    return "\n".join([*lines, "This is a bug of streamdex: please report it with these lines.", ""])
 
 
 def _lines(bug: BaseException) -> Iterator[str]:

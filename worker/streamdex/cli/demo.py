@@ -1,4 +1,4 @@
-"""`streamdex demo`: a real stream of real documents through the whole worker, in one process, with a verdict."""
+"""`streamdex demo`: real documents through the whole worker in one process, and a comparison at the end."""
 
 import asyncio
 import secrets
@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from streamdex.cli.demo_run import DemoRun
 from streamdex.cli.options import ConfigOption, JsonOption, SetOption, settings_from
-from streamdex.cli.story import Story
 from streamdex.config import Settings, with_section
 from streamdex.errors import ExitCode
 from streamdex.model import Outcome
@@ -40,7 +40,7 @@ class _Search:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What the demo came to; `--json` prints it as it is."""
+    """How the demo ended; `--json` prints it as it is."""
 
     documents: int
     outcomes: dict[str, int]
@@ -58,9 +58,10 @@ def demo(
 ) -> None:
     """Index the documentation of the Python standard library, in one process that needs nothing else.
 
-    Documents are written, changed, deleted, delivered again and poisoned; at the end the collection is compared with
-    an independent fold of the topic, and a question is asked. KAFKA_BOOTSTRAP_SERVERS, JINA_API_KEY and QDRANT_URL in
-    the environment each replace the embedded part by the real one.
+    The demo writes documents, changes and deletes some, delivers all of them again and adds records that cannot be
+    indexed. At the end it compares the collection with an independent fold of the topic, and asks a question.
+    KAFKA_BOOTSTRAP_SERVERS, JINA_API_KEY and QDRANT_URL in the environment each put the real service in place of its
+    stand-in.
 
     Example: `streamdex demo --json | jq .outcomes`
     """
@@ -77,16 +78,16 @@ def demo(
 
 
 async def _demo(settings: Settings, documents: int, console: Console) -> tuple[_Result, Report]:
-    name = f"streamdex-demo-{secrets.token_hex(4)}"  # of its own, so that nothing real is touched
+    name = f"streamdex-demo-{secrets.token_hex(4)}"  # unique, so that nothing real is touched
     settings = with_section(settings, "kafka", topics=(name,), group_id=name)
     settings = with_section(settings, "qdrant", collection=name)
     console.print("[bold]streamdex demo[/]: from Kafka through embeddings to Qdrant")
     async with stage_for(settings) as stage:
         _introduce(console, stage)
         with _progress(console) as progress:
-            story = Story(stage, documents, progress)
-            outcomes = await story.play()
-            report = await story.proven_fault()
+            demo_run = DemoRun(stage, documents, progress)
+            outcomes = await demo_run.run()
+            report = await demo_run.verify()
         hits = await search_collection(stage.settings, QUERY, limit=3)
     search = _Search(QUERY, [_Hit(hit.document_key[2:], hit.score, hit.text) for hit in hits])
     counted = {outcome.value: outcomes[outcome] for outcome in Outcome}
@@ -120,8 +121,8 @@ def _show(console: Console, result: _Result, report: Report) -> None:
     for outcome, count in result.outcomes.items():
         table.add_row(outcome.replace("_", " "), f"{count:,}")
     console.print(table)
-    proven_fault = "[green]equals[/]" if result.fold_equal else "[red]differs from[/]"
-    console.print(f"The collection of {result.points:,} points {proven_fault} an independent fold of the topic.")
+    verify = "[green]equals[/]" if result.fold_equal else "[red]differs from[/]"
+    console.print(f"The collection of {result.points:,} points {verify} an independent fold of the topic.")
     for kind, count in report.counts.items():
         console.print(f"  {kind.value}: {count}, such as {report.examples[kind][0].place}")
     console.print(f"\nQuestion: {result.search.query}")

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from streamdex.cli.bars import Bars
 from streamdex.cli.options import ConfigOption, JsonOption, SetOption, document_key, settings_from, time_text
-from streamdex.cli.scratch import scratch_folder
+from streamdex.cli.progress import ProgressBars
+from streamdex.cli.temporary_folder import temporary_folder
 from streamdex.config import Settings
 from streamdex.deadletter import DeadLetterFacts, Entry, Wanted, parse_dead_letter
 from streamdex.errors import ConfigurationError, ExitCode, Reason
@@ -186,8 +186,8 @@ def _parse_place(place: str) -> tuple[Partition, int]:
 
 
 async def _list(settings: Settings, wanted: Wanted, limit: int, *, with_old: bool, as_json: bool) -> None:
-    with scratch_folder("dlq") as folder, Bars(quiet=as_json) as bars:
-        async with opened(settings, folder, bars, with_old=with_old) as box:
+    with temporary_folder("dlq") as folder, ProgressBars(quiet=as_json) as progress:
+        async with opened(settings, folder, progress, with_old=with_old) as box:
             counts, shown = box.register.count(wanted), list(box.register.newest(wanted, limit))
             stay = box.register.staying(replace(wanted, to_replay=False))
     if not as_json:
@@ -206,10 +206,10 @@ async def _list(settings: Settings, wanted: Wanted, limit: int, *, with_old: boo
 
 
 async def _replay(settings: Settings, wanted: Wanted, rate: int, *, with_old: bool, as_json: bool) -> None:
-    with scratch_folder("dlq") as folder, Bars(quiet=as_json) as bars:
-        async with opened(settings, folder, bars, with_old=with_old) as box:
+    with temporary_folder("dlq") as folder, ProgressBars(quiet=as_json) as progress:
+        async with opened(settings, folder, progress, with_old=with_old) as box:
             stay = box.register.staying(wanted)
-            done = await box.send_back(wanted, rate, bars)
+            done = await box.send_back(wanted, rate, progress)
     large = [_place(record) for record in done.too_large]
     if as_json:
         typer.echo(orjson.dumps({"replayed": done.sent, "stay": stay, "too_large": large}).decode())

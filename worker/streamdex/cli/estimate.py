@@ -1,4 +1,4 @@
-"""`streamdex plan`: what a backlog will take, before it is paid for."""
+"""`streamdex estimate`: what a backlog will take, before it is paid for."""
 
 import asyncio
 from dataclasses import asdict
@@ -9,38 +9,41 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streamdex.cli.bars import Bars
 from streamdex.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+from streamdex.cli.progress import ProgressBars
 from streamdex.config import Settings
 from streamdex.embed import Profile
 from streamdex.kafka.topic_reader import TopicReader
-from streamdex.operations.estimate import Estimate, estimate, sample_topics
-from streamdex.run.worker import examine
+from streamdex.operations.estimate import Estimate, sample_topics
+from streamdex.operations.estimate import estimate as estimate_backlog
+from streamdex.run.pipeline import examine
 from streamdex.telemetry import configure_logging
 
 
-def plan(
+def estimate(
     config_file: ConfigOption = None,
     overrides: SetOption = None,
     sample: Annotated[int, typer.Option(min=10, max=1_000_000, help="How many records to look at.")] = 2_000,
-    everything: Annotated[bool, typer.Option("--all", help="The whole topic, not just what the group lacks.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="The whole topic, not only what the group has left.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Estimate tokens, requests, duration and cost of what the group has not indexed yet, from a sample.
 
-    An upper bound: text that the collection knows already, and updates that overtake each other, cost nothing.
-    Tokens are estimated by the script of the text, for prose within about 15 %; name the model's own tokenizer
-    (chunk.tokenizer) for more. The cost is shown when jina.price_per_million_tokens is set.
+    This is an upper bound: text that the collection has already, and an update that a newer one replaces, cost nothing.
+    Tokens are estimated from the script of the text, for prose within about 15 %. Set chunk.tokenizer to the model's
+    own tokenizer for a closer number. The cost is shown when jina.price_per_million_tokens is set.
 
     Exit codes: 0 estimated, also when nothing waits; 1 the brokers fail; 2 configuration.
 
-    Example: `streamdex plan --all --set jina.price_per_million_tokens=0.02`
+    Example: `streamdex estimate --all --set jina.price_per_million_tokens=0.02`
     """
     settings = settings_from(config_file, overrides)
-    profile, _ = examine(settings)  # an estimate for what cannot run would mislead
+    profile, _ = examine(settings)  # an estimate for settings that cannot run would mislead
     configure_logging(settings.worker.log_format, "warning")
-    with Bars(quiet=as_json) as bars:
-        found = asyncio.run(_plan(settings, profile, sample, bars, everything=everything))
+    with ProgressBars(quiet=as_json) as progress:
+        found = asyncio.run(_estimate(settings, profile, sample, progress, everything=everything))
     if as_json:
         typer.echo(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2).decode())
     elif not found.records:
@@ -49,7 +52,9 @@ def plan(
         Console().print(_table(found))
 
 
-async def _plan(settings: Settings, profile: Profile, most_records: int, bars: Bars, *, everything: bool) -> Estimate:
+async def _estimate(
+    settings: Settings, profile: Profile, most_records: int, progress: ProgressBars, *, everything: bool
+) -> Estimate:
     async with TopicReader(settings.kafka) as reader:
         ranges = await reader.ranges(settings.kafka.topics)
         if not everything:
@@ -58,9 +63,9 @@ async def _plan(settings: Settings, profile: Profile, most_records: int, bars: B
         backlog = sum(max(0, end - begin) for begin, end in ranges.values())
         look_at = min(backlog, most_records)
         sample = await sample_topics(
-            settings, reader, ranges, most_records, lambda: bars("look at records", 1, look_at)
+            settings, reader, ranges, most_records, lambda: progress("look at records", 1, look_at)
         )
-    return estimate(settings, profile, sample, backlog)
+    return estimate_backlog(settings, profile, sample, backlog)
 
 
 def _table(found: Estimate) -> Table:

@@ -1,4 +1,4 @@
-"""`streamdex explain`: one document as the collection has it, and what an event would do to it."""
+"""`streamdex explain`: one document as it is in the collection, and what an event would do to it."""
 
 import asyncio
 import sys
@@ -30,16 +30,18 @@ def explain(
     event: Annotated[
         str | None,
         typer.Option(
-            "--event", metavar="FILE", help="Say what this event would do; - reads stdin, an empty one is a null value."
+            "--event",
+            metavar="FILE",
+            help="Say what this event would do. - reads stdin; an empty file is a null value.",
         ),
     ] = None,
     show_text: Annotated[bool, typer.Option("--text", help="Show the chunks' texts.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain one document: its manifest, its chunks, where its last event stood, and whether all of that agrees.
+    """Explain one document: its manifest, its chunks, where its last event is in Kafka, and whether all of that agrees.
 
-    With --event: which outcome a record with that value would have if it came next, which chunks would be embedded,
-    and about how many tokens that takes. Nothing is written, nothing is embedded, Kafka is not asked.
+    With --event it says which outcome a record with that value would have if it came next, which chunks would be
+    embedded, and about how many tokens that takes. Nothing is written, nothing is embedded, Kafka is not asked.
 
     Example: `echo '{"id": "guide-1", "text": "Rotate keys monthly."}' | streamdex explain guide-1 --event -`
     """

@@ -1,4 +1,4 @@
-"""What several commands share: how settings and documents are named on the command line, and how times are shown."""
+"""What several commands share: how the command line names settings and documents, and how times are shown."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 
 def document_key(document: str, *, integer: bool) -> str:
-    """The key of a document that is named by its id: strings and integers are kept apart. Raises ConfigurationError."""
+    """The key of the document with this id; `7` and `"7"` are two documents. Raises ConfigurationError."""
     try:
         document.encode()
     except UnicodeEncodeError:  # bytes that the terminal's encoding does not know
@@ -34,19 +34,19 @@ def document_key(document: str, *, integer: bool) -> str:
 
 
 def settings_from(config: Path | None, overrides: list[str] | None) -> Settings:
-    """The settings of a command. Raises ConfigurationError for what cannot be read or is not known."""
+    """The settings of a command. Raises ConfigurationError for what it cannot read or does not know."""
     flags = {}
     for override in overrides or ():
         name, equals, value = override.partition("=")
         if not equals:
-            # Not quoted: with another sign in the place of "=" it may hold a secret.
+            # Not quoted: with another sign in place of "=" it may hold a secret.
             raise ConfigurationError("an override has no value", "--set", "Write --set section.name=value.")
         flags[name.strip()] = value.strip()
     return load_settings(config, flags)
 
 
 def time_text(time_ms: int) -> str:
-    """A time for people and programs: ISO 8601 in UTC. What no calendar has is shown as the number that it is."""
+    """A time in ISO 8601, UTC. A number that is no date is shown as it is."""
     try:
         return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
     except (ValueError, OverflowError, OSError):  # producers may write any timestamp

@@ -24,8 +24,8 @@ def run(config_file: ConfigOption = None, overrides: SetOption = None) -> None:
 
     Health, status and metrics are at http://127.0.0.1:8080/readyz, /livez, /status and /metrics (admin.port).
 
-    SIGHUP reads the key and its limits (jina.api_key, jina.api_key_file, jina.limits, …) anew, without a restart;
-    settings that are wrong change nothing, and the log says so.
+    SIGHUP reads the key and its limits (jina.api_key, jina.api_key_file, jina.limits, …) again, without a restart.
+    Wrong settings change nothing, and the log says so.
 
     Exit codes: 0 stopped cleanly, 1 crashed, 2 configuration, 3 drain incomplete (nothing lost, some work is redone).
 
@@ -39,11 +39,11 @@ def run(config_file: ConfigOption = None, overrides: SetOption = None) -> None:
 
 
 def _tune_garbage_collection() -> None:
-    """Look at new objects less often, and never again at those of the start.
+    """Make the garbage collector look at new objects less often, and never at those from before the start.
 
-    Records live for a second and die without cycles; the collector's defaults look at them again and again, which
-    takes a tenth of the worker's CPU. A youngest generation of 20,000 objects still holds mostly records under way,
-    which are looked at for nothing (5 % more CPU); one of 250,000, or no collection at all, gains nothing further.
+    Records live for a second and end without cycles. With its defaults the collector looks at them again and again,
+    which takes a tenth of the worker's CPU. Rejected: a youngest generation of 20,000 objects, which are mostly records
+    under way (5 % more CPU); 250,000 objects, or no collection at all, save nothing more.
     """
     gc.collect()
     gc.freeze()
@@ -55,8 +55,8 @@ async def _run(settings: Settings, read_again: Callable[[], Settings]) -> int:
         worker = Worker(reachable, worker_name=f"{socket.gethostname()}-{os.getpid()}")
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, worker, read_again)
         with stopped_by_signals(worker.stop):
-            # From before the start, which may wait for neighbours, until after the stop: so both can be seen.
-            async with AdminServer(settings.admin, worker.status):
+            # Open before the start, which may wait for services, and until after the stop: both can be watched.
+            async with AdminServer(settings.admin, worker):
                 return await worker.run()
 
 

@@ -1,4 +1,4 @@
-"""`streamdex search`: a question, and the nearest chunks."""
+"""`streamdex search`: the chunks nearest to a question."""
 
 import asyncio
 from typing import Annotated
@@ -23,7 +23,7 @@ def search(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many chunks.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Search the collection: embeds the question with the query task that belongs to the documents' task.
+    """Search the collection. The question is embedded with the query task that belongs to the documents' task.
 
     Example: `streamdex search "how often do I rotate keys?" --limit 3`
     """

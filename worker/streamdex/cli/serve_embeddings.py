@@ -9,7 +9,7 @@ import typer
 
 from streamdex.standins.jina import FieldMode, JinaServer, Latency, Limits, Options, QuotaHeaders, WindowKind
 
-_GRACE_S = 2.0  # what is being answered when the stop comes may end
+_GRACE_S = 2.0  # for answers under way at the stop
 
 
 def serve_embeddings(  # noqa: PLR0913 - a command's parameters are its flags
@@ -21,12 +21,12 @@ def serve_embeddings(  # noqa: PLR0913 - a command's parameters are its flags
     concurrency: Annotated[int, typer.Option(min=0, help="Requests at the same time; 0: no limit.")] = 50,
     window: Annotated[WindowKind, typer.Option(help="How limits per minute are counted.")] = WindowKind.FIXED,
     phase_s: Annotated[float, typer.Option(help="Moves the minutes of fixed and sliding-counter.")] = 0.0,
-    count_rejected: Annotated[bool, typer.Option(help="Rejected requests use up the limit, too.")] = False,
+    count_rejected: Annotated[bool, typer.Option(help="Rejected requests use up the limit too.")] = False,
     quota_headers: Annotated[
         QuotaHeaders, typer.Option(help="Form of Retry-After; absent also leaves out X-RateLimit-Remaining-*.")
     ] = QuotaHeaders.ABSENT,
-    latency_ms: Annotated[float, typer.Option(min=0, help="Each answer takes so long.")] = 0.0,
-    latency_per_1k_tokens_ms: Annotated[float, typer.Option(min=0, help="And so much longer per 1,000 tokens.")] = 0.0,
+    latency_ms: Annotated[float, typer.Option(min=0, help="How long each answer takes.")] = 0.0,
+    latency_per_1k_tokens_ms: Annotated[float, typer.Option(min=0, help="And how much longer per 1,000 tokens.")] = 0.0,
     fields: Annotated[
         FieldMode, typer.Option(help="strict refuses fields a model does not list; aliases also takes task_type etc.")
     ] = FieldMode.STRICT,
@@ -37,8 +37,8 @@ def serve_embeddings(  # noqa: PLR0913 - a command's parameters are its flags
 ) -> None:
     """Serve a stand-in for the Jina embedding API, for development without a key.
 
-    Its vectors are lexical: texts that share words are near each other. No model is behind it. Requests, answers,
-    errors and limits are like the hosted service's. It ends with Ctrl-C.
+    Its vectors are lexical: texts that share words are near each other. There is no model behind it. Requests, answers,
+    errors and limits are like the hosted service's. Ctrl-C ends it.
 
     Example: `streamdex serve-embeddings --port 8090 --requests-per-minute 100 --window sliding-log --latency-ms 40`
     """

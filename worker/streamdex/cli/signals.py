@@ -1,4 +1,4 @@
-"""How a command that works for long is stopped."""
+"""How a long-running command is stopped."""
 
 import asyncio
 import signal
@@ -10,11 +10,11 @@ STOPS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT call `stop`, each time. Within an event loop of the main thread."""
+    """SIGTERM and SIGINT call `stop`, each time. To be used in an event loop of the main thread."""
     loop = asyncio.get_running_loop()
     for number in STOPS:
         loop.add_signal_handler(number, stop)
     yield
-    for number in STOPS:  # all is done: one more signal must not make another exit code of it
+    for number in STOPS:  # all is done: one more signal must not change the exit code
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""`streamdex verify`: is the collection the fold of the topic? With `--repair`: make it so."""
+"""`streamdex verify`: is the collection the fold of the topic? `--repair` makes it so."""
 
 import asyncio
 from pathlib import Path
@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamdex.cli.bars import Bars
 from streamdex.cli.options import ConfigOption, JsonOption, SetOption, settings_from
-from streamdex.cli.scratch import scratch_folder
+from streamdex.cli.progress import ProgressBars
+from streamdex.cli.temporary_folder import temporary_folder
 from streamdex.config import Settings
 from streamdex.errors import ExitCode
 from streamdex.operations.verify import MEANINGS, Difference, Report
@@ -24,24 +24,24 @@ from streamdex.telemetry import configure_logging
 def verify(
     config_file: ConfigOption = None,
     overrides: SetOption = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what differs, then verify again.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what differs, then verify again.")] = False,
     to_end: Annotated[
-        bool, typer.Option("--to-end", help="Expect also what no worker has settled yet, up to the log's end.")
+        bool, typer.Option("--to-end", help="Also expect what no worker has settled yet, up to the end of the log.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fold the topic anew and compare it with the collection: every document, its manifest and its points.
+    """Fold the topic and compare the result with the collection: every document, its manifest and its points.
 
-    A worker may run meanwhile. What is compared is what is settled: the fold ends where the workers' progress stands,
-    and a document that seems to differ is read once more before it is reported. Documents whose events the log no
-    longer holds cannot be verified, which is said, and they are never repaired. An event counts as dead-lettered only
-    when it is in the dead-letter topic. What is known is kept in the temporary folder (TMPDIR), up to 1 KB for each
-    document and chunk.
+    A worker may run meanwhile. Only what is settled is compared: the fold ends at the workers' progress, and a document
+    that seems to differ is read once more before it is reported. A document whose events the log no longer holds cannot
+    be verified; it is counted as such and never repaired. An event counts as dead-lettered only when it is in the
+    dead-letter topic. What the command knows is kept in the temporary folder (TMPDIR), up to 1 KB for each document and
+    chunk.
 
-    --repair writes through the same guards as the worker does, at each event's own rank, so it cannot overwrite
-    anything newer. It embeds what has no vector, deletes what the log does not ask for, and sends dead letters for
-    events that cannot be indexed. Give it the settings of the worker. It keeps the key's limits by itself, not together
-    with workers that embed at the same time: lower them for it, as with --set jina.requests_per_minute=50.
+    --repair writes with the worker's guards, at each event's own rank, so it cannot overwrite anything newer. It embeds
+    what has no vector, deletes what the log does not ask for, and sends dead letters for events that cannot be indexed.
+    Give it the settings of the worker. It does not share the key's limits with workers that embed at the same time, so
+    give it a part of them, as with --set jina.requests_per_minute=50.
 
     Exit codes: 0 equal, 1 different (with --repair: still different), 2 configuration.
 
@@ -49,8 +49,8 @@ def verify(
     """
     settings = settings_from(config_file, overrides)
     configure_logging(settings.worker.log_format, "warning")
-    with scratch_folder("verify") as folder, Bars(quiet=as_json) as bars:
-        result = asyncio.run(_run(settings, folder, bars, repair=repair, to_end=to_end))
+    with temporary_folder("verify") as folder, ProgressBars(quiet=as_json) as progress:
+        result = asyncio.run(_run(settings, folder, progress, repair=repair, to_end=to_end))
     if as_json:
         typer.echo(orjson.dumps(_as_json(result), option=orjson.OPT_INDENT_2).decode())
     else:
@@ -59,10 +59,10 @@ def verify(
         raise typer.Exit(ExitCode.CRASHED)
 
 
-async def _run(settings: Settings, folder: Path, bars: Bars, *, repair: bool, to_end: bool) -> RepairResult:
+async def _run(settings: Settings, folder: Path, progress: ProgressBars, *, repair: bool, to_end: bool) -> RepairResult:
     if repair:
-        return await repair_collection(settings, folder, bars, to_end=to_end)
-    report = await verify_collection(settings, folder, bars, to_end=to_end)
+        return await repair_collection(settings, folder, progress, to_end=to_end)
+    report = await verify_collection(settings, folder, progress, to_end=to_end)
     return RepairResult(report, None, report)
 
 
@@ -85,14 +85,14 @@ def _report_as_json(report: Report) -> dict[str, Any]:
     return {
         "equal": report.equal,
         "records": report.records,
-        "letters": report.dead_letters,
+        "dead_letters": report.dead_letters,
         "documents": report.documents,
         "points": report.points,
         "unverifiable": report.unverifiable,
-        "beyond_horizon": report.beyond_horizon,
+        "after_cut_off": report.after_cut_off,
         "unsettled": report.unsettled,
         "foreign_points": report.foreign,
-        "not_mendable": report.not_repairable,
+        "not_repairable": report.not_repairable,
         "differences": {
             kind.name.lower(): {
                 "count": count,
@@ -122,8 +122,8 @@ def _show(console: Console, result: RepairResult) -> None:
     _show_differences(console, report, "Differences")
     if report.not_repairable:
         console.print(
-            f"{report.not_repairable:,} of them cannot be mended from the log as it was folded: where it no longer holds "
-            "a document's events, produce the document anew."
+            f"{report.not_repairable:,} of them cannot be repaired from what was folded: where the log no longer holds "
+            "a document's events, produce the document again."
         )
     console.print("The collection [red]differs[/] from the fold of the topic.")
 
@@ -131,8 +131,8 @@ def _show(console: Console, result: RepairResult) -> None:
 def _remarks(report: Report) -> list[str]:
     remarks = {
         "{:,} documents are unverifiable: the log no longer holds their events.": report.unverifiable,
-        "{:,} documents were written from events beyond the horizon: only their points were compared.": (
-            report.beyond_horizon
+        "{:,} documents were written from events after the cut-off: only their points were compared.": (
+            report.after_cut_off
         ),
         "{:,} records at the end of the log are not settled yet: a worker is behind, or none runs.": report.unsettled,
         "{:,} points are not streamdex's: left alone.": report.foreign,

@@ -1,4 +1,4 @@
-"""The story that the demo plays: written, changed, deleted, delivered again, poisoned; then a verdict."""
+"""What the demo does: write documents, change, delete, deliver again, add bad records; then verify."""
 
 import asyncio
 import tempfile
@@ -23,12 +23,12 @@ from streamdex.standins.stage import Stage
 
 T = TypeVar("T")
 
-MOST_BYTES = 6 * 1024 * 1024  # the embedded broker drops in silence beyond 5 MiB a partition, of which it has 4
+MOST_BYTES = 6 * 1024 * 1024  # the embedded broker silently drops records beyond 5 MiB in each of its 4 partitions
 PARTITIONS = 4
 UPDATES = 100
 DELETES = 50
 POLL_S = 0.1
-UNREADABLE = "this text cannot be encoded"  # what the stand-in is told to refuse
+UNREADABLE = "this text cannot be encoded"  # the stand-in refuses it
 POISON = [
     Message(b"poison-1", b"this is not JSON"),
     Message(None, b'{"text": "nobody knows which document this is"}'),
@@ -36,8 +36,8 @@ POISON = [
 ]
 
 
-class Story:
-    """One run of the demo on a stage."""
+class DemoRun:
+    """One run of the demo; `progress` shows its steps."""
 
     def __init__(self, stage: Stage, documents: int, progress: Progress) -> None:
         self._stage = stage
@@ -47,27 +47,27 @@ class Story:
         self._topic = stage.settings.kafka.topics[0]
         self._sent = 0
 
-    async def play(self) -> Counter[Outcome]:
-        """Play it all; how many records ended in which outcome."""
+    async def run(self) -> Counter[Outcome]:
+        """Do it all; returns how many records ended in which outcome."""
         documents = await self._step("read the library's documentation", None, self._read)
         if not self._stage.embedded["kafka"]:
             await create_topic(self._settings.kafka, self._topic, PARTITIONS)
         await self._produce("write documents to Kafka", [_upsert(document) for document in documents])
         outcomes = await self._work("index them", self._settings, self._sent)
         await self._produce("change, delete, poison", self._changes(documents))
-        # A new group knows no commit: all that is done already is delivered again, and must change and cost nothing.
+        # A new group has no commits: everything is delivered again, and must change nothing and cost nothing.
         again = with_section(self._settings, "kafka", group_id=f"{self._settings.kafka.group_id}-again")
         return outcomes + await self._work("index the changes, everything delivered again", again, self._sent)
 
-    async def proven_fault(self) -> Report:
-        """Fold the topic anew and compare. Raises ServiceFault when the embedded broker has dropped records."""
+    async def verify(self) -> Report:
+        """Fold the topic and compare. Raises ServiceFault when the embedded broker has dropped records."""
         async with TopicReader(self._settings.kafka) as reader:
             ranges = await reader.ranges((self._topic,))
         if any(begin for begin, _ in ranges.values()):
             raise ServiceFault(Service.KAFKA, "the log no longer begins at 0: the broker has dropped records")
         with tempfile.TemporaryDirectory() as folder:
             return await self._step(
-                "fold the topic anew and compare",
+                "fold the topic and compare",
                 None,
                 lambda _: verify_collection(self._settings, Path(folder), to_end=True),
             )
@@ -95,7 +95,7 @@ class Story:
         self._sent += len(messages)
 
     async def _work(self, what: str, settings: Settings, records: int) -> Counter[Outcome]:
-        """Run a worker until it has settled so many records."""
+        """Run a worker until it has settled this many records."""
 
         async def work(task: TaskID) -> Counter[Outcome]:
             worker = Worker(settings, worker_name="demo")

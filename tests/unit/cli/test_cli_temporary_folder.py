@@ -1,4 +1,4 @@
-"""The folder that `verify` and `dlq` remember things in: one that cannot be used is told, with its mend."""
+"""The folder in which `verify` and `dlq` keep what they know: one that cannot be used is reported, with its fix."""
 
 import sqlite3
 from contextlib import closing
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import Cli
-from streamdex.cli.scratch import scratch_folder
+from streamdex.cli.temporary_folder import temporary_folder
 from streamdex.errors import ConfigurationError
 
 
@@ -22,16 +22,16 @@ def test_one_that_is_not_there_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch
 
 def overfill(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "full.sqlite")) as database:
-        database.executescript("PRAGMA max_page_count = 2; CREATE TABLE letters (body TEXT)")
-        database.execute("INSERT INTO letters VALUES (?)", ("x" * 100_000,))
+        database.executescript("PRAGMA max_page_count = 2; CREATE TABLE dead_letters (body TEXT)")
+        database.execute("INSERT INTO dead_letters VALUES (?)", ("x" * 100_000,))
 
 
 def test_one_that_is_full_is_told_and_gone() -> None:
-    with pytest.raises(ConfigurationError, match="TMPDIR"), scratch_folder("verify") as folder:
+    with pytest.raises(ConfigurationError, match="TMPDIR"), temporary_folder("verify") as folder:
         overfill(folder)
     assert not folder.exists()
 
 
 def test_what_is_not_the_folders_passes() -> None:
-    with pytest.raises(ConnectionResetError), scratch_folder("verify"):
+    with pytest.raises(ConnectionResetError), temporary_folder("verify"):
         raise ConnectionResetError

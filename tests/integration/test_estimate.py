@@ -1,4 +1,4 @@
-"""`streamdex plan` on a real topic: what it says beforehand is what the stand-in bills afterwards."""
+"""`streamdex estimate` on a real topic: what it says beforehand is what the stand-in bills afterwards."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ async def deployment(kafka: Kafka, jina: JinaServer, qdrant: QdrantSpace, tmp_pa
     return Deployment(kafka, jina, qdrant.address, qdrant.collection, topic, kafka.unique_group(), tmp_path)
 
 
-async def plan(deployment: Deployment, *arguments: str, **variables: str) -> tuple[int, str, str]:
+async def estimate(deployment: Deployment, *arguments: str, **variables: str) -> tuple[int, str, str]:
     """(exit code, output, errors) of the command, as users run it."""
     environment = {
         **os.environ,
@@ -47,7 +47,7 @@ async def plan(deployment: Deployment, *arguments: str, **variables: str) -> tup
     }
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "streamdex.cli", "plan", *arguments, env=environment, stdout=pipe, stderr=pipe
+        sys.executable, "-m", "streamdex.cli", "estimate", *arguments, env=environment, stdout=pipe, stderr=pipe
     )
     out, err = await process.communicate()
     assert process.returncode is not None
@@ -60,11 +60,11 @@ async def test_what_it_says_is_what_is_billed(deployment: Deployment, jina: Jina
     documents = sample_documents(DOCUMENTS + 100, 1_000_000)[100:]
     messages = [Message(one.id.encode(), json.dumps({"id": one.id, "text": one.text}).encode()) for one in documents]
     await deployment.produce([*messages, Message(b"a delete", None), Message(b"not JSON", b"{")])
-    code, out, err = await plan(deployment, "--json")
+    code, out, err = await estimate(deployment, "--json")
     assert (code, err) == (0, "")
     whole = json.loads(out)
     assert whole["records"] == whole["sampled"] == DOCUMENTS + 2
-    code, out, _ = await plan(deployment, "--json", "--sample", "150")
+    code, out, _ = await estimate(deployment, "--json", "--sample", "150")
     sampled = json.loads(out)
     assert code == 0
     assert sampled["records"] == DOCUMENTS + 2
@@ -85,9 +85,9 @@ async def test_what_it_says_is_what_is_billed(deployment: Deployment, jina: Jina
     assert times_s[-1] - times_s[0] >= 0.75 * 60 * whole["minutes"]  # a busy machine may take longer
     assert whole["bound_by"] == "tokens"
 
-    code, out, _ = await plan(deployment)
+    code, out, _ = await estimate(deployment)
     assert (code, out) == (0, "Nothing waits for the group.\n")
-    code, out, err = await plan(deployment, "--all")
+    code, out, err = await estimate(deployment, "--all")
     assert code == 0
     assert f"A backlog of {DOCUMENTS + 2:,} records" in out
     assert f"{whole['tokens']:,}, by estimate" in out
@@ -95,8 +95,8 @@ async def test_what_it_says_is_what_is_billed(deployment: Deployment, jina: Jina
 
 
 async def test_an_empty_topic_costs_nothing(deployment: Deployment) -> None:
-    assert await plan(deployment, "--all") == (0, "Nothing waits: the topic is empty.\n", "")
-    code, out, _ = await plan(deployment, "--json")
+    assert await estimate(deployment, "--all") == (0, "Nothing waits: the topic is empty.\n", "")
+    code, out, _ = await estimate(deployment, "--json")
     found = json.loads(out)
     assert (code, found["records"], found["tokens"], found["requests"], found["cost"]) == (0, 0, 0, 0, 0.0)
 
@@ -113,7 +113,7 @@ async def test_an_empty_topic_costs_nothing(deployment: Deployment) -> None:
 async def test_what_is_wrong_is_said_in_one_line_with_its_exit_code(
     deployment: Deployment, variables: dict[str, str], exit_code: int, told: str
 ) -> None:
-    code, out, err = await plan(deployment, **variables)
+    code, out, err = await estimate(deployment, **variables)
     assert (code, out) == (exit_code, "")
     assert told in err
     assert "Traceback" not in err

@@ -1,4 +1,4 @@
-"""Progress on stderr, a bar for each thing that is done, as it begins."""
+"""Progress bars on stderr."""
 
 from types import TracebackType
 from typing import Self
@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 
-class Bars:
-    """A context manager; call it with what is done, how many of it more, and of how many in all where that is known."""
+class ProgressBars:
+    """A context manager. Call it with what is being done, how many more are done, and the total where it is known."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._progress = Progress(

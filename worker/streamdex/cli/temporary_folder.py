@@ -1,4 +1,4 @@
-"""A folder for what a command must remember for its own time, and that may be too much for memory."""
+"""A folder for what a command keeps while it runs, and what may be too much for memory."""
 
 import sqlite3
 import tempfile
@@ -10,10 +10,10 @@ from streamdex.errors import ConfigurationError
 
 
 @contextmanager
-def scratch_folder(command: str) -> Iterator[Path]:
-    """A temporary folder, gone afterwards. Raises ConfigurationError where none can be made, or it has no room.
+def temporary_folder(command: str) -> Iterator[Path]:
+    """A temporary folder, deleted afterwards. Raises ConfigurationError where none can be made, or when it is full.
 
-    What is kept in it is kept by SQLite: its errors alone speak of the folder, any other is somebody else's.
+    SQLite keeps what is in it, so only SQLite's errors are about the folder; others pass through.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix=f"streamdex-{command}-")
@@ -28,4 +28,4 @@ def scratch_folder(command: str) -> Iterator[Path]:
 
 def _unusable(error: Exception) -> ConfigurationError:
     what = f"the temporary folder cannot be written to: {type(error).__name__}"
-    return ConfigurationError(what, "TMPDIR", "Set TMPDIR to a folder with room.")
+    return ConfigurationError(what, "TMPDIR", "Set TMPDIR to a folder with free space.")
