@@ -49,7 +49,7 @@ class Replica:
         now_s = asyncio.get_running_loop().time()
         name = text(tokens, next(self._names))
         self.on_submit(name, now_s)
-        job = EmbedJob((name,), (estimate,), self.together)
+        job = EmbedJob((name,), (estimate,), together=self.together)
         start(self._embed(job, now_s))
         return job
 

@@ -1,4 +1,4 @@
-"""Log lines, health said once, and patience that never gives up."""
+"""Log lines, health reported once, and retries that never end."""
 
 import asyncio
 import io
@@ -118,7 +118,7 @@ def test_backoff_doubles_to_its_cap_with_jitter() -> None:
     assert backoff_s(0, lambda: 0.0) == pytest.approx(0.35)
 
 
-async def test_patience_outlasts_an_outage_and_heeds_what_the_neighbour_asks() -> None:
+async def test_retries_outlast_an_outage_and_wait_as_the_neighbour_asks() -> None:
     faults: list[Exception] = [
         ServiceFault(Service.QDRANT, "unavailable"),
         ServiceFault(Service.QDRANT, "exhausted", retry_after_s=120),
@@ -143,12 +143,12 @@ async def test_patience_outlasts_an_outage_and_heeds_what_the_neighbour_asks() -
     assert metrics.registry.get_sample_value("streamdex_retries_total", {"service": "qdrant"}) == 4
     assert slept[0] < 1
     assert slept[1] == 120
-    assert slept[2] == CAP_S  # absurd: no limit is counted by more than the minute
+    assert slept[2] == CAP_S  # absurd: limits are counted by the minute
     assert reasons[3] == {"qdrant": "key refused. Set another."}
     assert health.reasons == {}
 
 
-async def test_patience_lets_through_what_waiting_does_not_mend() -> None:
+async def test_faults_that_waiting_does_not_fix_pass_through() -> None:
     async def action() -> None:
         raise RecordFault(Stage.EMBED, Reason.WRONG_ANSWER, "x")
 

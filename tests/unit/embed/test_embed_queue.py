@@ -11,7 +11,7 @@ from streamdex.embed.queue import PASSED_OVER, Queue
 
 
 def job(*tokens: int, together: bool = False) -> EmbedJob:
-    return EmbedJob(tuple(f"t{place}" for place in range(len(tokens))), tokens, together)
+    return EmbedJob(tuple(f"t{place}" for place in range(len(tokens))), tokens, together=together)
 
 
 def queue(*jobs: EmbedJob) -> Queue:

@@ -35,11 +35,11 @@ class CircuitBreaker:
     def __init__(self, rng: Callable[[], float]) -> None:
         self._rng = rng
         self._probe: Allowed | None = None  # what may go as the probe; None: closed
-        self._probe_at_s = math.inf
+        self.probe_at_s = math.inf  # when the next probe may go; infinite while closed, or while one is under way
+        self.failed_probes = 0  # since `CALM` requests passed in a row
         self._last_sent = 0
         self._opened_after = 0  # requests up to this one were sent before the breaker last opened
         self._failures = 0
-        self._failed_probes = 0
         self._passed = CALM  # requests in a row
 
     @property
@@ -47,26 +47,16 @@ class CircuitBreaker:
         """Whether all requests flow."""
         return self._probe is None
 
-    @property
-    def failed_probes(self) -> int:
-        """How many probes have failed since `CALM` requests passed in a row."""
-        return self._failed_probes
-
-    @property
-    def probe_at_s(self) -> float:
-        """When the next probe may go; infinite while closed, or while one is under way."""
-        return self._probe_at_s
-
     def allowed(self, now_s: float) -> Allowed:
         """What may go at this time."""
         if self._probe is None:
             return Allowed.ALL
-        return self._probe if now_s >= self._probe_at_s else Allowed.NOTHING
+        return self._probe if now_s >= self.probe_at_s else Allowed.NOTHING
 
     def sent(self, number: int) -> bool:
         """A request goes; numbers grow. Returns whether it is the probe."""
         self._last_sent = number
-        self._probe_at_s = math.inf
+        self.probe_at_s = math.inf
         return not self.closed
 
     def passed(self, *, probe: bool, canary: bool) -> None:
@@ -76,7 +66,7 @@ class CircuitBreaker:
             self._probe = None
         self._passed += not canary
         if self._passed >= CALM:
-            self._failed_probes = 0
+            self.failed_probes = 0
 
     def failed(self, fault: Exception, number: int, now_s: float, *, probe: bool, canary: bool) -> bool:
         """The request of that number failed. False when it was sent before the breaker opened, which is no news.
@@ -90,7 +80,7 @@ class CircuitBreaker:
         refused = is_refusal(fault) and not canary
         if not refused:
             soon_again = isinstance(fault, Busy) and self._passed < CALM
-            self._failed_probes += probe or soon_again
+            self.failed_probes += probe or soon_again
             self._passed = 0
         asked_s = fault.retry_after_s if isinstance(fault, ServiceFault) else None
         if isinstance(fault, AccountFault):
@@ -105,12 +95,12 @@ class CircuitBreaker:
 
     def retry_now(self, now_s: float) -> None:
         """Something was fixed: the next probe may go at once."""
-        self._probe_at_s = min(self._probe_at_s, now_s)
+        self.probe_at_s = min(self.probe_at_s, now_s)
 
     def _open(self, probe: Allowed, probe_at_s: float) -> None:
         self._probe = probe
-        self._probe_at_s = probe_at_s
+        self.probe_at_s = probe_at_s
         self._opened_after = self._last_sent
 
     def _wait_s(self, asked_s: float | None) -> float:
-        return max(backoff_s(self._failed_probes, self._rng), obeyed_s(asked_s))
+        return max(backoff_s(self.failed_probes, self._rng), obeyed_s(asked_s))

@@ -185,11 +185,11 @@ class Embedder:
                 gather_until_s = self._pacer.gather_until(self._backlog.queue.tokens, now_s)
                 if gather_until_s > now_s:
                     return min(gather_until_s, review_at_s)
-            request, canary = self._choose(allowed, now_s)
+            request = self._choose(allowed, now_s)
             if request is None:
                 self._pacer.idle(now_s)
                 return review_at_s
-            self._send(request, now_s, tasks, canary=canary)
+            self._send(request, now_s, tasks)
 
     def _over_budget(self) -> bool:
         reason = self._budget.reason(self._wall_clock())
@@ -199,31 +199,31 @@ class Embedder:
             self._health.hold(BUDGET, reason, BUDGET_SPENT)
         return reason is not None
 
-    def _choose(self, allowed: Allowed, now_s: float) -> tuple[EmbedRequest | None, bool]:
-        """What goes next, and whether it is a canary."""
+    def _choose(self, allowed: Allowed, now_s: float) -> EmbedRequest | None:
+        """What goes next."""
         if allowed is Allowed.CANARY or (allowed is Allowed.ALL and self._needs_canary()):
-            return canary(), True
+            return canary()
         queue = self._backlog.queue
         batch = self._pacer.batch(queue.tokens / queue.inputs if queue.inputs else 0.0, now_s)
         request = self._backlog.take(batch.inputs, batch.tokens)
         if request is None and allowed is Allowed.REQUEST:
-            return canary(), True  # nothing waits, but readiness must come back
-        return request, False
+            return canary()  # nothing waits, but readiness must come back
+        return request
 
     def _needs_canary(self) -> bool:
-        if any(attempt.canary for attempt in self._in_flight):
+        if any(attempt.request.is_canary for attempt in self._in_flight):
             return False
         return self._backlog.needs_canary(fresh_under_way=any(attempt.request.fresh for attempt in self._in_flight))
 
-    def _send(self, request: EmbedRequest, now_s: float, tasks: asyncio.TaskGroup, *, canary: bool) -> None:
+    def _send(self, request: EmbedRequest, now_s: float, tasks: asyncio.TaskGroup) -> None:
         if not self._breaker.closed:
             self._client.reread_key()
-        if request.sent and not canary:
+        if request.sent and not request.is_canary:
             self._metrics.retries.labels(JINA).inc()
         request.sent = True
         number = self._suspects.sent()
         charge = self._pacer.charge(request.tokens, len(self._in_flight) + 1, now_s)
-        attempt = Attempt(request, number, charge, probe=self._breaker.sent(number), canary=canary)
+        attempt = Attempt(request, number, charge, probe=self._breaker.sent(number))
         self._in_flight.add(attempt)
         tasks.create_task(self._request(attempt))
 
@@ -259,13 +259,13 @@ class Embedder:
 
     def _passed(self, attempt: Attempt, answer: Answer) -> None:
         request = attempt.request
-        self._breaker.passed(probe=attempt.probe, canary=attempt.canary)
+        self._breaker.passed(probe=attempt.probe, canary=request.is_canary)
         if self._breaker.closed:
             self._health.release(JINA)
         self._pacer.passed(attempt.charge, answer.total_tokens, self._clock())
         self._report.passed(request.tokens, answer)
         self._budget.spend(answer.total_tokens or round(request.tokens), self._wall_clock())
-        if attempt.canary:
+        if request.is_canary:
             self._suspects.canary_passed(attempt.number)
             return
         self._suspects.passed(request, attempt.number)
@@ -283,7 +283,7 @@ class Embedder:
         if isinstance(fault, Busy):
             self._pacer.unread(attempt.charge, now_s)
         no_inputs_fault = isinstance(fault, Busy | AccountFault)
-        if attempt.canary:
+        if request.is_canary:
             if not no_inputs_fault:
                 self._suspects.canary_failed()
         elif no_inputs_fault:
@@ -304,7 +304,8 @@ class Embedder:
             if throttle is Throttle.CONCURRENCY and len(self._in_flight) > 1 and not attempt.probe:
                 return False
         was_closed = self._breaker.closed
-        news = self._breaker.failed(fault, attempt.number, now_s, probe=attempt.probe, canary=attempt.canary)
+        canary = attempt.request.is_canary
+        news = self._breaker.failed(fault, attempt.number, now_s, probe=attempt.probe, canary=canary)
         if was_closed and not self._breaker.closed:
             self._metrics.holds.inc()
         if throttle is None and not self._breaker.closed:

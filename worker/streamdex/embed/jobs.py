@@ -6,7 +6,7 @@ A job ends when all its texts have a vector, however many requests that took, or
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from streamdex.embed.http.answers import Vector
 from streamdex.embed.models import Profile
@@ -16,7 +16,7 @@ from streamdex.errors import Reason, RecordFault, Stage
 CANARY = ("word", 3)  # text and tokens
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, init=False)
 class EmbedJob:
     """One document's texts with their estimated tokens.
 
@@ -25,17 +25,22 @@ class EmbedJob:
 
     texts: tuple[str, ...]
     tokens: tuple[int, ...]
-    together: bool = False
-    vectors: list[Vector] = field(init=False)
-    missing: int = field(init=False)  # texts without a vector
-    ended: asyncio.Future[list[Vector]] | None = field(init=False, default=None)  # from when the job is queued
-    closed: bool = field(init=False, default=False)  # ended or withdrawn: its inputs are dropped wherever they are
+    together: bool
+    vectors: list[Vector]
+    missing: int  # texts without a vector
+    ended: asyncio.Future[list[Vector]] | None  # from when the job is queued
+    closed: bool  # ended or withdrawn: its inputs are dropped wherever they are
 
-    def __post_init__(self) -> None:
-        if len(self.texts) != len(self.tokens):
+    def __init__(self, texts: tuple[str, ...], tokens: tuple[int, ...], *, together: bool = False) -> None:
+        if len(texts) != len(tokens):
             raise ValueError("a job has one token estimate for each text")
-        self.missing = len(self.texts)
+        self.texts = texts
+        self.tokens = tokens
+        self.together = together
+        self.missing = len(texts)
         self.vectors = [b""] * self.missing
+        self.ended = None
+        self.closed = False
 
     def __repr__(self) -> str:
         """Counts alone: texts belong to the user."""
@@ -43,9 +48,10 @@ class EmbedJob:
 
     def inputs(self) -> "list[Inputs]":
         """What travels whole: each text by itself, or all of them together."""
-        if self.together and self.texts:
-            return [Inputs(self, 0, len(self.texts))]
-        return [Inputs(self, place, place + 1) for place in range(len(self.texts))]
+        count = len(self.texts)
+        if count == 1 or (self.together and count):
+            return [Inputs(self, 0, count)]
+        return [Inputs(self, place, place + 1) for place in range(count)]
 
     def end(self, fault: RecordFault | None = None) -> None:
         """Wake the task that waits for the job. A task that is being cancelled has its end already."""
@@ -75,11 +81,6 @@ class Inputs:
         else:
             self.tokens = sum(job.tokens[start:stop])
             self.size_bytes = sum(map(sys.getsizeof, job.texts[start:stop]))
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """These texts, in order."""
-        return self.job.texts[self.start : self.stop]
 
 
 @dataclass(slots=True, eq=False)
@@ -112,15 +113,19 @@ class Bisection:
 
 
 class EmbedRequest:
-    """The inputs that one request carries. `fresh`: no input of it has failed yet. `sent`: it was, at least once."""
+    """The inputs that one request carries. `fresh`: no input of it has failed yet. `sent`: it was, at least once.
 
-    __slots__ = ("fresh", "history", "inputs", "not_before_s", "part_of", "sent", "tokens")
+    A canary is a request of one word that no service has reason to refuse.
+    """
+
+    __slots__ = ("fresh", "history", "inputs", "is_canary", "not_before_s", "part_of", "sent", "tokens")
 
     def __init__(self, inputs: Sequence[Inputs], *, fresh: bool = True, part_of: Bisection | None = None) -> None:
         self.inputs = inputs
         self.part_of = part_of
         self.fresh = fresh
         self.sent = not fresh
+        self.is_canary = False
         self.history: FailureHistory | None = None
         self.not_before_s = 0.0
         self.tokens = sum([each.tokens for each in inputs])
@@ -144,7 +149,7 @@ class EmbedRequest:
 
     def texts(self) -> list[str]:
         """The inputs as they are sent."""
-        return [text for each in self.inputs for text in each.texts]
+        return [text for each in self.inputs for text in each.job.texts[each.start : each.stop]]
 
     def halves(self) -> "tuple[EmbedRequest, EmbedRequest]":
         """Two requests with half of the inputs each."""
@@ -173,20 +178,21 @@ class EmbedRequest:
 class Attempt:
     """A request under way. `number` orders attempts, `charge` is what the pacing counted for it.
 
-    `probe`: the circuit breaker waits for its answer. `canary`: it carries the one word alone.
+    `probe`: the circuit breaker waits for its answer.
     """
 
     request: EmbedRequest
     number: int
     charge: Charge
     probe: bool
-    canary: bool
 
 
 def canary() -> EmbedRequest:
-    """One word that no service has reason to refuse."""
+    """A request of the one word."""
     text, tokens = CANARY
-    return EmbedRequest(EmbedJob((text,), (tokens,)).inputs(), fresh=False)
+    request = EmbedRequest(EmbedJob((text,), (tokens,)).inputs(), fresh=False)
+    request.is_canary = True
+    return request
 
 
 def impossible(job: EmbedJob, profile: Profile) -> RecordFault | None:

@@ -24,7 +24,7 @@ Fields = Mapping[str, str | int | bool]
 class EmbeddingModel:
     """One model's capabilities. `smallest` is the shortest vector it can be cut to, None when its length is fixed.
 
-    `max_request_tokens` bounds a whole request, where the service is reported to count it so.
+    `context_tokens` of 0 are unknown. `max_request_tokens` bounds a whole request, where the service is said to do so.
     """
 
     name: str
@@ -112,15 +112,15 @@ class Profile:
 
 def resolve(settings: JinaSettings) -> Profile:
     """Check the settings against the model. Raises ConfigurationError with the model's own list of what it can do."""
-    if settings.dialect == "openai":
-        return _resolve_openai(settings)
-    model = _model(settings.model)
+    openai = settings.dialect == "openai"
+    model = _openai_model(settings) if openai else _model(settings.model)
     dimension = _dimension(model, settings.dimensions)
     task = _task(model, settings.task)
     if settings.late_chunking and not model.late_chunking:
         able = ", ".join(other.name for other in _TABLE if other.late_chunking)
         raise _refusal("late_chunking", f"{model.name} has no late chunking", f"Turn it off, or use {able}.")
-    fields: dict[str, str | int | bool] = {"model": model.name, "embedding_type": "base64"}
+    base64_field = "encoding_format" if openai else "embedding_type"
+    fields: dict[str, str | int | bool] = {"model": model.name, base64_field: "base64"}
     if model.smallest is not None:
         fields["dimensions"] = dimension
     if model.normalized:
@@ -132,7 +132,7 @@ def resolve(settings: JinaSettings) -> Profile:
     return Profile(
         model=model.name,
         dimension=dimension,
-        max_input_tokens=model.context_tokens,
+        max_input_tokens=model.context_tokens or None,
         max_inputs=MAX_INPUTS,
         max_request_tokens=model.max_request_tokens,
         task=task,
@@ -140,12 +140,24 @@ def resolve(settings: JinaSettings) -> Profile:
         late_chunking=settings.late_chunking,
         passage_fields=MappingProxyType(fields | _task_field(task) | late),
         query_fields=MappingProxyType(fields | _task_field(query_task)),
-        fingerprint=_fingerprint(settings, dimension, task, normalized=True if model.normalized else None),
+        fingerprint=MappingProxyType(
+            {
+                "model": settings.model,
+                "dimensions": dimension,
+                "task": task,
+                "normalized": model.normalized or None,
+                "truncate": settings.truncate,
+                "late_chunking": settings.late_chunking,
+            }
+        ),
     )
 
 
-def _resolve_openai(settings: JinaSettings) -> Profile:
-    """Any model's name, and only what OpenAI's request can hold; what the model can do is the server's affair."""
+def _openai_model(settings: JinaSettings) -> EmbeddingModel:
+    """Any name, and only what OpenAI's request can hold; what the model can do is the server's affair.
+
+    `dimensions` is not sent: servers refuse it for vectors that they cannot cut. Answers' lengths are checked.
+    """
     if settings.dimensions is None:
         raise _refusal(
             "dimensions", "the openai dialect needs it", "Set it to the length of the vectors the server's model gives."
@@ -155,21 +167,7 @@ def _resolve_openai(settings: JinaSettings) -> Profile:
     for name in ("late_chunking", "truncate"):
         if getattr(settings, name):
             raise _refusal(name, f"the openai dialect has no {name}", "Turn it off, or use the jina dialect.")
-    # `dimensions` is not sent: servers refuse it for vectors that they cannot cut. Answers' lengths are checked.
-    fields = MappingProxyType({"model": settings.model, "encoding_format": "base64"})
-    return Profile(
-        model=settings.model,
-        dimension=settings.dimensions,
-        max_input_tokens=None,
-        max_inputs=MAX_INPUTS,
-        max_request_tokens=None,
-        task=None,
-        query_task=None,
-        late_chunking=False,
-        passage_fields=fields,
-        query_fields=fields,
-        fingerprint=_fingerprint(settings, settings.dimensions, None, normalized=None),
-    )
+    return EmbeddingModel(settings.model, settings.dimensions, smallest=None, context_tokens=0)
 
 
 def _model(name: str) -> EmbeddingModel:
@@ -214,21 +212,6 @@ def _query_task(model: EmbeddingModel, task: str | None) -> str | None:
 
 def _task_field(task: str | None) -> dict[str, str]:
     return {} if task is None else {"task": task}
-
-
-def _fingerprint(
-    settings: JinaSettings, dimension: int, task: str | None, *, normalized: bool | None
-) -> Mapping[str, str | int | bool | None]:
-    return MappingProxyType(
-        {
-            "model": settings.model,
-            "dimensions": dimension,
-            "task": task,
-            "normalized": normalized,
-            "truncate": settings.truncate,
-            "late_chunking": settings.late_chunking,
-        }
-    )
 
 
 def _refusal(setting: str, what: str, fix: str) -> ConfigurationError:

@@ -27,9 +27,11 @@ class Queue:
 
     def add(self, job: EmbedJob) -> None:
         """Append all inputs of a job."""
-        inputs = job.inputs()
-        self._waiting.extend(inputs)
-        self._count(inputs, 1)
+        for each in job.inputs():
+            self._waiting.append(each)
+            self.inputs += each.count
+            self.tokens += each.tokens
+            self.size_bytes += each.size_bytes
 
     def prefix(self, max_inputs: int, max_tokens: float) -> EmbedRequest | None:
         """Take what fits, at least the first; None when there is nothing. A `together` job goes by itself.
@@ -60,20 +62,20 @@ class Queue:
             if first.job.together:
                 break
         waiting.extendleft(reversed(passed_over))
-        self._count(taken, -1)
-        self._count(dropped, -1)
+        self._subtract(taken)
+        self._subtract(dropped)
         return EmbedRequest(taken) if taken else None
 
     def drop_closed(self) -> None:
         """Drop the inputs of closed jobs."""
-        self._count([each for each in self._waiting if each.job.closed], -1)
+        self._subtract(each for each in self._waiting if each.job.closed)
         self._waiting = deque(each for each in self._waiting if not each.job.closed)
 
-    def _count(self, inputs: Iterable[Inputs], sign: int) -> None:
-        for each in inputs:
-            self.inputs += sign * each.count
-            self.tokens += sign * each.tokens
-            self.size_bytes += sign * each.size_bytes
+    def _subtract(self, gone: Iterable[Inputs]) -> None:
+        for each in gone:
+            self.inputs -= each.count
+            self.tokens -= each.tokens
+            self.size_bytes -= each.size_bytes
 
 
 class Backlog:

@@ -85,7 +85,7 @@ class RequestReport:
     def failed(self, attempt: Attempt, fault: Exception, failed_probes: int) -> None:
         """Change the health when a failed probe proves that more than one request is in trouble, or a person must act.
 
-        `failed_probes`: in a row, with this one. Of a bug only kind and place are logged: its text may quote the user's.
+        `failed_probes`: in a row, with this one. Of a bug only kind and place are logged: its text may quote a user.
         """
         asked_s = fault.retry_after_s if isinstance(fault, ServiceFault) else None
         if asked_s is not None and asked_s > LONGEST_RETRY_AFTER_S:
@@ -98,7 +98,7 @@ class RequestReport:
             if attempt.probe and not usual:
                 self._health.hold(JINA, fault.message, SERVICE_DOWN)
         elif isinstance(fault, SuspectFault):
-            if attempt.probe and attempt.canary:
+            if attempt.probe and attempt.request.is_canary:
                 fix = "Check jina.model, task, dimensions and base_url"
                 self._health.hold(JINA, f"not even one word passes: {fault.message}. {fix}", ACCOUNT_REFUSED)
         else:

@@ -81,17 +81,12 @@ class RateLimiter:
         """`largest_tokens`: of one request, as planned; a larger one that goes is remembered for a while."""
         self._requests = _Bucket(limits.requests_per_minute)
         self._tokens = _Bucket(limits.tokens_per_minute)
-        self._share = 1.0
+        self.share = 1.0  # the part of the limits that is ours
         self._recovery = 1.0
         self._planned = largest_tokens
         self._largest = [largest_tokens, largest_tokens]  # of the minute before and of this one
         self._minute = -1.0
-        self._derive()
-
-    @property
-    def share(self) -> float:
-        """The part of the limits that is ours."""
-        return self._share
+        self._renew(-math.inf)
 
     @property
     def requests_per_minute(self) -> float:
@@ -138,20 +133,18 @@ class RateLimiter:
         The tokens' bucket is filled at least to its tolerance and `offset`, in [0, 1), of a planned request: replicas
         that get their shares at the same moment would otherwise send at the same moments ever after.
         """
-        if share == self._share:
+        if share == self.share:
             return
-        self._share = share
+        self.share = share
         self._renew(now_s)
         if share < 1:
             self._tokens.fill_to(self._tokens.tolerance + offset * self._planned, now_s)
 
     def set_limits(self, limits: KeyLimits, largest_tokens: float, now_s: float) -> None:
         """The key's limits have changed."""
-        self._requests.leak(now_s)
-        self._tokens.leak(now_s)
         self._requests.per_minute, self._tokens.per_minute = limits.requests_per_minute, limits.tokens_per_minute
         self._planned = largest_tokens
-        self._derive()
+        self._renew(now_s)
 
     def _remember(self, tokens: float, now_s: float) -> None:
         """The largest request of the last one to two minutes decides how much of the limit must be left free."""
@@ -165,12 +158,9 @@ class RateLimiter:
             self._renew(now_s)
 
     def _renew(self, now_s: float) -> None:
-        self._requests.leak(now_s)
-        self._tokens.leak(now_s)
-        self._derive()
-
-    def _derive(self) -> None:
+        """Leak at the old rates up to now, and at new ones from now on."""
         for bucket, largest in ((self._requests, 1.0), (self._tokens, max(self._largest))):
-            use = utilisation(bucket.per_minute, self._share, largest)
-            bucket.rate = self._share * self._recovery * use * bucket.per_minute / MINUTE_S
-            bucket.tolerance = TOLERANCE * self._share * bucket.per_minute
+            bucket.leak(now_s)
+            use = utilisation(bucket.per_minute, self.share, largest)
+            bucket.rate = self.share * self._recovery * use * bucket.per_minute / MINUTE_S
+            bucket.tolerance = TOLERANCE * self.share * bucket.per_minute
