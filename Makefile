@@ -44,7 +44,7 @@ lint: $(DEV_READY)  ## ruff: check and formatting
 	$(BIN)/ruff format --check
 
 .PHONY: format
-format: $(DEV_READY)  ## ruff: mend what it can and format
+format: $(DEV_READY)  ## ruff: fix what it can and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -53,7 +53,7 @@ types: $(DEV_READY)  ## mypy, strict
 	$(BIN)/mypy
 
 .PHONY: contracts
-contracts: $(DEV_READY)  ## import-linter: the walls between the rooms
+contracts: $(DEV_READY)  ## import-linter: which package may import what
 	$(BIN)/lint-imports
 
 # Tests that need no service take all cores; those with real processes mostly wait: three files at a time, on two cores.
@@ -85,7 +85,7 @@ lock: $(DEV_READY)  ## resolve pyproject.toml into requirements/; ARGS=--upgrade
 	$(BIN)/python -m tools.locks $(ARGS)
 
 .PHONY: docs
-docs: $(DEV_READY)  ## write the tables of README.md and docs/ anew, from the code
+docs: $(DEV_READY)  ## write the tables of README.md and docs/ from the code
 	$(BIN)/python -m tools.readme
 
 .PHONY: image

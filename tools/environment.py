@@ -21,7 +21,7 @@ PIP = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "i
 
 
 def ensure_venv() -> None:
-    """Reuse .venv, or make it (anew, when its Python is gone, too old or without pip)."""
+    """Reuse .venv, or make it; again when its Python is gone, too old or without pip."""
     if PYTHON.exists() and subprocess.run([PYTHON, "-c", USABLE], check=False, capture_output=True).returncode == 0:
         return
     again = " again: the one there does not work" if VENV.exists() else ""
@@ -31,7 +31,7 @@ def ensure_venv() -> None:
 
 
 def install(*arguments: str) -> None:
-    """Run pip, with a short line of progress in place of its own many; all of its last words when it fails.
+    """Run pip, with one short line of progress in place of its many, and its last 30 lines when it fails.
 
     Raises SystemExit.
     """

@@ -1,7 +1,7 @@
-"""Makes the lock files in requirements/, and tells whether they are stale. `make lock` runs it.
+"""Makes the lock files in requirements/, and can say whether they are stale. `make lock` runs it.
 
 The locks are universal (Python 3.11 to 3.13, Linux and macOS) and hold versions and hashes but no address, so that
-they install from whatever index or mirror a machine is set up for. Each one records a digest of the dependency
+they install from whatever index or mirror a machine uses. Each one records a digest of the dependency
 tables it was made from: that shows staleness without asking any index.
 """
 
@@ -22,7 +22,7 @@ SOURCES = {
     "run": ["pyproject.toml", "--constraints", "requirements/dev.lock"],
     "build": ["--group", "pyproject.toml:build", "--constraints", "requirements/dev.lock"],
 }
-TELLS = {
+PURPOSES = {
     "dev": "all that working on streamdex needs",
     "run": "what streamdex needs to run",
     "build": "what building the package needs",
@@ -67,7 +67,7 @@ def make_lock(name: str, digest: str, options: list[str]) -> None:
     # uv stands beside the interpreter that runs this, whether or not the environment is activated.
     path_variable = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PATH": path_variable})
-    header = f"# {path.name}: {TELLS[name]}. Made by `make lock`; do not edit.\n{DIGEST_PREFIX}{digest}\n"
+    header = f"# {path.name}: {PURPOSES[name]}. Made by `make lock`; do not edit.\n{DIGEST_PREFIX}{digest}\n"
     entries = [line for line in path.read_text().splitlines(keepends=True) if not line.startswith("#")]
     path.write_text(header + "".join(entries))
 

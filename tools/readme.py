@@ -1,8 +1,8 @@
-"""Writes the tables of README.md and docs/ that the code decides, and tells whether they are stale: `make docs`.
+"""Writes the tables of README.md and docs/ that come from the code, and can say whether they are stale: `make docs`.
 
 The settings are read from `streamdex.config`, the models from `streamdex.embed`, metrics and log events from
-`streamdex.telemetry`. Each table stands between two markers,
-`<!-- name: begin -->` and `<!-- name: end -->`; what stands there is replaced, all else is left as it is.
+`streamdex.telemetry`. Each table is between two markers, `<!-- name: begin -->` and `<!-- name: end -->`. What is
+between them is replaced; all else is left as it is.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from streamdex import telemetry
 from streamdex.config import MIB, Settings
 from streamdex.embed import MODELS
-from streamdex.embed.models import Model
+from streamdex.embed.models import EmbeddingModel
 from streamdex.telemetry import Metrics, Signal
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,16 +51,16 @@ def models_table() -> str:
 def metrics_table() -> str:
     """All metrics but those of the process."""
     rows = [
-        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.tells)
+        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.meaning)
         for one in sorted(Metrics().described, key=lambda one: one.name)
     ]
-    return _table(("metric", "kind", "labels", "what it tells"), rows)
+    return _table(("metric", "kind", "labels", "meaning"), rows)
 
 
 def events_table() -> str:
     """All log events."""
-    rows = [(f"`{signal.event}`", signal.level, signal.tells) for signal in signals().values()]
-    return _table(("event", "level", "what it tells"), sorted(rows))
+    rows = [(f"`{signal.event}`", signal.level, signal.meaning) for signal in signals().values()]
+    return _table(("event", "level", "meaning"), sorted(rows))
 
 
 def signals() -> Mapping[str, Signal]:
@@ -74,8 +74,8 @@ def _section(name: str, section: BaseModel) -> str:
         (f"`{field}`", _value(field, values[field]), _purpose(about))
         for field, about in type(section).model_fields.items()
     ]
-    tells = (type(section).__doc__ or "").partition("\n")[0]
-    return f"### `{name}`\n\n{tells}\n\n{_table(('name', 'default', 'what for'), rows)}"
+    purpose = (type(section).__doc__ or "").partition("\n")[0]
+    return f"### `{name}`\n\n{purpose}\n\n{_table(('name', 'default', 'what for'), rows)}"
 
 
 def _value(field: str, value: Any) -> str:
@@ -104,7 +104,7 @@ def _choices(annotation: Any) -> Sequence[str]:
     return ()
 
 
-def _model_row(model: Model) -> tuple[str, ...]:
+def _model_row(model: EmbeddingModel) -> tuple[str, ...]:
     dimensions = f"{model.smallest} to {model.dimension}" if model.smallest else f"{model.dimension}"
     return (
         f"`{model.name}`",
@@ -117,14 +117,14 @@ def _model_row(model: Model) -> tuple[str, ...]:
 
 def _tasks(tasks: Sequence[str]) -> str:
     """The tasks; where both sides of a pair are there, once, as `name.query` / `.passage`."""
-    told = []
+    listed = []
     for task in tasks:
         pair, _, side = task.rpartition(".")
         if side == "query" and f"{pair}.passage" in tasks:
-            told.append(f"`{task}` / `.passage`")
+            listed.append(f"`{task}` / `.passage`")
         elif side != "passage":
-            told.append(f"`{task}`")
-    return ", ".join(told)
+            listed.append(f"`{task}`")
+    return ", ".join(listed)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -139,7 +139,7 @@ TABLES: Mapping[Path, Mapping[str, Callable[[], str]]] = {
 
 
 def main() -> None:
-    """Write the documents anew."""
+    """Write the documents."""
     for path in TABLES:
         path.write_text(render(path, path.read_text(encoding="utf-8")), encoding="utf-8")
 

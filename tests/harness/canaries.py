@@ -1,4 +1,4 @@
-"""What the canary tests share: marked secrets, a worker in this process, and all that it says."""
+"""What the canary tests share: marked secrets, a worker in this process, and all that it prints or logs."""
 
 import asyncio
 import io
@@ -28,8 +28,8 @@ LARGEST_BYTES = 4096
 LIMIT_S = 60.0
 
 
-class Neighbours(NamedTuple):
-    """Where the worker's neighbours are, all of them embedded."""
+class EmbeddedServices(NamedTuple):
+    """Where the services of a worker are, all of them stand-ins."""
 
     kafka: Kafka
     jina: JinaServer
@@ -55,7 +55,7 @@ class Neighbours(NamedTuple):
 
 
 class Heard:
-    """All that a worker in this process says."""
+    """All that a worker in this process prints, logs and reports."""
 
     def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
         self.log = io.StringIO()
@@ -63,7 +63,7 @@ class Heard:
         self._more: list[str] = []
 
     def note(self, *things: object) -> None:
-        """Add what is said elsewhere: reasons, metrics, exceptions."""
+        """Add what is reported elsewhere: reasons, metrics, exceptions."""
         self._more.extend(f"{thing} {thing!r}" for thing in things)
 
     def all(self) -> str:
@@ -88,7 +88,7 @@ class Runner:
         await self.until(lambda: sum(self.worker.metrics.counts.outcomes.values()) >= self._sent)
 
     def failed(self, service: str, kind: str) -> float:
-        """How many requests to a neighbour failed in this way."""
+        """How many requests to a service failed in this way."""
         value = self.worker.metrics.registry.get_sample_value
         return value("streamdex_requests_failed_total", {"service": service, "kind": kind}) or 0
 

@@ -78,7 +78,7 @@ def kafka_alone(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Services(NamedTuple):
-    """The three neighbours, all of them embedded, with keys."""
+    """The three services, all of them stand-ins, with keys."""
 
     kafka: str
     jina: JinaServer
@@ -101,7 +101,7 @@ class Services(NamedTuple):
         }
 
     def create_topic(self, name: str) -> str:
-        """Make a topic, by mentioning it."""
+        """Create a topic by asking for it."""
         client = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.kafka})
         client.list_topics(name, timeout=10)
         return name

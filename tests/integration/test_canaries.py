@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from harness import services as real_services
-from harness.canaries import JINA_KEY, MARK, QDRANT_KEY, Heard, Neighbours, at_work, echo, guarding
+from harness.canaries import JINA_KEY, MARK, QDRANT_KEY, Heard, EmbeddedServices, at_work, echo, guarding
 from harness.kafka import Kafka, Message
 from harness.kafka_broker import KafkaBroker, free_ports
 from harness.processes import WorkerProcess
@@ -84,10 +84,10 @@ POISON = [
 
 
 @pytest.fixture
-async def neighbours() -> AsyncIterator[Neighbours]:
+async def neighbours() -> AsyncIterator[EmbeddedServices]:
     broker = EmbeddedBroker()
     async with JinaServer(Options(api_key=JINA_KEY)) as jina, EmbeddedQdrant(api_key=QDRANT_KEY) as qdrant:
-        yield Neighbours(Kafka(broker.start()), jina, qdrant)
+        yield EmbeddedServices(Kafka(broker.start()), jina, qdrant)
     broker.stop()
 
 
@@ -117,7 +117,7 @@ def document(number: int, text: str = f"a text on the {MARK}") -> Message:
     return Message(f"{MARK}-{number}".encode(), json.dumps(body).encode())
 
 
-async def test_all_that_may_befall_a_record(neighbours: Neighbours, heard: Heard) -> None:
+async def test_all_that_may_befall_a_record(neighbours: EmbeddedServices, heard: Heard) -> None:
     """Every fault fires while a document is under way, and each document still comes to its end."""
     jina, qdrant = neighbours.jina, neighbours.qdrant
     numbers = iter(range(1000))
@@ -171,7 +171,7 @@ class Refuser:
 
 
 async def test_bugs_of_ours_that_quote_what_they_met(
-    neighbours: Neighbours, heard: Heard, monkeypatch: pytest.MonkeyPatch
+    neighbours: EmbeddedServices, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fired: list[str] = []
 
@@ -210,7 +210,7 @@ async def test_bugs_of_ours_that_quote_what_they_met(
     ],
 )
 async def test_neighbours_that_refuse_the_key_or_do_not_answer(
-    section: str, changes: dict[str, str], neighbours: Neighbours, heard: Heard
+    section: str, changes: dict[str, str], neighbours: EmbeddedServices, heard: Heard
 ) -> None:
     (closed,) = free_ports(1)
     settings = neighbours.settings(**{section: {key: value.format(closed=closed) for key, value in changes.items()}})
@@ -223,7 +223,7 @@ async def test_neighbours_that_refuse_the_key_or_do_not_answer(
 
 
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 402, 403, 404, 413, 422, 429, 500, 503])
-async def test_answers_that_quote_the_request(status: int, neighbours: Neighbours, heard: Heard) -> None:
+async def test_answers_that_quote_the_request(status: int, neighbours: EmbeddedServices, heard: Heard) -> None:
     """A server that puts key and question into every place of its answer where words may stand."""
     async with echo(status) as base_url:
         settings = neighbours.settings(jina={"base_url": base_url})
@@ -252,7 +252,7 @@ def guarded_kafka(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixt
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 async def test_a_password_that_kafka_refuses(
-    mechanism: str, guarded_kafka: str, neighbours: Neighbours, tmp_path: Path
+    mechanism: str, guarded_kafka: str, neighbours: EmbeddedServices, tmp_path: Path
 ) -> None:
     """As a process, so that nothing that is printed in passing is missed. The last mechanism is not enabled."""
     environment = {

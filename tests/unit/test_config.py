@@ -1,4 +1,4 @@
-"""Settings: precedence, the usual variables, secrets, and refusals that say what, where and the mend."""
+"""Settings: precedence, the usual variables, secrets, and refusals that say what, where and the fix."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def test_the_key_may_come_by_any_of_its_names(
     assert SECRET not in jina.model_dump_json()
 
 
-def test_a_rotated_key_is_read_anew(tmp_path: Path) -> None:
+def test_a_rotated_key_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("old")
     jina = load_settings(flags={"jina.api_key_file": str(file)}).jina
@@ -87,7 +87,7 @@ def test_a_rotated_key_is_read_anew(tmp_path: Path) -> None:
         ("kafka.topics", ",", "name at least one topic"),
     ],
 )
-def test_a_wrong_setting_is_refused_with_its_mend(flag: str, value: str, said: str) -> None:
+def test_a_wrong_setting_is_refused_with_its_fix(flag: str, value: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_settings(flags={flag: value})
     assert said in str(caught.value)

@@ -69,7 +69,7 @@ def test_worker_is_granted_the_time_of_its_stop() -> None:
     assert SERVICES["worker"]["stop_grace_period"] == "30s"
 
 
-def test_a_missing_key_is_refused_with_the_mend() -> None:
+def test_a_missing_key_is_refused_with_the_fix() -> None:
     key = SERVICES["worker"]["environment"]["JINA_API_KEY"]
     assert re.fullmatch(r"\$\{JINA_API_KEY:\?.*export your key.*\}", key)
     local = (ROOT / "deploy" / "local.env").read_text()
@@ -83,7 +83,7 @@ def test_worker_is_healthy_when_records_flow() -> None:
         assert SERVICES[service]["healthcheck"] == {"disable": True}
 
 
-def test_image_is_healthy_while_no_restart_would_mend_anything() -> None:
+def test_image_is_healthy_while_no_restart_would_fix_anything() -> None:
     assert last("EXPOSE") == str(AdminSettings().port)
     assert last("HEALTHCHECK").endswith('CMD ["python", "-m", "streamdex.admin.healthcheck"]')
 

@@ -52,16 +52,16 @@ CANARY = "canary-of-a-user"
 
 
 class Shown:
-    """Stands in for any value: says `told` wherever it is shown, and has whatever attribute is asked for."""
+    """Stands in for any value: its repr and format are `text`, and has whatever attribute is asked for."""
 
-    def __init__(self, told: str) -> None:
-        self._told = told
+    def __init__(self, text: str) -> None:
+        self._text = text
 
     def __repr__(self) -> str:
-        return self._told
+        return self._text
 
     def __format__(self, _: str) -> str:
-        return self._told
+        return self._text
 
     def __len__(self) -> int:
         return 1
@@ -137,8 +137,8 @@ def test_faults_say_what_they_were_given_and_no_more() -> None:
         RecordFault(Stage.DECODE, Reason.UNDECODABLE, "words of ours"),
         SuspectFault(Service.JINA, Reason.WRONG_ANSWER, "words of ours"),
         ServiceFault(Service.QDRANT, "words of ours"),
-        AccountFault(Service.KAFKA, "words of ours", "a mend"),
-        ConfigurationError("words of ours", "a.setting", "a mend"),
+        AccountFault(Service.KAFKA, "words of ours", "a fix"),
+        ConfigurationError("words of ours", "a.setting", "a fix"),
     ]
     for fault in faults:
         assert "words of ours" in str(fault)

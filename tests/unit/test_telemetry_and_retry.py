@@ -79,7 +79,7 @@ def test_signals_are_named_once() -> None:
     assert len({signal.event for signal in signals}) == len(signals) > 20
 
 
-def test_health_says_each_change_once(lines: io.StringIO) -> None:
+def test_health_logs_each_change_once(lines: io.StringIO) -> None:
     health = Health()
     health.hold("jina", "no balance")
     health.hold("jina", "no balance")

@@ -1,4 +1,4 @@
-"""streamdex: document changes on Kafka, embedded by Jina, searchable in Qdrant. How it works: see README.md."""
+"""streamdex: document changes on Kafka, embedded by Jina, searchable in Qdrant. README.md says how it works."""
 
 from importlib.metadata import version
 

@@ -1,25 +1,25 @@
-"""The closed taxonomy of faults. Each edge maps what its neighbour raised to one of these.
+"""The closed taxonomy of faults. Each package maps what its client library raises to one of these.
 
-The mapping happens once, at the edge, by type and code; nobody matches on message text.
+It does so once, where the exception arrives, by type and code; nothing matches on message text.
 
-Whose fault decides what happens:
+What happens depends on whose fault it is:
 
 | class | whose fault | what happens |
 |---|---|---|
 | RecordFault | proven to be the record's | dead letter, at once |
-| SuspectFault | refused or broken, by an input or by everything: not known yet | bisect, then judge by contrast |
+| SuspectFault | not known yet: one input's, or everything's | bisect, then compare with other inputs |
 | ServiceFault | the service's | back off and retry; never a dead letter |
-| AccountFault | the account's or the configuration's, seen while running | pause, not ready, reason and mend logged |
-| ConfigurationError | the configuration's, seen at start | exit 2 with what, where and the mend |
+| AccountFault | the account's or the configuration's, seen while running | pause, not ready, reason and fix logged |
+| ConfigurationError | the configuration's, seen at start | exit 2 with what, where and the fix |
 
-Messages are written by us or redacted at the edge: no secret, document text or metadata ever stands in one.
+Our own code writes the messages: none ever quotes a secret, document text or metadata.
 """
 
 from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """Where in the flow a fault was met; a header of the dead letter."""
+    """Where on a record's way a fault was met; a header of the dead letter."""
 
     DECODE = "decode"
     PLAN = "plan"
@@ -45,7 +45,7 @@ class Reason(StrEnum):
 
 
 class Service(StrEnum):
-    """A neighbour."""
+    """A service that the worker depends on."""
 
     KAFKA = "kafka"
     JINA = "jina"
@@ -53,7 +53,7 @@ class Service(StrEnum):
 
 
 class StreamdexError(Exception):
-    """Base of all of ours. `str()` of it is safe to log and to show."""
+    """Base of all our exceptions. `str()` of one is safe to log and to show."""
 
 
 class RecordFault(StreamdexError):
@@ -68,7 +68,7 @@ class RecordFault(StreamdexError):
 
 
 class SuspectFault(StreamdexError):
-    """A request was refused or answered wrongly: one of its inputs may be to blame, or the configuration."""
+    """A request was refused or answered wrongly: the reason may be one of its inputs, or the configuration."""
 
     def __init__(self, service: Service, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -78,9 +78,9 @@ class SuspectFault(StreamdexError):
 
 
 class ServiceFault(StreamdexError):
-    """A neighbour does not work now: unreachable, overloaded, out of space, too slow.
+    """A service does not work now: unreachable, overloaded, out of space, too slow.
 
-    `unanswered` tells that the request may still take effect; `retry_after_s` is what the neighbour asked for.
+    `unanswered` says that the request may still take effect; `retry_after_s` is the wait that the service asked for.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class ServiceFault(StreamdexError):
 
 
 class TooLarge(ServiceFault):
-    """The request is larger than the neighbour takes at once: halve it and try again at once."""
+    """The request is larger than the service accepts: halve it and try again at once."""
 
 
 class Exhausted(TooLarge):
-    """Perhaps the request is too large, perhaps the neighbour is busy. What cannot be halved any more must wait."""
+    """The request is too large, or the service is busy. What cannot be halved any more must wait."""
 
 
 class AccountFault(StreamdexError):
@@ -112,7 +112,7 @@ class AccountFault(StreamdexError):
 
 
 class ConfigurationError(StreamdexError):
-    """A setting cannot work: `what` is wrong, `where` it stands, `fix` says how to put it right. Exit code 2."""
+    """A setting cannot work: `what` is wrong, `where` it is set, and how to `fix` it. Exit code 2."""
 
     def __init__(self, what: str, where: str, fix: str) -> None:
         super().__init__(f"{what} ({where}). {fix}")

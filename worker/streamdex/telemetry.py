@@ -1,8 +1,8 @@
 """Every log event and every metric, named once.
 
-A log event is a `Signal`; `emit` writes it as one line: JSON through orjson, or coloured on a terminal. Lines tell
-state changes, not documents, and carry no secret, document text or metadata. Metrics live in a registry of their own,
-so that several workers in one process (tests, the demo) do not share counters.
+A log event is a `Signal`; `emit` writes it as one line: JSON through orjson, or coloured on a terminal. Lines report
+changes of state, not documents, and carry no secret, document text or metadata. Each `Metrics` has its own registry, so
+that several workers in one process (tests, the demo) do not share counters.
 """
 
 import logging
@@ -11,7 +11,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections import Counter as CollectionsCounter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import accumulate
@@ -34,65 +34,68 @@ Level = Literal["debug", "info", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A log event: its name in the field `event`, its level, and what it tells."""
+    """A log event: its name in the field `event`, its level, and its meaning."""
 
     event: str
     level: Level
-    tells: str
+    meaning: str
 
 
 ADMIN_LISTENS = Signal("admin.listens", "info", "health, status and metrics are served at this address")
 STARTED = Signal("worker.started", "info", "the worker reads its topics")
-RELOADED = Signal("worker.reloaded", "info", "the key and its limits were read anew on SIGHUP")
+RELOADED = Signal("worker.reloaded", "info", "the key and its limits were read again on SIGHUP")
 RELOAD_REFUSED = Signal("worker.reload_refused", "error", "the settings on SIGHUP are wrong; the old ones stay")
-STOPPING = Signal("worker.stopping", "info", "a stop was asked for; fetching has ended, what is paid for is finished")
+STOPPING = Signal("worker.stopping", "info", "a stop was asked for; fetching has ended, paid work is finished")
 STOPPED = Signal("worker.stopped", "info", "the worker has left its group")
-ASSIGNED = Signal("partitions.assigned", "info", "partitions came to this replica, with where each one starts")
-REVOKED = Signal("partitions.revoked", "info", "partitions left this replica after their drain and commit")
+ASSIGNED = Signal("partitions.assigned", "info", "this replica was assigned partitions; says where each one starts")
+REVOKED = Signal("partitions.revoked", "info", "partitions were drained, committed and given back")
 DRAIN_INCOMPLETE = Signal(
     "drain.incomplete", "warning", "records were left unfinished or uncommitted; they will be read again"
 )
 COMMIT_FAILED = Signal("commit.failed", "warning", "a commit was refused or took too long; it is tried again")
-INTAKE_PAUSED = Signal("intake.paused", "debug", "too much is open; partitions are paused, polling goes on")
+INTAKE_PAUSED = Signal("intake.paused", "debug", "too much is open; partitions are paused while polling goes on")
 INTAKE_RESUMED = Signal("intake.resumed", "debug", "enough has settled; partitions are read again")
-PARTITION_HELD = Signal("partition.held", "error", "a partition cannot go on until a person mends it")
-KAFKA_RESTARTED = Signal("kafka.restarted", "warning", "a Kafka client was stuck or dead and is made anew")
+PARTITION_HELD = Signal("partition.held", "error", "a partition cannot go on until a person fixes it")
+KAFKA_RESTARTED = Signal("kafka.restarted", "warning", "a Kafka client was stuck or dead and is recreated")
 KAFKA_UNREACHABLE = Signal("kafka.unreachable", "warning", "the brokers do not answer; trying again")
-OFFSET_OUT_OF_RANGE = Signal("kafka.offset_out_of_range", "error", "the log no longer holds where this group stood")
-SERVICE_DOWN = Signal("service.down", "warning", "a neighbour does not work; the worker holds and tries again")
-SERVICE_BACK = Signal("service.back", "info", "the neighbour works again")
-ACCOUNT_REFUSED = Signal("account.refused", "error", "the account or configuration is refused; waiting for its mend")
-RETRY_AFTER_CAPPED = Signal("jina.retry_after_capped", "warning", "the service asked for an absurd wait; capped")
+OFFSET_OUT_OF_RANGE = Signal("kafka.offset_out_of_range", "error", "the log no longer holds the offset of this group")
+SERVICE_DOWN = Signal("service.down", "warning", "a service does not work; the worker waits and tries again")
+SERVICE_BACK = Signal("service.back", "info", "the service works again")
+ACCOUNT_REFUSED = Signal("account.refused", "error", "the account or configuration is refused; waiting for its fix")
+RETRY_AFTER_CAPPED = Signal("jina.retry_after_capped", "warning", "the service asked for an absurd wait; it is capped")
 BUDGET_SPENT = Signal("budget.spent", "warning", "the budget of tokens is used up; embedding pauses")
 INSTANCE_TAKEN = Signal(
-    "kafka.instance_taken", "error", "another process has the same kafka.group_instance_id; this one stands aside"
+    "kafka.instance_taken", "error", "another process has the same kafka.group_instance_id; this one waits"
 )
-NO_SHARE = Signal("share.none", "info", "nothing of the key's limits is this replica's; it sends nothing")
+NO_SHARE = Signal("share.none", "info", "this replica has no share of the key's limits; it sends nothing")
 DEAD_LETTERED = Signal("record.dead_lettered", "warning", "a record went to the dead-letter topic, with its reason")
-DEAD_LETTER_REFUSED = Signal("dead_letter.refused", "error", "the dead-letter topic did not take a record; it waits")
+DEAD_LETTER_REFUSED = Signal("dead_letter.refused", "error", "the dead-letter topic did not accept a record; it waits")
 DEAD_LETTER_TOPIC_SMALL = Signal(
-    "dead_letter.topic_small", "warning", "the dead-letter topic takes smaller records than its source; raise its limit"
+    "dead_letter.topic_small",
+    "warning",
+    "the dead-letter topic accepts only smaller records than its source",
 )
-INTERNAL = Signal("internal.fault", "error", "a bug of ours met a record; it is retried, then judged by contrast")
+INTERNAL = Signal("internal.fault", "error", "a bug of ours met a record; it is retried, then compared with others")
 SETTLED_TWICE = Signal("settle.twice", "error", "a bug of ours settled a record twice; the first outcome stands")
-COLLECTION_CREATED = Signal("collection.created", "info", "a collection was made, with its alias and indexes")
-COLLECTION_DIFFERS = Signal("collection.differs", "warning", "an existing collection differs in what does not matter")
+COLLECTION_CREATED = Signal("collection.created", "info", "a collection was created, with its alias and indexes")
+COLLECTION_DIFFERS = Signal("collection.differs", "warning", "an existing collection differs in a harmless way")
 VERSION_IGNORED = Signal("event.version_ignored", "warning", "events carry a version, but worker.order is offset")
 CROSS_PARTITION = Signal("event.cross_partition", "warning", "a document's events come from two partitions of a topic")
-CATCHING_UP = Signal("progress.behind", "warning", "the collection knows less than the group; reading from there")
-TOPIC_RECREATED = Signal("topic.recreated", "error", "the topic was made anew; raise kafka.epoch")
+CATCHING_UP = Signal("progress.behind", "warning", "the collection is behind the group; reading from its progress")
+TOPIC_RECREATED = Signal("topic.recreated", "error", "the topic was recreated; raise kafka.epoch")
 
+REASONS = tuple(reason.value for reason in Reason)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A metric as the documentation lists it; `name` is that of its samples, without a histogram's suffixes."""
+    """A metric as the documentation lists it; `name` is the one in its samples, without a histogram's suffixes."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
-    tells: str
+    meaning: str
 
 
 @dataclass(slots=True)
@@ -103,8 +106,8 @@ class Counts:
     """
 
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
-    dead_letters: CollectionsCounter[str] = field(default_factory=lambda: _zeros(reason.value for reason in Reason))
-    """By the value of their `Reason`."""
+    dead_letters: CollectionsCounter[str] = field(default_factory=lambda: CollectionsCounter(dict.fromkeys(REASONS, 0)))
+    """By reason; at 0 from the start, since Prometheus sees no increase in the first value of a series."""
     commits_ok: int = 0
     commits_failed: int = 0
     rebalances: int = 0
@@ -113,7 +116,7 @@ class Counts:
     internal_faults: int = 0
     superseded_across: int = 0
     requests_ended: int = 0
-    """Requests to a neighbour that ended, well or badly."""
+    """Requests to a service that were answered or failed."""
     searchable: list[int] = field(default_factory=lambda: [0] * (len(SECONDS) + 1))
     """Settled records by age: one number for each bucket of `SECONDS`, and one for what is older."""
     searchable_sum_s: float = 0.0
@@ -123,11 +126,6 @@ class Counts:
         self.outcomes[outcome] += 1
         self.searchable[bisect_left(SECONDS, age_s)] += 1
         self.searchable_sum_s += age_s
-
-
-def _zeros(names: Iterable[str]) -> CollectionsCounter[str]:
-    """Counts at 0 from the start: Prometheus sees no increase in the first value of a series."""
-    return CollectionsCounter(dict.fromkeys(names, 0))
 
 
 class _Exported(Collector):
@@ -146,7 +144,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.described: list[Described] = []
-        """All of them but those of the process, which are the client library's."""
+        """All of them except those of the process, which the client library adds."""
         self.counts = counts = Counts()
         self._born_s = time.time()
         export, counter, gauge, histogram = self._export, self._counter, self._gauge, self._histogram
@@ -160,10 +158,10 @@ class Metrics:
             lambda: {"ok": counts.commits_ok, "failed": counts.commits_failed},
             "result",
         )
-        export("rebalances", "Assignments of partitions taken up", lambda: {"": counts.rebalances})
+        export("rebalances", "Assignments of partitions", lambda: {"": counts.rebalances})
         export("kafka_restarts", "Kafka clients recreated, by cause", lambda: counts.restarts, "cause")
-        self.open_records = gauge("open_records", "Records taken in and not settled")
-        self.open_bytes = gauge("open_bytes", "Bytes of records taken in and not settled")
+        self.open_records = gauge("open_records", "Records accepted and not settled")
+        self.open_bytes = gauge("open_bytes", "Bytes of records accepted and not settled")
         self.oldest_open = gauge("oldest_open_seconds", "Age of the oldest unsettled record, by its own timestamp")
         self.queued = gauge("queued", "What waits before a stage", "stage")
         self.queued_bytes = gauge("queued_bytes", "Bytes of what waits before a stage", "stage")
@@ -171,11 +169,11 @@ class Metrics:
         self.partitions = gauge("partitions", "Partitions of this replica")
         self.held = gauge("held", "1 for each thing that keeps the worker from its work", "name")
         self.ready = gauge("ready", "1 while the worker is ready")
-        self.loop_delay = histogram("event_loop_delay_seconds", "How late the event loop wakes, looked at each second")
-        self.tasks = gauge("tasks", "Tasks that the event loop has")
-        self.info = gauge("info", "Always 1; tells the version", "version")
+        self.loop_delay = histogram("event_loop_delay_seconds", "How late the event loop wakes, measured each second")
+        self.tasks = gauge("tasks", "Tasks in the event loop")
+        self.info = gauge("info", "Always 1; its label is the version", "version")
         self.request_seconds = histogram(
-            "request_seconds", "How long requests to a neighbour took", "service", "operation"
+            "request_seconds", "How long requests to a service took", "service", "operation"
         )
         self.requests_failed = counter("requests_failed", "Requests that failed, by kind", "service", "kind")
         self.retries = counter("retries", "Requests and steps tried again after a fault", "service")
@@ -183,29 +181,29 @@ class Metrics:
         self.tokens_estimated = counter("tokens_estimated", "Tokens estimated for the same inputs")
         self.inputs_embedded = counter("inputs_embedded", "Texts that were embedded")
         self.limit_in_force = gauge("limit_in_force", "What the pacing allows now: per minute, or at once", "limit")
-        self.limit_used = gauge("limit_used", "What was sent in the last minute, or is under way now", "limit")
-        self.limit_share = gauge("limit_share", "Part of the key's limits that is this replica's")
+        self.limit_used = gauge("limit_used", "What was sent in the last minute, or is in flight", "limit")
+        self.limit_share = gauge("limit_share", "This replica's part of the key's limits")
         self.limit_recovery = gauge("limit_recovery", "Part of the share in use; below 1 after a 429")
         self.tokens_per_estimate = gauge("tokens_per_estimate", "Billed over estimated tokens, moving average")
         self.batch_tokens = gauge("batch_tokens", "Most tokens that the next request may carry")
         self.throttled = counter("throttled", "Requests refused with 429, by the limit they exceeded", "limit")
-        self.holds = counter("embedding_holds", "Times that sending stopped until a probe passed")
-        self.quota_remaining = gauge("quota_remaining", "What the service says is left of the key's minute", "limit")
+        self.holds = counter("embedding_holds", "Times that the circuit breaker opened")
+        self.quota_remaining = gauge("quota_remaining", "What the service says is left of the minute's limit", "limit")
         self._export_searchable("event_to_searchable_seconds", "From a record's timestamp to its outcome")
         export("internal_faults", "Bugs of ours met while handling records", lambda: {"": counts.internal_faults})
         export(
             "superseded_across_partitions",
-            "Events overtaken from another partition",
+            "Events superseded from another partition",
             lambda: {"": counts.superseded_across},
         )
 
-        for service in Service:  # at 0 from the start, as in `_zeros`
+        for service in Service:  # at 0 from the start, as in `Counts`
             self.retries.labels(service.value)
         ProcessCollector(registry=self.registry)
         self._refreshers: list[Callable[[], None]] = []
 
     def before_reading(self, refresh: Callable[[], None]) -> None:
-        """Have `refresh` set gauges each time the metrics are read: so they cost nothing in between."""
+        """Call `refresh` to set gauges each time the metrics are read, so that they cost nothing in between."""
         self._refreshers.append(refresh)
 
     def text(self) -> bytes:
@@ -214,26 +212,26 @@ class Metrics:
             refresh()
         return generate_latest(self.registry)
 
-    def _export(self, name: str, tells: str, read: Callable[[], Mapping[Any, int]], *labels: str) -> None:
+    def _export(self, name: str, meaning: str, read: Callable[[], Mapping[Any, int]], *labels: str) -> None:
         """A counter read from `counts`: by the values of its label, or by "" without one."""
-        self.described.append(Described(f"streamdex_{name}_total", "counter", labels, tells))
+        self.described.append(Described(f"streamdex_{name}_total", "counter", labels, meaning))
 
         def family() -> Metric:
-            family = CounterMetricFamily(f"streamdex_{name}", tells, labels=labels)
+            family = CounterMetricFamily(f"streamdex_{name}", meaning, labels=labels)
             for label, count in read().items():
                 family.add_metric([label], count, self._born_s)
             return family
 
         self.registry.register(_Exported(family))
 
-    def _export_searchable(self, name: str, tells: str) -> None:
-        self.described.append(Described(f"streamdex_{name}", "histogram", (), tells))
+    def _export_searchable(self, name: str, meaning: str) -> None:
+        self.described.append(Described(f"streamdex_{name}", "histogram", (), meaning))
 
         def family() -> Metric:
             bounds = [*map(floatToGoString, SECONDS), "+Inf"]
             family = HistogramMetricFamily(
                 f"streamdex_{name}",
-                tells,
+                meaning,
                 buckets=list(zip(bounds, accumulate(self.counts.searchable), strict=True)),
                 sum_value=self.counts.searchable_sum_s,
             )
@@ -242,34 +240,34 @@ class Metrics:
 
         self.registry.register(_Exported(family))
 
-    def _counter(self, name: str, tells: str, *labels: str) -> Counter:
-        self.described.append(Described(f"streamdex_{name}_total", "counter", labels, tells))
-        return Counter(f"streamdex_{name}", tells, labels, registry=self.registry)
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        self.described.append(Described(f"streamdex_{name}_total", "counter", labels, meaning))
+        return Counter(f"streamdex_{name}", meaning, labels, registry=self.registry)
 
-    def _gauge(self, name: str, tells: str, *labels: str) -> Gauge:
-        self.described.append(Described(f"streamdex_{name}", "gauge", labels, tells))
-        return Gauge(f"streamdex_{name}", tells, labels, registry=self.registry)
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        self.described.append(Described(f"streamdex_{name}", "gauge", labels, meaning))
+        return Gauge(f"streamdex_{name}", meaning, labels, registry=self.registry)
 
-    def _histogram(self, name: str, tells: str, *labels: str) -> Histogram:
-        self.described.append(Described(f"streamdex_{name}", "histogram", labels, tells))
-        return Histogram(f"streamdex_{name}", tells, labels, registry=self.registry, buckets=SECONDS)
+    def _histogram(self, name: str, meaning: str, *labels: str) -> Histogram:
+        self.described.append(Described(f"streamdex_{name}", "histogram", labels, meaning))
+        return Histogram(f"streamdex_{name}", meaning, labels, registry=self.registry, buckets=SECONDS)
 
 
 def trace_hash(error: BaseException) -> str:
-    """Eight digits that tell one bug of ours from another, without quoting what it met."""
+    """Eight digits that tell one bug of ours from another, without quoting its data."""
     frames = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
     return blake2b("\n".join(frames).encode(), digest_size=4).hexdigest()
 
 
 def emit(signal: Signal, **fields: Any) -> None:
-    """Write one log line. Fields hold names, numbers and reasons; never what a user wrote."""
+    """Write one log line. Fields hold names, numbers and reasons, never what a user wrote."""
     getattr(structlog.get_logger(), signal.level)(signal.event, **fields)
 
 
 class Health:
-    """What keeps this worker from its work at the moment, if anything: one reason per neighbour or partition.
+    """What keeps this worker from its work now: one reason for each service or partition that does not work.
 
-    A state change is logged once, however often the fault repeats.
+    Each change is logged once, however often the fault repeats.
     """
 
     def __init__(self) -> None:
@@ -277,7 +275,7 @@ class Health:
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Name of what is held to why, with the mend where a person must act; empty when all is well."""
+        """What is held, name to reason, with the fix where a person must act; empty when all is well."""
         return dict(self._reasons)
 
     def hold(self, name: str, reason: str, signal: Signal = SERVICE_DOWN) -> None:
@@ -287,7 +285,7 @@ class Health:
             emit(signal, name=name, reason=reason)
 
     def release(self, name: str) -> None:
-        """Note that `name` works; says so once if it did not before."""
+        """Note that `name` works; logged if it did not before."""
         if self._reasons.pop(name, None) is not None:
             emit(SERVICE_BACK, name=name)
 
@@ -296,9 +294,9 @@ _QUOTING = re.compile(r"[\n(<].*", re.DOTALL)
 
 
 def _without_quotes(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Of an exception in a library's line its kind and place alone: words and variables may hold what a user wrote.
+    """Keep only kind and place of an exception in a library's line: its words and variables may be a user's.
 
-    asyncio puts them into the message as well: the arguments of a callback, the exception of a task.
+    asyncio quotes them in its message as well: the arguments of a callback, the exception of a task.
     """
     line.pop("stack_info", None)
     _, error, trace = line.pop("exc_info", None) or (None, None, None)
@@ -313,7 +311,7 @@ def _without_quotes(_: object, __: str, line: structlog.typing.EventDict) -> str
 def configure_logging(
     log_format: Literal["auto", "json", "console"], level: Level, stream: TextIO | None = None
 ) -> None:
-    """Send log lines to `stream`, else stderr. The client libraries' own (warnings and worse) go the same way."""
+    """Write log lines to `stream`, else stderr, those of the client libraries (warnings and worse) included."""
     stream = stream or sys.stderr
     console = log_format == "console" or (log_format == "auto" and stream.isatty())
     number = logging.getLevelName(level.upper())

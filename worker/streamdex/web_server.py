@@ -1,4 +1,4 @@
-"""An ASGI application on a port, in the event loop that is there."""
+"""Serves an ASGI application in the running event loop."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,12 @@ from streamdex.errors import ConfigurationError
 
 
 class WebServer:
-    """Between `start` and `stop` the application is served. `options` are those of uvicorn's `Config`."""
+    """Serves the application between `start` and `stop`. `options` are those of uvicorn's `Config`."""
 
     def __init__(self, app: ASGIApp, **options: Any) -> None:
         config = uvicorn.Config(
             _uncancelled(app),
-            http="h11",  # there is no other without further packages, and its class is the same everywhere
+            http="h11",  # needs no further package, and is the same on every machine
             ws="none",
             lifespan="off",
             log_config=None,  # the process's own logging stays as it is
@@ -31,18 +31,18 @@ class WebServer:
 
     @property
     def connections(self) -> list[Any]:
-        """uvicorn's protocols of the connections that are open."""
+        """uvicorn's protocol objects, one for each open connection."""
         return list(self._uvicorn.server_state.connections)
 
     async def start(self, listener: socket.socket) -> None:
-        """Serve on this socket, from `listen`."""
+        """Serve on this socket; `listen` makes one."""
         config = self._uvicorn.config
         config.load()
         self._uvicorn.lifespan = config.lifespan_class(config)
         await self._uvicorn.startup(sockets=[listener])
 
     async def stop(self, grace_s: float = 0.0) -> None:
-        """Stop listening, give requests under way `grace_s` to end, then cut what is left. Safe twice."""
+        """Stop listening, give requests under way `grace_s` to end, then cancel the rest. Safe twice."""
         if not self._uvicorn.started:
             return
         self._uvicorn.started = False
@@ -65,7 +65,7 @@ class WebServer:
 
 
 def listen(host: str, port: int, where: str) -> socket.socket:
-    """A listening socket; port 0 is a free one. Raises ConfigurationError, with `where` host and port are set."""
+    """A listening socket; port 0 is a free one. Raises ConfigurationError that names `where` host and port are set."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

@@ -1,8 +1,8 @@
-"""Settings: a TOML file, then `STREAMDEX_…` variables, then flags, in rising precedence.
+"""Settings: a TOML file, then variables, then flags, in rising precedence.
 
-The usual variables (`JINA_API_KEY`, `KAFKA_BOOTSTRAP_SERVERS`, `QDRANT_URL`, `QDRANT_API_KEY`) stand between file and
-`STREAMDEX_…`. Any secret may come from a file instead: the same name with `_FILE`. The variable of a setting is
-`STREAMDEX_` + section + `__` + name, in capitals.
+The variable of a setting is `STREAMDEX_` + section + `__` + name, in capitals: `STREAMDEX_JINA__MODEL`. It overrides
+the usual ones (`JINA_API_KEY`, `KAFKA_BOOTSTRAP_SERVERS`, `QDRANT_URL`, `QDRANT_API_KEY`), which override the file. Any
+secret may come from a file instead: the same name with `_FILE`.
 """
 
 from streamdex.config.loading import CONFIG_VARIABLE, USUAL_VARIABLES, load_settings

@@ -1,4 +1,4 @@
-"""Where settings come from: a TOML file, then variables, then flags, in rising precedence."""
+"""Reads the settings: a TOML file, then variables, then flags, in rising precedence."""
 
 import difflib
 import os
@@ -56,8 +56,8 @@ def _from_file(path: Path | None) -> dict[str, Any]:
         raise ConfigurationError("there is no such settings file", str(path), "Give the path of a TOML file.")
     try:
         content = TomlConfigSettingsSource(Settings, path)()
-    except (ValueError, OSError) as error:  # tomllib's error is a ValueError that quotes only the place
-        raise ConfigurationError(f"not a TOML file: {error}", str(path), "Mend the line it names.") from None
+    except (ValueError, OSError) as error:  # tomllib's error is a ValueError that quotes only line and column
+        raise ConfigurationError(f"not a TOML file: {error}", str(path), "Fix the line it names.") from None
     for section, values in content.items():
         if not isinstance(values, dict):
             raise ConfigurationError(f"{section} stands outside a section", str(path), _SECTIONS)
@@ -86,7 +86,7 @@ _SECTIONS = f"The sections are {', '.join(Settings.model_fields)}."
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """A misspelt section would otherwise be ignored in silence; a misspelt name is refused by its section."""
+    """A misspelt section would otherwise be ignored silently; a misspelt name is refused by its section."""
     for variable in environment:
         section, delimiter, _ = variable.removeprefix(PREFIX).partition("__")
         if variable.startswith(PREFIX) and delimiter and section.lower() not in Settings.model_fields:
@@ -106,7 +106,7 @@ def _as_configuration_error(error: ValidationError) -> ConfigurationError:
         return ConfigurationError(f"there is no setting {where}", where, hint)
     what = first["msg"].removeprefix("Value error, ")
     if not name:
-        return ConfigurationError(what, where, "Mend it in the TOML file, in the environment or with --set.")
+        return ConfigurationError(what, where, "Fix it in the TOML file, in the environment or with --set.")
     variable = PREFIX + where.replace(".", "__").upper()
     return ConfigurationError(what, where, f"Set it in the TOML file, as {variable} or with --set {where}=….")
 

@@ -1,4 +1,4 @@
-"""What settings ask of secrets, and of what must hold none."""
+"""How settings read secrets, and keep them out of addresses."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ LONGEST_KEY = 4096  # bytes of a header
 
 
 def refuse_credentials(url: str) -> str:
-    """An address is shown in messages and by `streamdex config`; a secret has a setting of its own."""
+    """The address, which messages and `streamdex config` show. Raises ValueError when it holds a user or password."""
     try:
         parts = urlsplit(url)
     except ValueError:  # its text quotes the address
@@ -27,7 +27,7 @@ def refuse_both(direct: SecretStr | None, file: Path | None, name: str) -> None:
 
 
 def read_secret(direct: SecretStr | None, file: Path | None, where: str) -> str | None:
-    """The secret, read anew from its file where it has one, so that a rotated key takes effect."""
+    """The secret, read from its file each time, so that a rotated key takes effect. Raises ConfigurationError."""
     if file is None:
         return direct.get_secret_value() if direct else None
     try:
@@ -41,10 +41,10 @@ def read_secret(direct: SecretStr | None, file: Path | None, where: str) -> str 
 
 
 def usable_key(key: str | None, where: str) -> str | None:
-    """A key as a header can carry it, None for an empty one. Anything else would fail later, with words of others."""
+    """The key, None for an empty one. Raises ConfigurationError for what no header can carry: it would fail later."""
     if not key:
         return None
-    if len(key) > LONGEST_KEY or not all("!" <= dead_letter <= "~" for dead_letter in key):
+    if len(key) > LONGEST_KEY or not all("!" <= character <= "~" for character in key):
         raise ConfigurationError(
             "the key has characters that no key has", where, "Give the key alone, without blanks or quotes."
         )

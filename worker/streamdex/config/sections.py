@@ -1,4 +1,4 @@
-"""The settings by section, with their defaults, bounds and reasons."""
+"""The settings by section, with their defaults, bounds and purposes."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -51,7 +51,7 @@ class KafkaSettings(_Section):
         "earliest", description="where a partition without progress starts; latest skips what is there already"
     )
     epoch: int = Field(
-        0, ge=0, description="raise it by one after a topic was deleted and made anew, so that its offsets rank higher"
+        0, ge=0, description="raise it by one after a topic was deleted and recreated, so that its offsets rank higher"
     )
     isolation_level: Literal["read_committed", "read_uncommitted"] = Field(
         "read_committed", description="read_committed leaves out what aborted transactions wrote"
@@ -60,9 +60,9 @@ class KafkaSettings(_Section):
         None, description="static membership: unique per replica, such as a StatefulSet's pod name"
     )
     dead_letter_topic: str = Field("{topic}.dlq", description="where failures go; {topic} is the source topic")
-    session_timeout_s: float = Field(10.0, gt=0, description="a member silent for so long loses its partitions")
+    session_timeout_s: float = Field(10.0, gt=0, description="a member silent for this long loses its partitions")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="how the brokers want to be spoken to"
+        "PLAINTEXT", description="the protocol that the brokers expect"
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "PLAIN", description="used with the SASL protocols"
@@ -92,7 +92,7 @@ class KafkaSettings(_Section):
         return self
 
     def read_password(self) -> str | None:
-        """The SASL password, read anew. Raises ConfigurationError when its file cannot be read."""
+        """The SASL password, read now. Raises ConfigurationError when its file cannot be read."""
         return read_secret(self.sasl_password, self.sasl_password_file, "kafka.sasl_password_file")
 
     def dead_letter_topic_of(self, topic: str) -> str:
@@ -120,7 +120,7 @@ class JinaSettings(_Section):
     """How texts become vectors."""
 
     api_key: SecretStr | None = Field(None, description="the key of the embedding service")
-    api_key_file: Path | None = Field(None, description="file that holds the key; read anew when the key is refused")
+    api_key_file: Path | None = Field(None, description="file that holds the key; read again when the key is refused")
     base_url: Address = Field("https://api.jina.ai/v1", description="another server that speaks the same API")
     dialect: Literal["jina", "openai"] = Field(
         "jina", description="openai for text-embeddings-inference and vLLM: sends model and input alone"
@@ -136,13 +136,17 @@ class JinaSettings(_Section):
         LimitsPreset.PAID, description="the plan of the key: requests are paced to use its limits and not exceed them"
     )
     requests_per_minute: int | None = Field(
-        None, ge=1, description="for a key with another limit than its plan's; less, where others use the key too"
+        None,
+        ge=1,
+        description="for a key whose limit is not its plan's; lower it where others use the key too",
     )
     tokens_per_minute: int | None = Field(
-        None, ge=1, description="for a key with another limit than its plan's; less, where others use the key too"
+        None,
+        ge=1,
+        description="for a key whose limit is not its plan's; lower it where others use the key too",
     )
     concurrency: int | None = Field(
-        None, ge=1, description="concurrent requests, for a key with another limit than its plan's"
+        None, ge=1, description="concurrent requests, for a key whose limit is not its plan's"
     )
     tokens_per_day: int | None = Field(
         None, ge=1, description="budget of this replica per day of UTC; past it embedding pauses, and nothing is lost"
@@ -151,13 +155,13 @@ class JinaSettings(_Section):
         None, ge=1, description="budget of this replica from start to stop; past it embedding pauses"
     )
     price_per_million_tokens: float | None = Field(
-        None, ge=0, description="what a million tokens cost, in your currency; for streamdex plan"
+        None, ge=0, description="what a million tokens cost, in your currency; for streamdex estimate"
     )
-    connect_timeout_s: float = Field(5.0, gt=0, description="limit for making a connection; longer on slow routes")
+    connect_timeout_s: float = Field(5.0, gt=0, description="limit for opening a connection; raise it on slow routes")
     read_timeout_s: float = Field(
         60.0, gt=0, description="limit for waiting on an answer; batches are kept small enough to take a third of it"
     )
-    ca_file: Path | None = Field(None, description="PEM file of an own authority, for a proxy or a self-hosted server")
+    ca_file: Path | None = Field(None, description="PEM file of your own authority, for a proxy or your own server")
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
@@ -165,7 +169,7 @@ class JinaSettings(_Section):
         return self
 
     def read_api_key(self) -> str | None:
-        """The key, read anew. Raises ConfigurationError when its file cannot be read, or does not hold a key."""
+        """The key, read now. Raises ConfigurationError when its file cannot be read, or does not hold a key."""
         key = read_secret(self.api_key, self.api_key_file, "jina.api_key_file")
         return usable_key(key, "jina.api_key")
 
@@ -185,7 +189,7 @@ class QdrantSettings(_Section):
 
     url: Address = Field("http://localhost:6333", description='the server, or ":memory:" for an engine in this process')
     api_key: SecretStr | None = Field(None, description="the server's key")
-    api_key_file: Path | None = Field(None, description="file that holds the key; read anew when the key is refused")
+    api_key_file: Path | None = Field(None, description="file that holds the key; read again when the key is refused")
     grpc_port: int = Field(6334, ge=1, le=65535, description="the worker speaks gRPC only")
     collection: str = Field("documents", min_length=1, description="alias that searches use")
     distance: Literal["cosine", "dot", "euclid", "manhattan"] = Field("cosine", description="how vectors are compared")
@@ -205,7 +209,7 @@ class QdrantSettings(_Section):
     )
 
     def read_api_key(self) -> str | None:
-        """The key, read anew. Raises ConfigurationError when its file cannot be read, or does not hold a key."""
+        """The key, read now. Raises ConfigurationError when its file cannot be read, or does not hold a key."""
         key = read_secret(self.api_key, self.api_key_file, "qdrant.api_key_file")
         return usable_key(key, "qdrant.api_key")
 
@@ -238,7 +242,7 @@ class ChunkSettings(_Section):
 
 
 class MappingSettings(_Section):
-    """Where an event's parts stand in JSON that is not our own envelope: dotted paths, or for text a template."""
+    """Where the parts of an event are in JSON other than our own envelope: dotted paths, or for text a template."""
 
     id: str | None = Field(None, description="path of the document's id, such as after.id")
     text: str | None = Field(None, description="path of the text, or a template such as {title} - {body.plain}")
@@ -253,7 +257,7 @@ class MappingSettings(_Section):
 
 
 class CapsSettings(_Section):
-    """Bounds per document; one above them becomes a dead letter with the bound as its reason."""
+    """Bounds per document; a document above one becomes a dead letter with that bound as its reason."""
 
     record_bytes: int = Field(4 * MIB, ge=1024, description="largest record value")
     payload_depth: int = Field(32, ge=2, le=32, description="deepest payload; Qdrant breaks on deep ones")
@@ -274,7 +278,7 @@ class WorkerSettings(_Section):
 
     order: Order = Field(Order.OFFSET, description="what orders a document's events: offset, or their own version")
     drain_timeout_s: float = Field(18.0, gt=0, le=25, description="how long a stop waits for what is already paid for")
-    request_horizon_s: float = Field(60.0, gt=0, description="how long a request given up may still take effect")
+    request_horizon_s: float = Field(60.0, gt=0, description="how long an unanswered request may still take effect")
     tombstone_ttl_s: float = Field(14 * 86_400.0, gt=0, description="how long a delete is remembered")
     intake_bytes: int = Field(64 * MIB, ge=1 * MIB, description="records held in memory; past it the intake pauses")
     open_records: int = Field(4096, ge=64, description="records open per partition; past it the partition pauses")
