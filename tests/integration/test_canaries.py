@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from harness import services as real_services
-from harness.canaries import JINA_KEY, MARK, QDRANT_KEY, Heard, EmbeddedServices, at_work, echo, guarding
+from harness.canaries import JINA_KEY, MARK, QDRANT_KEY, EmbeddedServices, Heard, at_work, echo, guarding
 from harness.kafka import Kafka, Message
 from harness.kafka_broker import KafkaBroker, free_ports
 from harness.processes import WorkerProcess
