@@ -9,9 +9,9 @@ from collections import deque
 
 import pytest
 
-from streamdex.embed import suspects as rules
 from streamdex.embed.jobs import EmbedJob, EmbedRequest
 from streamdex.embed.queue import Backlog
+from streamdex.embed.suspects import InputSuspects
 from streamdex.errors import Reason, Service, SuspectFault
 
 REFUSED = SuspectFault(Service.JINA, Reason.REFUSED_BY_EMBEDDER, "Jina answered 400")
@@ -20,10 +20,9 @@ AT_ONCE = 8
 RATES = pytest.mark.parametrize("rate", [0.05, 0.1, 0.2, 0.5])
 
 
-def wrong_dead_letters(rate: float, most_inputs: int, seed: int = 1) -> int:
+def wrong_dead_letters(rate: float, most_inputs: int, suspects: InputSuspects) -> int:
     """Of so many healthy texts, in requests of up to so many inputs."""
-    rng = random.Random(seed)
-    suspects = rules.InputSuspects()
+    rng = random.Random(1)
     backlog = Backlog(suspects, rng=rng.random)
     for number in range(TEXTS):
         backlog.queue.add(EmbedJob((str(number),), (1,)))
@@ -45,7 +44,7 @@ def wrong_dead_letters(rate: float, most_inputs: int, seed: int = 1) -> int:
 
 
 def answer(
-    request: EmbedRequest | None, sent_at: int, suspects: rules.InputSuspects, backlog: Backlog, *, refused: bool
+    request: EmbedRequest | None, sent_at: int, suspects: InputSuspects, backlog: Backlog, *, refused: bool
 ) -> None:
     if request is None and refused:
         suspects.canary_failed()
@@ -61,13 +60,11 @@ def answer(
 @RATES
 @pytest.mark.parametrize("most_inputs", [1, 64])
 def test_nothing_is_dead_lettered(rate: float, most_inputs: int) -> None:
-    assert wrong_dead_letters(rate, most_inputs) == 0
+    assert wrong_dead_letters(rate, most_inputs, InputSuspects()) == 0
 
 
 @RATES
-def test_the_bound_is_what_it_says(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bound_is_what_it_says(rate: float) -> None:
     """At one in a hundred; alone, since a text in a larger request is dead-lettered more rarely still."""
-    monkeypatch.setattr(rules, "LOG_CHANCE", math.log(0.01))
-    monkeypatch.setattr(rules, "ENOUGH_FAILURES", 1)
-    monkeypatch.setattr(rules, "CONTROLS", 5)
-    assert 0 < wrong_dead_letters(rate, 1) <= 0.02 * TEXTS
+    suspects = InputSuspects(chance=0.01, enough_failures=1, controls=5)
+    assert 0 < wrong_dead_letters(rate, 1, suspects) <= 0.02 * TEXTS

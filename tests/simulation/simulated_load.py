@@ -79,9 +79,7 @@ class Replica:
 def start(coroutine: Coroutine[asyncio.Future[None], None, None]) -> None:
     """Run it to its first wait at once, as eager tasks do from Python 3.12 on: what is submitted is queued by then."""
     with suppress(StopIteration):
-        future = coroutine.send(None)
-        future._asyncio_future_blocking = False
-        future.add_done_callback(lambda _: start(coroutine))
+        coroutine.send(None).add_done_callback(lambda _: start(coroutine))
 
 
 @asynccontextmanager

@@ -47,6 +47,7 @@ class Service:
     in_flight: int = 0
     most_in_flight: int = 0
     keys: list[str] = field(default_factory=list)
+    fault_headers: dict[str, str] = field(default_factory=dict)
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
         texts = orjson.loads(request.content)["input"]
@@ -60,7 +61,7 @@ class Service:
         reply = self.faults(texts, asyncio.get_running_loop().time())
         if reply is not None:
             self.spoiled += 1
-            return httpx.Response(reply[0], json=reply[1])
+            return httpx.Response(reply[0], headers=self.fault_headers, json=reply[1])
         data = [{"index": index, "embedding": VECTOR} for index in range(len(texts))]
         return httpx.Response(200, json={"data": data, "usage": {"total_tokens": 10 * len(texts)}})
 
@@ -258,23 +259,14 @@ def test_an_outage_in_the_middle_of_an_isolation_dead_letters_nothing_else() -> 
 
 def test_429_waits_as_asked_lets_one_probe_through_and_dead_letters_nothing() -> None:
     async def main() -> None:
-        refusals = 0
-
-        async def limited(request: httpx.Request) -> httpx.Response:
-            nonlocal refusals
-            if asyncio.get_running_loop().time() < 30.0:
-                refusals += 1
-                headers = {"retry-after": "7"}
-                return httpx.Response(429, headers=headers, json={"code": "RATE_TOKEN_LIMIT_EXCEEDED", "detail": "x"})
-            return await service.handle(request)
-
-        async with world(fine, requests_per_minute=60_000, tokens_per_minute=100_000_000) as at:
-            service = at.service
-            at.embedder._client._http._transport = httpx.MockTransport(limited)
+        limited: Reply = (429, {"code": "RATE_TOKEN_LIMIT_EXCEEDED", "detail": "x"})
+        limits = {"requests_per_minute": 60_000, "tokens_per_minute": 100_000_000}
+        async with world(lambda _texts, now_s: limited if now_s < 30.0 else None, **limits) as at:
+            at.service.fault_headers = {"retry-after": "7"}
             at.submit(*(f"text {number}" for number in range(1000)))
             await at.until_done(1000)
             assert not at.dead_letters
-            assert refusals <= 8 + 4  # those under way at the first one, then a probe each 7 s
+            assert at.service.spoiled <= 8 + 4  # those under way at the first one, then a probe each 7 s
 
     run_virtually(main())
 

@@ -16,7 +16,6 @@ from streamdex.embed.models import MODELS, Profile, resolve
 from streamdex.embed.pacing.batch_size import bounds_of, requests_for
 from streamdex.embed.pacing.rate import KeyLimits
 from streamdex.embed.pacing.share import Share, ShareStatistics
-from streamdex.embed.report import Statistics
 
 __all__ = [
     "MODELS",
@@ -26,7 +25,6 @@ __all__ = [
     "Profile",
     "Share",
     "ShareStatistics",
-    "Statistics",
     "Vector",
     "bounds_of",
     "requests_for",

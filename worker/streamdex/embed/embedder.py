@@ -170,7 +170,7 @@ class Embedder:
             for job, fault in dead_letters:
                 job.end(fault)
             if len(self._in_flight) >= self._pacer.slots(now_s):
-                if self._backlog.sendable:
+                if self._backlog.queue or self._backlog.retries_ready:
                     self._pacer.crowded()
                 return math.inf  # an answer wakes us, or a share
             if self._over_budget():
@@ -181,7 +181,8 @@ class Embedder:
             ready_at_s = self._pacer.ready_at(now_s)
             if ready_at_s > now_s:
                 return ready_at_s
-            if allowed is Allowed.ALL and self._backlog.only_new and not self._needs_canary():
+            only_new = self._backlog.queue and not self._backlog.retries_ready
+            if allowed is Allowed.ALL and only_new and not self._needs_canary():
                 gather_until_s = self._pacer.gather_until(self._backlog.queue.tokens, now_s)
                 if gather_until_s > now_s:
                     return min(gather_until_s, review_at_s)

@@ -130,9 +130,6 @@ class EmbedRequest:
         self.not_before_s = 0.0
         self.tokens = sum([each.tokens for each in inputs])
 
-    def __repr__(self) -> str:
-        return f"EmbedRequest({len(self.inputs)} inputs, {self.tokens} tokens)"
-
     @property
     def alone(self) -> bool:
         """Whether it cannot be bisected: if an input is at fault, it is this one."""

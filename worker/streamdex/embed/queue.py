@@ -104,14 +104,9 @@ class Backlog:
         self._withdrawn = True
 
     @property
-    def sendable(self) -> bool:
-        """Whether anything could go now."""
-        return bool(self._ready) or bool(self.queue)
-
-    @property
-    def only_new(self) -> bool:
-        """Whether something could go, and none of it was sent before."""
-        return bool(self.queue) and not self._ready
+    def retries_ready(self) -> bool:
+        """Whether a request that was sent before could go again now."""
+        return bool(self._ready)
 
     def take(self, max_inputs: int, max_tokens: float) -> EmbedRequest | None:
         """What goes next; None when nothing may. A request that was sent before goes as it is, whatever the bounds."""

@@ -28,7 +28,7 @@ from streamdex.embed.http.errors import is_refusal
 from streamdex.embed.jobs import EmbedRequest, FailureHistory
 from streamdex.errors import Reason, RecordFault, ServiceFault, Stage, SuspectFault
 
-LOG_CHANCE = math.log(1e-12)
+CHANCE = 1e-12
 ENOUGH_FAILURES = 10  # with one more, and CONTROLS that all pass, chance is ruled out
 CONTROLS = 45
 REFUSED_ALONE, FAILED_ALONE = 2, 5  # a refusal is the service's considered answer
@@ -64,9 +64,18 @@ class _Controls:
 
 
 class InputSuspects:
-    """Decides on requests that failed. `sent` announces each attempt; one of the other calls ends it, or none does."""
+    """Decides on requests that failed. `sent` announces each attempt; one of the other calls ends it, or none does.
 
-    def __init__(self) -> None:
+    An input is dead-lettered when fewer than `chance` of healthy ones would look as bad. That takes more than
+    `enough_failures`, and `controls`. Only tests loosen these.
+    """
+
+    def __init__(
+        self, chance: float = CHANCE, enough_failures: int = ENOUGH_FAILURES, controls: int = CONTROLS
+    ) -> None:
+        self._log_chance = math.log(chance)
+        self._enough_failures = enough_failures
+        self._enough_controls = controls
         self._tick = 0
         self._passed_sent_at = 0
         self._canaries = _Controls()
@@ -127,7 +136,7 @@ class InputSuspects:
         needed = REFUSED_ALONE if is_refusal(history.fault) else FAILED_ALONE
         if history.failures >= needed and self._is_no_chance(history, failures):
             return Step.DEAD_LETTER
-        tried_enough = history.failures >= needed - 1 and failures >= ENOUGH_FAILURES
+        tried_enough = history.failures >= needed - 1 and failures >= self._enough_failures
         return Step.WAIT if tried_enough and not self._has_enough_controls(history) else Step.RETRY
 
     def needs_canary(self, waiting: Iterable[EmbedRequest], *, traffic: bool) -> bool:
@@ -153,15 +162,16 @@ class InputSuspects:
     def _has_enough_controls(self, history: FailureHistory) -> bool:
         """Whether the controls would be enough to decide on, if they all passed."""
         canaries, fresh = self._canaries.since(history.canaries), self._fresh.since(history.fresh)
-        return sum(canaries) >= CONTROLS or (sum(fresh) >= CONTROLS and self._traffic_passes(history))
+        enough = self._enough_controls
+        return sum(canaries) >= enough or (sum(fresh) >= enough and self._traffic_passes(history))
 
     def _traffic_passes(self, history: FailureHistory) -> bool:
         passed, failed = self._fresh.since(history.fresh)
-        return failed < FAILING_BOUND * max(passed + failed, CONTROLS)
+        return failed < FAILING_BOUND * max(passed + failed, self._enough_controls)
 
     def _is_no_chance(self, history: FailureHistory, failures: int) -> bool:
         controls = self._canaries.since(history.canaries), self._fresh.since(history.fresh)
-        return any(_log_chance(failures, *of_a_sort) < LOG_CHANCE for of_a_sort in controls)
+        return any(_log_chance(failures, *of_a_sort) < self._log_chance for of_a_sort in controls)
 
 
 def _failures(request: EmbedRequest) -> int:

@@ -59,7 +59,7 @@ FOREIGN = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, Valu
 
 
 class JinaClient:
-    """One connection pool to the embedding service. Raises faults of ours alone; its repr names no secret."""
+    """One connection pool to the embedding service. Raises faults of ours alone."""
 
     def __init__(
         self,
@@ -93,9 +93,6 @@ class JinaClient:
             # Vectors hardly compress, and unpacking them would cost more than everything else here.
             headers={"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"},
         )
-
-    def __repr__(self) -> str:
-        return f"Client({self._dimension} dimensions)"
 
     async def embed(self, texts: Sequence[str], fields: Fields) -> Answer:
         """One request, one try.

@@ -120,7 +120,7 @@ class Concurrency:
         ratio = self._compare(samples)
         under_way = median(sample.under_way for sample in samples)
         if self._phase is _Phase.CUT and self._before is not None:
-            self._judge_cut(self._before, ratio, under_way, now_s)
+            self._end_cut(self._before, ratio, under_way, now_s)
         elif self._phase is _Phase.PROBE:
             self._phase = _Phase.STEADY
             self._rebase(ratio)
@@ -140,7 +140,7 @@ class Concurrency:
         self._limit = max(self._floor, self._limit * factor)
         self._enter(_Phase.CUT, now_s)
 
-    def _judge_cut(self, before: _Before, ratio: float, under_way: float, now_s: float) -> None:
+    def _end_cut(self, before: _Before, ratio: float, under_way: float, now_s: float) -> None:
         """The cut has helped if answers became faster by at least half of what a queue of ours explains.
 
         With half as many under way, such a queue would make the ratio half as large; three quarters is the bound.

@@ -2,7 +2,8 @@
 
 from collections import deque
 
-MINUTE_S = 60.0
+from streamdex.embed.pacing.rate import MINUTE_S
+
 ALPHA = 0.05  # weight of the newest answer in a moving average: about forty answers count
 LEAST, MOST = 0.2, 5.0  # billed for each estimated token; beyond, the service counts something else than tokens
 NARROW = 0.01  # relative spread of sizes below which a slope would be noise
