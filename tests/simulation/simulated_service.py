@@ -94,7 +94,7 @@ class SimulatedService(httpx.AsyncBaseTransport):
         return httpx.Response(429, json={"detail": "limit exceeded", "code": refused.value} if self.codes else {})
 
     async def serve(self, tokens: int, inputs: int) -> LimitKind | None:
-        """One request from the client's door and back; the limit that refused it, if any."""
+        """One request, from client to service and back; returns the limit that refused it, if any."""
         now = asyncio.get_running_loop().time
         began_s = now()
         await asyncio.sleep(NETWORK_S * (1 + self.rng.random()))

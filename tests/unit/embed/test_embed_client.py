@@ -406,7 +406,7 @@ async def test_the_key_shows_nowhere(handler: Handler, caplog: pytest.LogCapture
                 error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         seen.append(repr(client))
     seen.append(caplog.text)
-    told = "".join(str(each) for each in seen)
+    shown = "".join(str(each) for each in seen)
     assert seen[0]
-    assert KEY not in told
-    assert "private text" not in told
+    assert KEY not in shown
+    assert "private text" not in shown

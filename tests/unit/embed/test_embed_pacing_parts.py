@@ -36,7 +36,7 @@ def test_an_unmeasured_refusal_goes_a_little_down() -> None:
     recovery = RateRecovery()
     recovery.refused(0.0, None)
     assert recovery.at(0.0) == pytest.approx(0.97)
-    recovery.refused(14.0, None)  # the window has not forgotten yet
+    recovery.refused(14.0, None)  # too soon after the first
     assert recovery.at(14.0) > 0.97
     before = recovery.at(16.0)
     recovery.refused(16.0, 1.2)  # more than there was: a burst that is over

@@ -24,7 +24,7 @@ Fields = Mapping[str, str | int | bool]
 class EmbeddingModel:
     """One model's capabilities. `smallest` is the shortest vector it can be cut to, None when its length is fixed.
 
-    `context_tokens` of 0 are unknown. `max_request_tokens` bounds a whole request, where the service is said to do so.
+    `context_tokens` of 0 are unknown. `max_request_tokens` bounds a whole request, where the service is reported to.
     """
 
     name: str

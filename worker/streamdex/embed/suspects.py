@@ -66,8 +66,8 @@ class _Controls:
 class InputSuspects:
     """Decides on requests that failed. `sent` announces each attempt; one of the other calls ends it, or none does.
 
-    An input is dead-lettered when fewer than `chance` of healthy ones would look as bad. That takes more than
-    `enough_failures`, and `controls`. Only tests loosen these.
+    An input is dead-lettered only when its results would come by chance in less than `chance` of all cases, which takes
+    more than `enough_failures`, and `controls`. Only tests pass others.
     """
 
     def __init__(

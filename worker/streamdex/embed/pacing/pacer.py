@@ -135,7 +135,7 @@ class Pacer:
         self._usage.add(-1.0, -charge.tokens, now_s)
 
     def throttle(self, code: str | None, in_flight: int, now_s: float) -> Throttle:
-        """Which limit a 429 with this code speaks of; so many requests were under way, with it."""
+        """The limit behind a 429 with this code; so many requests were under way, with it."""
         used = max(self._used(self._usage.last_minute(now_s)))
         throttle = throttle_of(code, used, in_flight, self.slots(now_s))
         if throttle is Throttle.CONCURRENCY:
