@@ -20,9 +20,7 @@ from streamdex.embed import resolve
 from streamdex.index import Index
 from streamdex.index.schema.keys import manifest_id
 from streamdex.model import Outcome
-from streamdex.operations.verify import Report
-from streamdex.operations.verify.repair import RepairResult, repair_collection
-from streamdex.operations.verify.verification import verify_collection
+from streamdex.operations.verify import RepairResult, Report, repair_collection, verify_collection
 from streamdex.run.worker import Worker
 from streamdex.standins.jina import JinaServer
 from streamdex.telemetry import Metrics
@@ -91,7 +89,7 @@ class World:
 
     @asynccontextmanager
     async def working(self, settings: Settings | None = None) -> AsyncIterator[Worker]:
-        """A worker at work; afterwards it is stopped, with all that it has taken in done."""
+        """A worker at work; afterwards it is stopped, with all that it accepted done."""
         worker = Worker(settings or self.settings, "test")
         running = asyncio.create_task(worker.run())
         try:
@@ -101,7 +99,7 @@ class World:
             await asyncio.wait_for(running, LIMIT_S)
 
     async def work(self, settings: Settings | None = None) -> dict[Outcome, int]:
-        """Run a worker until it has settled the whole topic; how its records ended."""
+        """Run a worker until it has settled the whole topic. Returns how its records ended."""
         settings = settings or self.settings
         async with self.working(settings) as worker, asyncio.timeout(LIMIT_S):
             ends = {one: end for one, end in (await self.kafka.end_offsets(self.topic)).items() if end}
@@ -120,13 +118,13 @@ class World:
             return await repair_collection(settings or self.settings, Path(folder), to_end=to_end)
 
     async def replay(self) -> int:
-        """Put every dead letter back to its topic; how many. `dlq replay` would send one of each record."""
+        """Send every dead letter back to its topic. Returns how many; `dlq replay` would send one of each record."""
         dead_letters = await self.kafka.read_all(f"{self.topic}.dlq")
         messages = [Message(one.key, one.value, replay_headers(one)) for one in dead_letters]  # type: ignore[arg-type]  # ours are never null
         await self.produce(*messages)
         return len(messages)
 
-    async def forget_log(self, below: int) -> None:
+    async def delete_log(self, below: int) -> None:
         """Let the log begin later, as retention does."""
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
         partition = confluent_kafka.TopicPartition(self.topic, 0, below)
@@ -134,7 +132,7 @@ class World:
 
     @asynccontextmanager
     async def index(self) -> AsyncIterator[Index]:
-        """The room that the worker writes through."""
+        """The collection, opened as the worker opens it."""
         profile = resolve(self.settings.jina)
         index = await Index.open(self.settings, profile.fingerprint, profile.dimension, Metrics())
         try:

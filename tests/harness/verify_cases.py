@@ -1,12 +1,12 @@
-"""Evidence for tests of the verify room: a log from offset 2 to 100 of one partition, and documents of two chunks."""
+"""Evidence for tests of the comparison: a log from offset 2 to 100 of one partition, and documents of two chunks."""
 
 from dataclasses import replace
 
 from streamdex.model import Manifest, Partition, Position, Rank
-from streamdex.operations.verify import Evidence, Expectation, FoundPoint, Horizon, Spot, Unindexable
+from streamdex.operations.verify.evidence import Evidence, Expectation, FoldScope, FoundPoint, Spot, Unindexable
 
 GENERATION = 3
-HORIZON = Horizon({Partition("t", 0): (2, 100)}, epoch=0, generation=GENERATION)
+SCOPE = FoldScope({Partition("t", 0): (2, 100)}, epoch=0, generation=GENERATION)
 
 
 def position(offset: int, epoch: int = 0, topic: str = "t") -> Position:

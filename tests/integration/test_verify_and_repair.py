@@ -1,4 +1,4 @@
-"""Verify and repair on real Kafka: each way to damage a collection is reported, mended, and nothing else is touched."""
+"""Verify and repair on real Kafka: each kind of damage is reported and repaired, and nothing else is touched."""
 
 import asyncio
 import uuid
@@ -96,10 +96,12 @@ async def test_each_class_is_reported_and_gone_after_the_repair(make_world: Make
     assert world.jina.stats.inputs_embedded - embedded == 4
 
 
-async def test_a_document_whose_event_the_log_no_longer_holds_is_said_and_never_touched(make_world: MakeWorld) -> None:
+async def test_a_document_whose_event_the_log_no_longer_holds_is_reported_and_never_touched(
+    make_world: MakeWorld,
+) -> None:
     world = await make_world()
     await filled(world)
-    await world.forget_log(below=8)  # doc-0 has a later event as well
+    await world.delete_log(below=8)  # doc-0 has a later event as well
     await world.drop("doc-1", 1)
     await world.copy("doc-2", 0, str(uuid.uuid4()))
     await world.change_manifest("doc-3", content_hash="0" * 32)
@@ -113,10 +115,10 @@ async def test_a_document_whose_event_the_log_no_longer_holds_is_said_and_never_
     assert result.after.counts == {DifferenceKind.MISSING_CHUNK: 1, DifferenceKind.EXTRA_CHUNK: 1}
     assert (result.after.unverifiable, result.after.not_repairable) == (7, 2)
     after = await world.everything()
-    mended = {f"s:{one}" for one in ("doc-12", "doc-13")}
+    repaired = {f"s:{one}" for one in ("doc-12", "doc-13")}
     for point_id, found in after.items():
         payload = found[0] if isinstance(found, tuple) else found
-        if payload["document_key"] not in mended:
+        if payload["document_key"] not in repaired:
             assert found == damaged[point_id]
 
 
@@ -165,13 +167,13 @@ async def test_a_repair_with_settings_that_no_worker_has_used_is_refused(make_wo
         await world.repair(other)
 
 
-async def test_a_topic_made_anew_is_refused(make_world: MakeWorld) -> None:
+async def test_a_recreated_topic_is_refused(make_world: MakeWorld) -> None:
     world = await make_world()
     await filled(world)
     cluster = (await survey(world.settings.kafka, ())).cluster_id
     async with world.index() as index:
-        await index.write_progress(cluster, 0, {Partition(world.topic, 0): Progress(10_000, None)})
-    with pytest.raises(ConfigurationError, match="it was made anew"):
+        await index.bookkeeping.write_progress(cluster, 0, {Partition(world.topic, 0): Progress(10_000, None)})
+    with pytest.raises(ConfigurationError, match="it was recreated"):
         await world.verify()
 
 
@@ -188,13 +190,13 @@ async def test_dead_letters_their_replays_and_their_second_chances(make_world: M
     report = await world.verify()
     assert (report.equal, report.dead_letters) == (True, 3)
 
-    # Replayed while still refused: each is a letter again, of one replay more.
+    # Replayed while still refused: each is a dead letter again, of one replay more.
     assert await world.replay() == 3
     await world.work()
     report = await world.verify()
     assert (report.equal, report.dead_letters) == (True, 6)
 
-    # Replayed after the mend: what can be indexed is, at its original rank, and must be from now on.
+    # Replayed after the fix: what can be indexed is, at its original rank, and must be from now on.
     world.jina.faults.clear()
     assert await world.replay() == 6
     await world.work()
@@ -221,7 +223,7 @@ async def test_a_dead_lettered_event_that_passes_when_it_is_read_again_is_no_dif
     assert (report.equal, report.documents) == (True, 2)
 
 
-async def test_an_event_over_a_cap_needs_no_letter_where_a_newer_one_overtook_it(make_world: MakeWorld) -> None:
+async def test_an_event_over_a_cap_needs_no_dead_letter_where_a_newer_one_overtook_it(make_world: MakeWorld) -> None:
     world = await make_world(caps={"document_chunks": 4})
     await world.produce(upsert("doc", long_text("doc", 40)), upsert("doc", "plain words"))
     await world.produce(upsert("large", long_text("large", 40)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -10,7 +11,7 @@ from harness.cli import Cli, Services
 from streamdex.config import Settings, load_settings
 from streamdex.embed import resolve
 from streamdex.index import Index
-from streamdex.operations.reindex.reindex import Reindexing
+from streamdex.operations.reindex.successor import Successor
 from streamdex.run.worker import Worker
 from streamdex.standins.produce import Message, produce
 from streamdex.telemetry import Metrics
@@ -152,7 +153,7 @@ def test_a_worker_that_dies_while_the_collections_are_compared_stops_the_switch(
     cli: Cli, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asyncio.run(made(place.settings))
-    compare, dying = Reindexing._compare, asyncio.Event()
+    compare, dying = Successor.compare, asyncio.Event()
 
     class Dying(Worker):
         async def run(self) -> int:
@@ -162,13 +163,14 @@ def test_a_worker_that_dies_while_the_collections_are_compared_stops_the_switch(
             await working
             raise RuntimeError("planted")
 
-    async def compared(self: Reindexing, *given: Any) -> None:
-        await compare(self, *given)
+    async def compared(self: Successor, *given: Any) -> AsyncIterator[Any]:
+        async for found in compare(self, *given):
+            yield found
         dying.set()
 
     with monkeypatch.context() as planted:
-        planted.setattr("streamdex.operations.reindex.reindex.Worker", Dying)
-        planted.setattr(Reindexing, "_compare", compared)
+        planted.setattr("streamdex.operations.reindex.successor.Worker", Dying)
+        planted.setattr(Successor, "compare", compared)
         with pytest.raises(RuntimeError, match="planted"):
             cli("reindex", *OTHER, env=place.environment)
     assert cli("reindex", *OTHER, "--json", env=place.environment).json["predecessor"] == f"{place.name}__1"

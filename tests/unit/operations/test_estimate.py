@@ -36,12 +36,12 @@ def record(value: bytes | None) -> Record:
     return Record("t", 0, 0, 0, b"key", value)
 
 
-def test_records_are_weighed_as_they_would_be_embedded() -> None:
+def test_records_are_measured_as_they_would_be_embedded() -> None:
     sampler = Sampler(Settings())
     text = json.dumps({"text": "word " * 1000}).encode()
     found = Sample()
     for value in (text, None, b"{"):
-        found = found.plus(sampler.weigh(record(value)))
+        found = found.plus(sampler.measure(record(value)))
     assert (found.records, found.documents, found.deletes, found.undecodable) == (3, 1, 1, 1)
     assert found.chunks == 3
     assert 1300 < found.tokens < 1500

@@ -11,7 +11,7 @@ from streamdex.errors import Reason
 from streamdex.index import Source, StoredPoint
 from streamdex.kafka.position_headers import build_position
 from streamdex.model import Position, Rank, Record
-from streamdex.operations.verify import Expectation, NoEvent, Spot, Unindexable
+from streamdex.operations.verify.evidence import Expectation, NoEvent, Spot, Unindexable
 from streamdex.operations.verify.interpretation import Interpreter
 from streamdex.plan.keys import chunk_ids, text_hash
 
@@ -84,7 +84,7 @@ def test_a_bug_of_ours_is_no_reason_to_stop() -> None:
     assert (fault.reason, "words" in fault.message) == (Reason.INTERNAL, False)
 
 
-def test_letters_of_others_are_none() -> None:
+def test_records_of_others_are_no_dead_letters() -> None:
     assert interpreter().dead_letter(record(b"anything")) is None
     first = Position("documents", 0, 0, 7, 11)
     replays: tuple[tuple[str, bytes | None], ...] = (("__streamdex.replays", b"2"),)
@@ -105,7 +105,7 @@ def test_a_text_must_be_one_that_its_id_allows(found: StoredPoint, fits: bool) -
     assert interpreter().point(found, has_vector=True).text_fits is fits
 
 
-def test_where_the_event_of_a_point_stood_is_told_by_source_and_rank_together() -> None:
+def test_source_and_rank_together_give_the_position_of_a_points_event() -> None:
     def origin(**changes: Any) -> Position | None:
         return interpreter().point(point("words", **changes), has_vector=True).position
 

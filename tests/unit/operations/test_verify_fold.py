@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.verify_cases import event, manifest, point, points, position, unindexable, whole
-from streamdex.operations.verify import Evidence, Fold, NoEvent, Spot
-from streamdex.operations.verify.fold import BATCH
+from streamdex.operations.verify.evidence import Evidence, NoEvent, Spot
+from streamdex.operations.verify.fold import BATCH, Fold
 
 
 @pytest.fixture
@@ -68,11 +68,11 @@ def test_more_rows_than_a_batch(fold: Fold) -> None:
     assert all(one.expected is not None and len(one.points) == 1 for one in found)
 
 
-def test_letters_are_told_apart_by_position_and_replays(fold: Fold) -> None:
+def test_dead_letters_are_distinguished_by_position_and_replays(fold: Fold) -> None:
     assert not fold.is_dead_letter(position(3), 0)
     fold.add_dead_letter(position(3), 0)
     fold.add_dead_letter(position(3), 2)
-    fold.add_dead_letter(position(3), 2)  # the acknowledgement was lost: it stands there twice
+    fold.add_dead_letter(position(3), 2)  # the acknowledgement was lost: it was written twice
     assert [fold.is_dead_letter(position(3), replays) for replays in range(4)] == [True, False, True, False]
     assert not fold.is_dead_letter(position(3, epoch=1), 0)
     assert not fold.is_dead_letter(position(4), 0)
@@ -101,7 +101,7 @@ def test_documents_that_differ_page_by_page(fold: Fold) -> None:
     assert fold.differing("s:c", 2) == []
 
 
-def test_which_records_are_wanted_and_where_they_stand(fold: Fold) -> None:
+def test_which_records_are_wanted_and_where_they_are(fold: Fold) -> None:
     assert fold.wanted_ranges() == {}
     fold.want(Spot("t", 0, 7), "s:1")
     fold.want(Spot("t", 0, 3), "")

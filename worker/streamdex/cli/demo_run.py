@@ -14,8 +14,7 @@ from streamdex.config import Settings, with_section
 from streamdex.errors import Service, ServiceFault
 from streamdex.kafka.topic_reader import TopicReader
 from streamdex.model import Outcome
-from streamdex.operations.verify import Report
-from streamdex.operations.verify.verification import verify_collection
+from streamdex.operations.verify import Report, verify_collection
 from streamdex.run.worker import Worker
 from streamdex.standins.documents import SampleDocument, sample_documents
 from streamdex.standins.produce import Message, create_topic, produce

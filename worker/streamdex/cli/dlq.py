@@ -19,8 +19,7 @@ from streamdex.deadletter import DeadLetterFacts, Entry, Wanted, parse_dead_lett
 from streamdex.errors import ConfigurationError, ExitCode, Reason
 from streamdex.model import Partition, Record
 from streamdex.operations.replay import DeadLetterBox, Replayed, dead_letter_at, opened
-from streamdex.operations.verify import Spot, place_of
-from streamdex.operations.verify.verification import dead_letter_topics
+from streamdex.operations.verify import Spot, dead_letter_topics, place_of
 from streamdex.telemetry import configure_logging
 
 _PLACE = re.compile(r"(?P<topic>[^\[\]]+)\[(?P<partition>[0-9]{1,9})\]@(?P<offset>[0-9]{1,18})", re.ASCII)

@@ -48,7 +48,7 @@ def explain(
     settings = settings_from(config_file, overrides)
     key = document_key(document, integer=integer)
     value = None if event is None else _read_event(event)
-    explained = asyncio.run(explain_document(settings, key, value or None, asked=event is not None))
+    explained = asyncio.run(explain_document(settings, key, value or None, with_forecast=event is not None))
     if as_json:
         typer.echo(orjson.dumps(_as_json(explained, show_text), option=orjson.OPT_INDENT_2).decode())
     else:

@@ -14,7 +14,7 @@ from streamdex.cli.progress import ProgressBars
 from streamdex.cli.signals import stopped_by_signals
 from streamdex.config import Settings
 from streamdex.errors import ExitCode
-from streamdex.operations.reindex.reindex import Reindexing, ReindexOptions, ReindexResult
+from streamdex.operations.reindex import Reindexing, ReindexOptions, ReindexResult
 from streamdex.telemetry import configure_logging
 
 

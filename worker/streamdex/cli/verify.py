@@ -15,9 +15,15 @@ from streamdex.cli.progress import ProgressBars
 from streamdex.cli.temporary_folder import temporary_folder
 from streamdex.config import Settings
 from streamdex.errors import ExitCode
-from streamdex.operations.verify import MEANINGS, Difference, Report
-from streamdex.operations.verify.repair import Repaired, RepairResult, repair_collection
-from streamdex.operations.verify.verification import verify_collection
+from streamdex.operations.verify import (
+    MEANINGS,
+    Difference,
+    Repaired,
+    RepairResult,
+    Report,
+    repair_collection,
+    verify_collection,
+)
 from streamdex.telemetry import configure_logging
 
 

@@ -1,10 +1,11 @@
-"""What a backlog will cost: tokens, requests, time at the key's limits and money, from a sample of the topic."""
+"""Estimates what a backlog will cost: tokens, requests, time at the key's limits and money, from a sample."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from streamdex.config import Settings
-from streamdex.embed import Limits, Profile, bounds_of, requests_for
+from streamdex.embed import KeyLimits, Profile, bounds_of, requests_for
 from streamdex.errors import RecordFault
 from streamdex.intake import Decoder
 from streamdex.kafka.topic_reader import TopicReader
@@ -12,12 +13,11 @@ from streamdex.model import Ranges, Record
 from streamdex.plan import Chunker
 from streamdex.plan.keys import text_hash
 
-SLICES = 4  # places in each partition where the sample is taken
+SLICES = 4  # of each partition, from which the sample is taken
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What was found in some of the records."""
+class Sample(NamedTuple):
+    """What some of the records hold."""
 
     records: int = 0
     deletes: int = 0
@@ -32,18 +32,12 @@ class Sample:
 
     def plus(self, other: "Sample") -> "Sample":
         """Both together."""
-        return Sample(
-            self.records + other.records,
-            self.deletes + other.deletes,
-            self.undecodable + other.undecodable,
-            self.chunks + other.chunks,
-            self.tokens + other.tokens,
-        )
+        return Sample(*(one + more for one, more in zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The backlog, extrapolated. An upper bound: what is swallowed, unchanged or known already costs nothing."""
+    """The backlog, extrapolated. An upper bound: coalesced events, and unchanged or known chunks, cost nothing."""
 
     records: int
     sampled: int
@@ -56,7 +50,11 @@ class Estimate:
 
 
 def slices(ranges: Ranges, most_records: int) -> Iterator[Ranges]:
-    """Ranges within the ranges, evenly spread, that hold about `most_records` in all; all of it when it is less."""
+    """Parts of the ranges, evenly spread, of about `most_records` together; the ranges themselves if they hold fewer.
+
+    With partitions of 1,000 and 3,000 records and `most_records` 400, each of 4 slices has 25 of the one and 75 of the
+    other.
+    """
     total = sum(end - begin for begin, end in ranges.values())
     if total <= most_records:
         yield ranges
@@ -71,12 +69,12 @@ def slices(ranges: Ranges, most_records: int) -> Iterator[Ranges]:
 
 
 def estimate(settings: Settings, profile: Profile, sample: Sample, backlog: int) -> Estimate:
-    """Extrapolate a sample to a backlog of so many records, at the limits in force."""
+    """Extrapolate a sample to a backlog of this many records, at the limits in force."""
     factor = backlog / sample.records if sample.records else 0.0
     tokens, chunks = round(sample.tokens * factor), round(sample.chunks * factor)
-    limits = Limits(*settings.jina.effective_limits)
+    limits = KeyLimits(*settings.jina.effective_limits)
     if profile.late_chunking:
-        requests = round(sample.documents * factor)  # each goes by itself
+        requests = round(sample.documents * factor)  # a document each
     else:
         requests = requests_for(limits, bounds_of(settings.jina, profile), chunks, tokens)
     by_tokens, by_requests = tokens / limits.tokens_per_minute, requests / limits.requests_per_minute
@@ -94,15 +92,15 @@ def estimate(settings: Settings, profile: Profile, sample: Sample, backlog: int)
 
 
 class Sampler:
-    """Counts what records would cost."""
+    """Counts what records hold."""
 
     def __init__(self, settings: Settings) -> None:
         self._decoder = Decoder(settings.mapping, settings.caps)
         self._chunker = Chunker(settings)
         self._epoch = settings.kafka.epoch
 
-    def weigh(self, record: Record) -> Sample:
-        """What one record would cost."""
+    def measure(self, record: Record) -> Sample:
+        """What one record holds."""
         try:
             event = self._decoder.decode(record, self._epoch)
             if event.text is None:
@@ -116,14 +114,14 @@ class Sampler:
 async def sample_topics(
     settings: Settings, reader: TopicReader, ranges: Ranges, most_records: int, on_record: Callable[[], None]
 ) -> Sample:
-    """Read and weigh a sample of what lies in the ranges. Raises ConfigurationError or ServiceFault.
+    """Read and measure a sample of the ranges; `on_record` is called for each record.
 
-    `on_record` is called for each record.
+    Raises ConfigurationError or ServiceFault.
     """
     sampler = Sampler(settings)
     whole = Sample()
     for part in slices(ranges, most_records):
         async for record in reader.records(part):
-            whole = whole.plus(sampler.weigh(record))
+            whole = whole.plus(sampler.measure(record))
             on_record()
     return whole

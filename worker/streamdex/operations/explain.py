@@ -1,26 +1,27 @@
-"""What the collection knows of one document, and what an event would do to it."""
+"""What the collection has of one document, and what an event would do to it."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamdex.config import Settings
 from streamdex.embed import resolve
 from streamdex.errors import ConfigurationError, RecordFault
 from streamdex.index import Index, StoredPoint
-from streamdex.model import DocumentWrite, Manifest, Outcome, Record
-from streamdex.operations.verify import DifferenceKind, Evidence, Horizon, judge
+from streamdex.model import SEQUENCE_BOUND, DocumentWrite, Manifest, Outcome, Record
+from streamdex.operations.verify.compare import compare_document
+from streamdex.operations.verify.differences import DifferenceKind
+from streamdex.operations.verify.evidence import Evidence, FoldScope
 from streamdex.operations.verify.interpretation import Interpreter
+from streamdex.operations.verify.verification import UNKNOWN_GENERATION
 from streamdex.plan import cutting_digest, outcome_of
-from streamdex.plan.rank import SEQUENCE_BOUND
 from streamdex.telemetry import Metrics
 
-UNKNOWN_GENERATION = -1
-NEXT_BASE = SEQUENCE_BOUND - 1  # above every base that is given out: those follow the clock in milliseconds
+NEXT_BASE = SEQUENCE_BOUND - 1  # above every base that is given out, which are times in milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkState:
-    """One chunk that the manifest lists: its point, None where there is none, and whether it has a vector."""
+    """One chunk that the manifest lists: its point, or None where it is missing, and whether that has a vector."""
 
     place: int
     id: str
@@ -30,7 +31,7 @@ class ChunkState:
 
 @dataclass(frozen=True, slots=True)
 class ForecastChunk:
-    """One chunk that an event would leave. `tokens` are estimated."""
+    """One chunk that a document would have after an event. `tokens` is an estimate."""
 
     place: int
     id: str
@@ -41,7 +42,7 @@ class ForecastChunk:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What an event would do if it came next. `fault` says why it would be a dead letter."""
+    """What an event would do if it came next. `reason` and `fault` say why it would become a dead letter."""
 
     outcome: Outcome
     chunks: tuple[ForecastChunk, ...] = ()
@@ -54,11 +55,11 @@ class Forecast:
         return sum(chunk.tokens for chunk in self.chunks if chunk.embedded)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """A document as the collection has it. `extra` points are not listed; `differences` are those of the points.
+    """A document as the collection has it. The manifest does not list the `extra` points.
 
-    `same_cut` tells whether these settings have cut its text.
+    `differences` are those between points and manifest. `same_cut`: its text was cut with these settings.
     """
 
     document_key: str
@@ -70,26 +71,30 @@ class Explanation:
     forecast: Forecast | None = None
 
 
-async def explain_document(settings: Settings, document_key: str, event: bytes | None, *, asked: bool) -> Explanation:
-    """Look a document up; with `asked`, also say what an event with this value would do if it came next.
+async def explain_document(
+    settings: Settings, document_key: str, event: bytes | None, *, with_forecast: bool
+) -> Explanation:
+    """Look a document up; `with_forecast`: also say what an event with this value would do if it came next.
 
     Raises ConfigurationError (also for an event of another document), AccountFault and ServiceFault.
     """
     profile = resolve(settings.jina)
     index = await Index.open(settings, profile.fingerprint, profile.dimension, Metrics(), create=False)
     try:
-        manifest, points = (await index.documents([document_key]))[document_key]
-        without_vector = {point_id async for point_id in index.without_vector([document_key])}
-        generation = await index.known_generation(cutting_digest(settings))
+        manifest, points = (await index.reader.documents([document_key]))[document_key]
+        without_vector = {point_id async for point_id in index.reader.without_vector([document_key])}
+        generation = await index.bookkeeping.known_generation(cutting_digest(settings))
     finally:
         await index.close()
     known = UNKNOWN_GENERATION if generation is None else generation
-    state = describe(settings, document_key, manifest, points, without_vector)
-    state.same_cut = manifest is not None and manifest.generation == known
-    if asked:
-        there = frozenset(point.id for point in points) - without_vector
-        state.forecast = forecast(settings, document_key, event, manifest, there, max(0, known))
-    return state
+    explanation = replace(
+        describe(settings, document_key, manifest, points, without_vector),
+        same_cut=manifest is not None and manifest.generation == known,
+    )
+    if not with_forecast:
+        return explanation
+    there = frozenset(point.id for point in points) - without_vector
+    return replace(explanation, forecast=forecast(settings, document_key, event, manifest, there, max(0, known)))
 
 
 def describe(
@@ -99,11 +104,11 @@ def describe(
     points: Sequence[StoredPoint],
     without_vector: Collection[str],
 ) -> Explanation:
-    """Hold the points against the manifest. Pure."""
+    """Compare the points with the manifest. Pure."""
     interpreter = Interpreter(settings, {}, 0)
     found = tuple(interpreter.point(point, has_vector=point.id not in without_vector) for point in points)
     evidence = Evidence(document_key, manifest=manifest, points=found)
-    differences = judge(evidence, Horizon({}, settings.kafka.epoch, 0)).kinds
+    differences = compare_document(evidence, FoldScope({}, settings.kafka.epoch, 0)).kinds
     if manifest is None:
         differences = (DifferenceKind.EXTRA_CHUNK,) * len(points)
     by_id = {point.id: point for point in points}
@@ -124,7 +129,7 @@ def forecast(
     there: Collection[str],
     generation: int,
 ) -> Forecast:
-    """What a record with this value would do if it were the next one. Pure. `there` are points with their vectors.
+    """What a record with this value would do if it were the next one. Pure. `there`: ids of points with vectors.
 
     Raises ConfigurationError for an event of another document.
     """
@@ -136,7 +141,7 @@ def forecast(
         event = interpreter.event(record)
         if event.document_key != document_key:
             raise ConfigurationError("the event is of another document", "--event", "Name the event's document.")
-        rank = interpreter.rank(event)
+        rank = interpreter.ranking.rank_of(event)
         decision = interpreter.decide(event, rank, manifest)
     except RecordFault as fault:
         return Forecast(Outcome.DEAD_LETTERED, reason=fault.reason.value, fault=fault.message)

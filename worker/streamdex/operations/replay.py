@@ -13,7 +13,7 @@ from streamdex.errors import ConfigurationError, Service, ServiceFault, TooLarge
 from streamdex.intake import Decoder
 from streamdex.kafka.topic_reader import TopicReader
 from streamdex.model import Partition, Record
-from streamdex.operations.verify.verification import OnProgress, dead_letter_topics, records_in, told
+from streamdex.operations.verify.verification import OnProgress, dead_letter_topics, records_in, with_progress
 
 # Letters are sent together, in so many windows a second, and each window waits for its acknowledgements. Its bytes are
 # bounded since aiokafka compresses on the event loop, while the limits of all that are sent with it run.
@@ -49,7 +49,9 @@ class DeadLetterBox:
     async def read(self, on_progress: OnProgress) -> None:
         """Look at all of them. Raises ConfigurationError or ServiceFault."""
         ranges = await self._reader.ranges(dead_letter_topics(self._settings))
-        async for record in told(on_progress, "dead letters", records_in(ranges), self._reader.records(ranges)):
+        async for record in with_progress(
+            on_progress, "dead letters", records_in(ranges), self._reader.records(ranges)
+        ):
             entry = self._entry(record)
             if entry is None:
                 self.others += 1

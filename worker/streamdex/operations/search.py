@@ -1,4 +1,4 @@
-"""A question to the collection, embedded with the task that belongs to the passages'."""
+"""Searches the collection. The question is embedded with the task that matches that of the documents."""
 
 from streamdex.config import Settings
 from streamdex.embed import Embedder, resolve
@@ -7,7 +7,7 @@ from streamdex.telemetry import Health, Metrics
 
 
 async def search_collection(settings: Settings, question: str, limit: int) -> list[Hit]:
-    """The chunks nearest to the question, best first. One try.
+    """The chunks nearest to the question, best first. Nothing is retried.
 
     Raises ConfigurationError, AccountFault, ServiceFault, or SuspectFault when the embedder refuses the question.
     """
@@ -18,7 +18,7 @@ async def search_collection(settings: Settings, question: str, limit: int) -> li
         (vector,) = await embedder.embed_once([question], profile.query_task)
         index = await Index.open(settings, profile.fingerprint, profile.dimension, metrics, create=False)
         try:
-            return await index.search(vector, limit)
+            return await index.reader.search(vector, limit)
         finally:
             await index.close()
     finally:

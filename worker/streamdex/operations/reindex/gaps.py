@@ -1,4 +1,4 @@
-"""What a new collection lacks of the one whose place it is to take, document by document. Pure."""
+"""What is missing in a new collection, compared with the one that it is to replace, document by document. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from streamdex.model import Manifest, Order, Partition, Ranges
 
 
 class Gap(StrEnum):
-    """Why the successor lacks a document, or has it as it was before."""
+    """Why the successor does not have a document, or has an older state of it."""
 
     NOT_INDEXED = "its last event was not indexed with these settings: see streamdex dlq list"
     NOT_IN_THE_LOG = "the log does not hold its last event any more: produce it again"
@@ -17,10 +17,10 @@ class Gap(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """Compares manifests. `log` is [begin, end) of each partition, `epoch` and `order` are the successor's.
+class GapFinder:
+    """Compares manifests. `log` is [begin, end) of each partition; `epoch` and `order` are the successor's.
 
-    Manifests of the predecessor have their ranks as `Alias.documents` reads them.
+    The predecessor's manifests have the ranks that `Alias.documents` gives them.
     """
 
     log: Ranges
@@ -28,7 +28,7 @@ class Judge:
     order: Order
 
     def is_ahead(self, old: Manifest, progress: Mapping[Partition, Progress]) -> bool:
-        """Whether the predecessor has an event that the successor has not come to yet."""
+        """Whether the predecessor has an event of the document that the successor has not reached yet."""
         at = old.position
         partition = Partition(at.topic, at.partition)
         if at.epoch != self.epoch or partition not in self.log:
@@ -37,7 +37,7 @@ class Judge:
         return at.offset >= (known.offset if known is not None else self.log[partition][0])
 
     def gap(self, old: Manifest, found: Manifest | None) -> Gap | None:
-        """What the successor lacks of a document, by the predecessor's manifest and its own."""
+        """What the successor misses of a document, by the predecessor's manifest and its own."""
         if not self._has_gap(old, found):
             return None
         at = old.position
@@ -55,8 +55,9 @@ class Judge:
         return older and (_is_live(old) or _is_live(found))
 
     def _is_older(self, found: Manifest, old: Manifest) -> bool | None:
-        """Whether the successor has an older event of the document; None where that cannot be told: in another order
-        other events win, and offsets of two logs do not compare.
+        """Whether the successor has an older event of the document.
+
+        None where nobody can know: in another order other events win, and offsets of two logs do not compare.
         """
         order = Order.VERSION if old.rank.sequence else Order.OFFSET
         if order is not self.order:

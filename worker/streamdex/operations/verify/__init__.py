@@ -1,47 +1,26 @@
-"""Whether the collection equals the fold of the topic.
+"""Whether the collection equals the fold of the topic, and its repair.
 
-Promises a verdict that owes nothing to the path by which the documents got there: the topic is folded anew, each
-document's newest event held against its manifest, and the manifest against its points; and for each difference the
-steps that would mend it. Holds what it knows on disk, so a topic of any size fits.
+`verify_collection` promises an answer that owes nothing to how the documents got there: it folds the topic again, and
+compares each document's newest event with its manifest, and the manifest with its points. `repair_collection` fixes
+what differs, and never overwrites anything newer. What they know is on disk, so a topic of any size fits.
 """
 
 from streamdex.operations.verify.differences import MEANINGS, Difference, DifferenceKind, Report
-from streamdex.operations.verify.evidence import (
-    Evidence,
-    Expectation,
-    FoundPoint,
-    Horizon,
-    NoEvent,
-    Spot,
-    Unindexable,
-    Where,
-    place_of,
-)
-from streamdex.operations.verify.fold import Fold
-from streamdex.operations.verify.judgement import Judgement, Standing, judge, tell
-from streamdex.operations.verify.repair_plan import RepairSteps, Tombstone, Write, plan_repair
+from streamdex.operations.verify.evidence import Spot, place_of
+from streamdex.operations.verify.repair import Repaired, RepairResult, repair_collection
+from streamdex.operations.verify.verification import OnProgress, dead_letter_topics, verify_collection
 
 __all__ = [
     "MEANINGS",
     "Difference",
     "DifferenceKind",
-    "Evidence",
-    "Expectation",
-    "Fold",
-    "FoundPoint",
-    "Horizon",
-    "Judgement",
-    "NoEvent",
-    "RepairSteps",
+    "OnProgress",
+    "RepairResult",
+    "Repaired",
     "Report",
     "Spot",
-    "Standing",
-    "Tombstone",
-    "Unindexable",
-    "Where",
-    "Write",
-    "judge",
+    "dead_letter_topics",
     "place_of",
-    "plan_repair",
-    "tell",
+    "repair_collection",
+    "verify_collection",
 ]

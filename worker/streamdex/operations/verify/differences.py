@@ -1,4 +1,4 @@
-"""The ways in which a collection can differ from the fold of its topic, and the report on them."""
+"""The kinds of difference between a collection and the fold of its topic, and the report on them."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ EXAMPLES = 5
 
 
 class DifferenceKind(StrEnum):
-    """A class of difference."""
+    """A kind of difference."""
 
     MISSING_DOCUMENT = "missing document"
     STALE_DOCUMENT = "stale document"
@@ -49,10 +49,10 @@ class Difference:
 class Report:
     """What a verification found.
 
-    `records` were folded; `documents` and `points` were compared. Documents are `unverifiable` whose events the log no
-    longer holds, and `beyond_horizon` where they were written from events that were not folded; of both only the points
-    were held against the manifest. `not_repairable` counts differences of such documents. `unsettled` records stand
-    between the horizon and the end of the log; `foreign` points are not streamdex's.
+    `records` were folded; `documents` and `points` were compared. Documents are `unverifiable` when the log no longer
+    holds their events, and `after_cut_off` when their event was not folded: of both, only the points were compared
+    with the manifest. `not_repairable` counts the differences of such documents. `unsettled` records stand between the
+    cut-off and the end of the log. `foreign` points are not streamdex's.
     """
 
     records: int = 0
@@ -60,7 +60,7 @@ class Report:
     documents: int = 0
     points: int = 0
     unverifiable: int = 0
-    beyond_horizon: int = 0
+    after_cut_off: int = 0
     not_repairable: int = 0
     unsettled: int = 0
     foreign: int = 0
@@ -73,7 +73,7 @@ class Report:
         return not self.counts
 
     def add(self, difference: Difference) -> None:
-        """Count a difference, and keep it as an example while there are few."""
+        """Count a difference, and keep the first few of each kind as examples."""
         self.counts[difference.kind] += 1
         examples = self.examples.setdefault(difference.kind, [])
         if len(examples) < EXAMPLES:

@@ -1,4 +1,4 @@
-"""What is known of one document: what the log asks for, and what the collection has."""
+"""What is known of one document: what the topic demands, and what the collection holds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,11 +7,9 @@ from typing import NamedTuple
 
 from streamdex.model import Manifest, Partition, Position, Rank
 
-GENERATIONS = 64  # the low part of a rank tells who cut the document, not which event it is
-
 
 class Spot(NamedTuple):
-    """Where a record stands in the log: elsewhere than its event's position where it is a replayed dead letter."""
+    """Where a record stands in the log. A replayed dead letter stands elsewhere than at its event's position."""
 
     topic: str
     partition: int
@@ -19,9 +17,9 @@ class Spot(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """What one event asks for; a delete has no chunks. `texts` and `metadata` are digests, `texts` one per chunk.
+    """What one event demands. A delete has no chunks. `texts` and `metadata` are digests, `texts` one per chunk.
 
-    The metadata of an event and of a point are the same when they have a digest in common.
+    An event and a point have the same metadata when they have a digest in common.
     """
 
     document_key: str
@@ -36,7 +34,7 @@ class Expectation(NamedTuple):
 
 
 class Unindexable(NamedTuple):
-    """An event that cannot be indexed: a dead letter, unless a newer event of its document overtook it."""
+    """An event that cannot be indexed. It must be a dead letter, unless a newer event of its document overtook it."""
 
     document_key: str
     rank: Rank
@@ -45,16 +43,16 @@ class Unindexable(NamedTuple):
 
 
 class NoEvent(NamedTuple):
-    """A record that is no event at all: a dead letter."""
+    """A record that is no event at all. It must be a dead letter."""
 
     position: Position
     spot: Spot
 
 
 class FoundPoint(NamedTuple):
-    """A point as found. `text_fits` tells that its id can be that of its text, `text` and `metadata` are digests.
+    """A stored point. `text` and `metadata` are digests; `text_fits`: its id can be that of its text.
 
-    `position` is where its event stood, None where its source and its rank do not belong together.
+    `position` is where its event stood, None where source and rank contradict each other.
     """
 
     id: str
@@ -69,20 +67,20 @@ class FoundPoint(NamedTuple):
     has_vector: bool = True
 
 
-class Where(Enum):
-    """How a position lies to the log as it was folded."""
+class LogSide(Enum):
+    """Where a position lies, seen from the part of the log that was folded."""
 
-    BELOW = "below the log's start, or in another log"
-    WITHIN = "within the log"
-    BEYOND = "beyond the horizon"
+    BEFORE = "before the log's start, or in another log"
+    WITHIN = "within the folded part"
+    AFTER = "after the cut-off"
 
 
 @dataclass(frozen=True, slots=True)
-class Horizon:
-    """The log as folded: [begin, end) of each partition; the deployment's epoch, and its generation (-1: not known).
+class FoldScope:
+    """The part of the log that is folded: [begin, cut-off) of each partition, of the deployment's epoch.
 
-    `from_start` is false for a deployment that may have begun to read at the log's end: what it has never seen cannot
-    be told from what it lacks.
+    `generation` is the deployment's, -1 where it is not known. `from_start` is false where the deployment may have
+    begun to read at the log's end: then a document that it never read looks like one that it lost.
     """
 
     ranges: Mapping[Partition, tuple[int, int]]
@@ -90,22 +88,22 @@ class Horizon:
     generation: int
     from_start: bool = True
 
-    def locate(self, position: Position | None) -> Where:
-        """Where a position lies; one that is not known lies below."""
+    def locate(self, position: Position | None) -> LogSide:
+        """Where a position lies. An unknown one lies before the folded part."""
         if position is None or position.epoch != self.epoch:
-            return Where.BELOW
+            return LogSide.BEFORE
         log = self.ranges.get(Partition(position.topic, position.partition))
         if log is None or position.offset < log[0]:
-            return Where.BELOW
-        return Where.WITHIN if position.offset < log[1] else Where.BEYOND
+            return LogSide.BEFORE
+        return LogSide.WITHIN if position.offset < log[1] else LogSide.AFTER
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One document. `expected` is its newest event that is no dead letter.
 
-    `dead_lettered` are those of its events that the dead-letter topic holds. They need not be indexed, but may be: a letter
-    that was replayed beyond the horizon, or an event that was read again and passed at the second time.
+    `dead_lettered` are its events that the dead-letter topic holds. They need not be indexed, but may be: because the
+    dead letter was replayed after the cut-off, or because the event was read again and passed the second time.
     """
 
     document_key: str
@@ -116,8 +114,8 @@ class Evidence:
     points: tuple[FoundPoint, ...] = ()
 
     @property
-    def asked(self) -> Expectation | None:
-        """The event that the collection is held against: the expected one, or a newer lettered one that it has."""
+    def reference(self) -> Expectation | None:
+        """The event to compare with: the expected one, or a newer dead-lettered one that the collection has."""
         if self.manifest is not None:
             for one in self.dead_lettered:
                 newer = self.expected is None or event_order(one.rank) > event_order(self.expected.rank)
@@ -127,17 +125,15 @@ class Evidence:
 
 
 def event_order(rank: Rank) -> Rank:
-    """A rank without its generation: the same event cut in another way is no other event."""
-    if rank.sequence:
-        return Rank(rank.version, rank.sequence // GENERATIONS)
-    return Rank(rank.version // GENERATIONS)
+    """A rank without its generation: an event that is cut in another way is still the same event."""
+    return rank.of_generation(0)
 
 
 def same_event(one: Rank, other: Rank) -> bool:
-    """Whether two ranks are of one event, cut in one way or another."""
+    """Whether two ranks belong to one event, however it was cut."""
     return event_order(one) == event_order(other)
 
 
 def place_of(where: Position | Spot) -> str:
-    """For people: topic[partition]@offset."""
+    """topic[partition]@offset, for people."""
     return f"{where.topic}[{where.partition}]@{where.offset}"

@@ -1,4 +1,4 @@
-"""What records and stored points mean to a verification: the same rooms that the worker uses, asked without a store."""
+"""What records and stored points mean to a verification. Decodes and plans as the worker does, without a collection."""
 
 from typing import Any
 
@@ -9,32 +9,30 @@ from streamdex.index import StoredPoint, check_payload
 from streamdex.intake import Decoder
 from streamdex.kafka.position_headers import first_position, parse_position
 from streamdex.model import DocumentWrite, Event, JsonObject, Manifest, Position, Rank, Record
-from streamdex.operations.verify import Expectation, FoundPoint, NoEvent, Spot, Unindexable
-from streamdex.operations.verify.evidence import GENERATIONS
-from streamdex.plan import Bases, Chunker, Overtaken, Planner, rank_of
+from streamdex.operations.verify.evidence import Expectation, FoundPoint, NoEvent, Spot, Unindexable
+from streamdex.plan import Bases, Chunker, Overtaken, Planner, Ranking
 from streamdex.plan.keys import chunk_ids, digest, text_hash
 
 
 class Interpreter:
-    """Reads with one deployment's settings. `generation` is the number of its cutting."""
+    """Reads with one deployment's settings and with its bases. `generation` is the number of its cutting."""
 
     def __init__(self, settings: Settings, bases: Bases, generation: int) -> None:
-        self._order = settings.worker.order
         self._late = settings.jina.late_chunking
         self._epoch = settings.kafka.epoch
         self._caps = settings.caps
-        self._bases = bases
+        self.ranking = Ranking(settings.worker.order, settings.kafka.epoch, generation)
+        self.ranking.add_bases(bases)
         self._epochs: dict[tuple[str, int], list[tuple[int, int]]] = {}
         for (topic, partition, epoch), base in bases.items():
             self._epochs.setdefault((topic, partition), []).append((epoch, base))
-        self._generation = generation
         self._decoder = Decoder(settings.mapping, settings.caps)
         self._planner = Planner(settings, Chunker(settings), generation)
 
     # --- records ------------------------------------------------------------------------------------------------
 
     def dead_letter(self, record: Record) -> tuple[Position, int] | None:
-        """The position of the event that a dead letter was, and after how many replays; None for others' records."""
+        """The position of a dead letter's event, and how often it had been replayed. None: the record is not ours."""
         try:
             position = parse_position(record.headers)
         except ValueError:
@@ -42,19 +40,21 @@ class Interpreter:
         return None if position is None else (position, count_replays(record))
 
     def position(self, record: Record) -> tuple[Position, int]:
-        """Where the event stood first, and how often it was replayed since: what its letter says as well."""
+        """Where the event stood first, and how often it was replayed since. Its dead letter has the same two."""
         return first_position(record, self._epoch), count_replays(record)
 
     def expectation(self, record: Record) -> Expectation | Unindexable | NoEvent:
-        """What a record asks for."""
+        """What a record demands of the collection."""
         spot = Spot(record.topic, record.partition, record.offset)
         try:
             event = self.event(record)
-            rank = self.rank(event)
-        except Exception:  # noqa: BLE001  # a RecordFault, or a bug of ours, which makes a dead letter as well
+            rank = self.ranking.rank_of(event)
+        except Exception:  # noqa: BLE001  # a RecordFault, or a bug of ours, which the worker makes a dead letter as well
             return NoEvent(self.position(record)[0], spot)
         try:
-            write = self.plan(event, rank, None)
+            write = self.decide(event, rank, None)
+            if not isinstance(write, DocumentWrite):
+                raise AssertionError("no manifest is no newer event")
         except Exception:  # noqa: BLE001  # as above
             return Unindexable(event.document_key, rank, event.position, spot)
         return Expectation(
@@ -73,7 +73,7 @@ class Interpreter:
         """Why a record cannot be indexed. Raises AssertionError for one that can."""
         try:
             event = self.event(record)
-            self.plan(event, self.rank(event), None)
+            self.decide(event, self.ranking.rank_of(event), None)
         except RecordFault as fault:
             return fault
         except Exception as bug:  # noqa: BLE001  # of ours; its text may quote the record
@@ -84,19 +84,8 @@ class Interpreter:
         """The event of a record. Raises RecordFault."""
         return self._decoder.decode(record, self._epoch)
 
-    def rank(self, event: Event) -> Rank:
-        """The rank of an event. Raises RecordFault."""
-        return rank_of(event, self._order, self._bases, self._generation)
-
-    def plan(self, event: Event, rank: Rank, manifest: Manifest | None) -> DocumentWrite:
-        """What the event asks of a store that has this manifest, an older one. Raises RecordFault."""
-        decision = self.decide(event, rank, manifest)
-        if not isinstance(decision, DocumentWrite):
-            raise AssertionError("an older manifest does not overtake an event")
-        return decision
-
     def decide(self, event: Event, rank: Rank, manifest: Manifest | None) -> DocumentWrite | Overtaken:
-        """What the event asks of a store that has this manifest. Raises RecordFault."""
+        """What the event demands of a collection that has this manifest. Raises RecordFault."""
         decision = self._planner.decide(event, rank, manifest)
         if isinstance(decision, DocumentWrite):
             check_payload(decision, self._caps)
@@ -121,23 +110,20 @@ class Interpreter:
         )
 
     def _origin(self, found: StoredPoint) -> Position | None:
-        """Where the event of a point stood: its epoch is the one whose base gives the point's rank."""
+        """Where a point's event stood. Its epoch is the one whose base leads to the point's rank."""
         source = found.source
         if source is None:
             return None
-        sequence = (found.rank.sequence or found.rank.version) // GENERATIONS
         for epoch, base in self._epochs.get((source.topic, source.partition), ()):
-            if base + source.offset == sequence:
+            if base + source.offset == found.rank.log_sequence:
                 return Position(source.topic, source.partition, epoch, source.offset, 0)
         return None
 
 
 def _is_id_of(found: StoredPoint, hashed: bytes) -> bool:
-    """Whether the id is that of the text; a text that stands in the document several times has several ids."""
-    for occurrences in (1, max(1, found.count)):  # nearly always the first
-        if found.id in chunk_ids(found.document_key, [hashed] * occurrences):
-            return True
-    return False
+    """Whether the id is that of the text. A text that occurs several times in a document has several ids."""
+    tries = (1, max(1, found.count))  # nearly always the first decides
+    return any(found.id in chunk_ids(found.document_key, [hashed] * occurrences) for occurrences in tries)
 
 
 def _rounded(value: Any, digits: int) -> Any:
@@ -149,9 +135,10 @@ def _rounded(value: Any, digits: int) -> Any:
 
 
 def digests_of(metadata: JsonObject) -> tuple[str, ...]:
-    """Stands for metadata, stored or not: the same metadata have at least one of these in common.
+    """Two digests of metadata, of an event or of a point. Equal metadata have at least one of them in common.
 
-    The engine gives back a float of 16 or 17 digits up to two units in the last place away (measured on 60,000), which
-    rounding hides unless the two lie on both sides of where it turns. No number lies there for 11 and 12 digits alike.
+    The engine returns a float of 16 or 17 digits up to two units in the last place away (measured on 60,000 floats).
+    Rounding hides that, unless the two lie on both sides of a number at which rounding turns from down to up. No number
+    is such a place for 11 and for 12 digits alike, hence two digests.
     """
     return tuple(digest(_rounded(metadata, digits)) for digits in (12, 11))

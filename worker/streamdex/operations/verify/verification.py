@@ -1,13 +1,13 @@
-"""Folds the topic anew and holds the collection against it: the thin shell around `verify/`.
+"""Folds the topic again and compares the collection with it.
 
-What is folded reaches from the log's start to a fixed horizon: what was settled when the verification began. So a
-worker that runs meanwhile, or is behind, makes no difference. What it changes while the collection is read would make
-one, so each document that seems to differ is read once more, by itself, before it is reported.
+The fold reaches from the log's start to a fixed cut-off: what was settled when the verification began. So a worker that
+runs meanwhile, or is behind, makes no difference. What it changes while the collection is read would look like one;
+therefore each document that seems to differ is read once more, by itself, before it is reported.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,29 +17,20 @@ from streamdex.errors import ConfigurationError
 from streamdex.index import Index, Progress
 from streamdex.kafka.topic_reader import TopicReader
 from streamdex.model import Partition, Ranges
-from streamdex.operations.verify import (
-    Difference,
-    DifferenceKind,
-    Evidence,
-    Expectation,
-    Fold,
-    Horizon,
-    Report,
-    Unindexable,
-    judge,
-    place_of,
-    tell,
-)
+from streamdex.operations.verify.compare import add_to_report, compare_document
+from streamdex.operations.verify.differences import Difference, DifferenceKind, Report
+from streamdex.operations.verify.evidence import Evidence, Expectation, FoldScope, Unindexable, place_of
+from streamdex.operations.verify.fold import Fold
 from streamdex.operations.verify.interpretation import Interpreter
 from streamdex.plan import cutting_digest
 from streamdex.telemetry import Metrics
 
 T = TypeVar("T")
 
-# What is done at the moment, how many of it more, and of how many in all where that is known.
+# What is being done, how many more of it are done, and how many there are in all where that is known.
 OnProgress = Callable[[str, int, int | None], None]
 
-LOOK_AGAIN_DOCUMENTS = 64  # read once more in a few requests
+READ_AGAIN_DOCUMENTS = 64  # together, in a few requests
 REPORT_EVERY = 500
 UNKNOWN_GENERATION = -1
 COMPARED = "documents compared"
@@ -48,48 +39,52 @@ COMPARED = "documents compared"
 async def verify_collection(
     settings: Settings, folder: Path, on_progress: OnProgress = lambda *_: None, *, to_end: bool = False
 ) -> Report:
-    """Compare the collection with the topic. Writes nothing, to neither.
+    """Compare the collection with the topic. Writes to neither.
 
-    `folder` is for files of what is known, some hundred bytes for each document and chunk. The horizon is what is
-    settled; with `to_end` the end of the log, so that what no worker has settled yet counts as missing.
+    `folder` takes some hundred bytes for each document and chunk. The cut-off is what is settled; with `to_end` it is
+    the end of the log, so that what no worker has settled yet counts as missing.
     Raises ConfigurationError, AccountFault and ServiceFault.
     """
-    async with opened(settings, folder, on_progress, to_end=to_end) as verification:
+    async with open_verification(settings, folder, on_progress, to_end=to_end) as verification:
         return await verification.compare()
 
 
 @asynccontextmanager
-async def opened(
+async def open_verification(
     settings: Settings, folder: Path, on_progress: OnProgress, *, to_end: bool, repairs: bool = False
 ) -> AsyncIterator["Verification"]:
-    """A verification at the start. `repairs`: documents will be written, so the collection must know the settings."""
-    profile = resolve(settings.jina)
+    """A verification that can begin. `repairs`: documents will be written, so the collection must know the settings."""
+    profile, kafka = resolve(settings.jina), settings.kafka
     index = await Index.open(settings, profile.fingerprint, profile.dimension, Metrics(), create=False)
+    bookkeeping = index.bookkeeping
     try:
-        async with TopicReader(settings.kafka) as reader:
-            log = await reader.ranges(settings.kafka.topics)
-            epoch = settings.kafka.epoch
-            progress = await index.progress(reader.cluster_id, epoch, list(log))
+        async with TopicReader(kafka) as reader:
+            log = await reader.ranges(kafka.topics)
+            progress = await bookkeeping.progress(reader.cluster_id, kafka.epoch, list(log))
             ranges = log if to_end else settled_ranges(log, progress)
             refuse_recreated(log, progress)
-            generation = await index.known_generation(cutting_digest(settings))
-            if repairs and generation is None:
-                refuse_unknown_settings()
+            generation = await bookkeeping.known_generation(cutting_digest(settings))
+            if repairs and generation is None:  # with another mapping a repair would delete every document
+                raise ConfigurationError(
+                    "no worker has written this collection with these settings",
+                    "chunk, mapping, qdrant.text_key, qdrant.metadata_key",
+                    "Give verify the worker's settings, or start a worker with these first.",
+                )
             ends = {partition: end for partition, (_, end) in log.items()}
-            bases = await index.bases(reader.cluster_id, epoch, ends, keep=repairs)
+            bases = await bookkeeping.bases(reader.cluster_id, kafka.epoch, ends, keep=repairs)
             known = UNKNOWN_GENERATION if generation is None else generation
-            horizon = Horizon(ranges, epoch, known, from_start=settings.kafka.auto_offset_reset == "earliest")
+            scope = FoldScope(ranges, kafka.epoch, known, from_start=kafka.auto_offset_reset == "earliest")
             interpreter = Interpreter(settings, bases, max(0, known))
             with Fold(folder / "fold.sqlite") as fold:
-                verification = Verification(settings, index, reader, interpreter, horizon, fold, on_progress)
-                verification.report.unsettled = sum(ends[one] - end for one, (_, end) in ranges.items())
+                verification = Verification(settings, index, reader, interpreter, scope, fold, on_progress)
+                verification.report.unsettled = records_in(log) - records_in(ranges)
                 yield verification
     finally:
         await index.close()
 
 
 def settled_ranges(log: Ranges, progress: Mapping[Partition, Progress]) -> Ranges:
-    """Of each partition's [begin, end) the part that is settled. Every event in it has its outcome."""
+    """The settled part of each partition's [begin, end). Every event in it has its outcome."""
     return {
         partition: (begin, min(end, max(begin, progress[partition].offset if partition in progress else begin)))
         for partition, (begin, end) in log.items()
@@ -97,27 +92,20 @@ def settled_ranges(log: Ranges, progress: Mapping[Partition, Progress]) -> Range
 
 
 def refuse_recreated(log: Ranges, progress: Mapping[Partition, Progress]) -> None:
-    """A log that ends below what was settled of it is another one. Raises ConfigurationError."""
+    """Raises ConfigurationError for a log that ends below what was settled of it: that is another log."""
     for partition, known in progress.items():
         if known.offset > log[partition][1]:
             raise ConfigurationError(
-                f"the topic {partition.topic} ends below what the collection has of it: it was made anew",
+                f"the topic {partition.topic} ends below what the collection has of it: it was recreated",
                 "kafka.epoch",
                 "Raise kafka.epoch by one, for the workers as well.",
             )
 
 
-def refuse_unknown_settings() -> None:
-    """With another mapping every document would seem unexpected, and a repair would delete it."""
-    raise ConfigurationError(
-        "no worker has written this collection with these settings",
-        "chunk, mapping, qdrant.text_key, qdrant.metadata_key",
-        "Give verify the worker's settings, or start a worker with these first.",
-    )
-
-
-async def told(on_progress: OnProgress, what: str, total: int | None, items: AsyncIterator[T]) -> AsyncIterator[T]:
-    """The items, telling every so often how many there were."""
+async def with_progress(
+    on_progress: OnProgress, what: str, total: int | None, items: AsyncIterator[T]
+) -> AsyncIterator[T]:
+    """The items. Reports at the beginning, after every 500 of them, and at the end."""
     on_progress(what, 0, total)
     more = 0
     async for item in items:
@@ -129,109 +117,103 @@ async def told(on_progress: OnProgress, what: str, total: int | None, items: Asy
     on_progress(what, more, total)
 
 
+@dataclass(frozen=True, slots=True)
 class Verification:
-    """One comparison. `compare` first; then `fold` knows which documents differ, and `look_again` reads them anew."""
+    """One comparison. After `compare`, `fold` knows which documents differ, and `read_again` reads them once more."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        index: Index,
-        reader: TopicReader,
-        interpreter: Interpreter,
-        horizon: Horizon,
-        fold: Fold,
-        on_progress: OnProgress,
-    ) -> None:
-        self.index = index
-        self.reader = reader
-        self.interpreter = interpreter
-        self.horizon = horizon
-        self.fold = fold
-        self.on_progress = on_progress
-        self.report = Report()
-        self._dead_letter_topics = dead_letter_topics(settings)
+    settings: Settings
+    index: Index
+    reader: TopicReader
+    interpreter: Interpreter
+    scope: FoldScope
+    fold: Fold
+    on_progress: OnProgress
+    report: Report = field(default_factory=Report)
 
     async def compare(self) -> Report:
-        """Read everything, and judge."""
+        """Read the topics and the collection, and compare them."""
         await self._fold_dead_letters()
         await self._fold_events()
         await self._read_collection()
-        await self._judge()
+        await self._compare_documents()
         return self.report
 
     async def _fold_dead_letters(self) -> None:
-        """After the horizon is fixed: a record is settled as dead-lettered only when its letter is there."""
-        ranges = await self.reader.ranges(self._dead_letter_topics, missing_ok=True)
-        async for record in told(self.on_progress, "dead letters", records_in(ranges), self.reader.records(ranges)):
+        """The cut-off is fixed before: a record is settled as dead-lettered only after its dead letter was written."""
+        ranges = await self.reader.ranges(dead_letter_topics(self.settings), missing_ok=True)
+        records = self.reader.records(ranges)
+        async for record in with_progress(self.on_progress, "dead letters", records_in(ranges), records):
             dead_letter = self.interpreter.dead_letter(record)
             if dead_letter is not None:
                 self.report.dead_letters += 1
                 self.fold.add_dead_letter(*dead_letter)
 
     async def _fold_events(self) -> None:
-        ranges = self.horizon.ranges
-        async for record in told(self.on_progress, "records", records_in(ranges), self.reader.records(ranges)):
+        ranges = self.scope.ranges
+        records = self.reader.records(ranges)
+        async for record in with_progress(self.on_progress, "records", records_in(ranges), records):
             self.report.records += 1
-            asked = self.interpreter.expectation(record)
+            meaning = self.interpreter.expectation(record)
             dead_lettered = self.fold.is_dead_letter(*self.interpreter.position(record))
-            if isinstance(asked, Expectation):
-                (self.fold.add_dead_lettered if dead_lettered else self.fold.add_event)(asked)
+            if isinstance(meaning, Expectation):
+                (self.fold.add_dead_lettered if dead_lettered else self.fold.add_event)(meaning)
             elif dead_lettered:
                 continue
-            elif isinstance(asked, Unindexable):
-                self.fold.add_unindexable(asked)
+            elif isinstance(meaning, Unindexable):
+                self.fold.add_unindexable(meaning)
             else:
-                self.fold.add_no_event(asked)
+                self.fold.add_no_event(meaning)
 
     async def _read_collection(self) -> None:
-        points, manifests = await self.index.counts()
-        async for manifest in told(self.on_progress, "manifests", manifests, self.index.all_manifests()):
+        stored = self.index.reader
+        points, manifests = await stored.counts()
+        async for manifest in with_progress(self.on_progress, "manifests", manifests, stored.all_manifests()):
             self.fold.add_manifest(manifest)
-        async for point_id in self.index.without_vector():
+        async for point_id in stored.without_vector():
             self.fold.add_without_vector(point_id)
-        async for stored in told(self.on_progress, "points", points, self.index.all_points()):
-            if not stored.document_key:
+        async for point in with_progress(self.on_progress, "points", points, stored.all_points()):
+            if point.document_key:
+                has_vector = not self.fold.is_without_vector(point.id)
+                self.fold.add_point(self.interpreter.point(point, has_vector=has_vector))
+            else:
                 self.report.foreign += 1
-                continue
-            has_vector = not self.fold.is_without_vector(stored.id)
-            self.fold.add_point(self.interpreter.point(stored, has_vector=has_vector))
 
-    async def _judge(self) -> None:
+    async def _compare_documents(self) -> None:
         differing: list[Evidence] = []
         documents = 0
-        async for evidence in told(self.on_progress, COMPARED, None, _each(self.fold.evidence())):
+        async for evidence in with_progress(self.on_progress, COMPARED, None, _each(self.fold.evidence())):
             documents += 1
-            judgement = judge(evidence, self.horizon)
-            if not judgement.kinds:
-                tell(self.report, evidence, judgement)
+            findings = compare_document(evidence, self.scope)
+            if not findings.kinds:
+                add_to_report(self.report, evidence, findings)
                 continue
             differing.append(evidence)
-            if len(differing) == LOOK_AGAIN_DOCUMENTS:
-                await self._judge_again(differing)
+            if len(differing) == READ_AGAIN_DOCUMENTS:
+                await self._compare_again(differing)
                 differing = []
-        await self._judge_again(differing)
+        await self._compare_again(differing)
         self.on_progress(COMPARED, 0, documents)
         for record in self.fold.no_events():
             self.report.add(Difference(DifferenceKind.NOT_DEAD_LETTERED, "", place_of(record.position)))
 
-    async def _judge_again(self, differing: Sequence[Evidence]) -> None:
-        for evidence in await self.look_again(differing):
-            judgement = judge(evidence, self.horizon)
-            tell(self.report, evidence, judgement)
-            if judgement.kinds:
+    async def _compare_again(self, differing: Sequence[Evidence]) -> None:
+        for evidence in await self.read_again(differing):
+            findings = compare_document(evidence, self.scope)
+            add_to_report(self.report, evidence, findings)
+            if findings.kinds:
                 self.fold.add_differing(evidence.document_key)
 
-    async def look_again(self, documents: Sequence[Evidence]) -> list[Evidence]:
-        """The same documents, with what the collection has of them now."""
+    async def read_again(self, documents: Sequence[Evidence]) -> list[Evidence]:
+        """The same documents, with what the collection has of them now. Raises ServiceFault and AccountFault."""
         keys = [one.document_key for one in documents]
-        found = await self.index.documents(keys)
-        without_vector = {point_id async for point_id in self.index.without_vector(keys)} if keys else set()
-        anew = []
+        found = await self.index.reader.documents(keys)
+        without_vector = {point_id async for point_id in self.index.reader.without_vector(keys)} if keys else set()
+        result = []
         for one in documents:
             manifest, stored = found[one.document_key]
             points = tuple(self.interpreter.point(point, has_vector=point.id not in without_vector) for point in stored)
-            anew.append(replace(one, manifest=manifest, points=points))
-        return anew
+            result.append(replace(one, manifest=manifest, points=points))
+        return result
 
 
 async def _each(items: Iterator[T]) -> AsyncIterator[T]:

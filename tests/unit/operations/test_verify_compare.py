@@ -4,23 +4,25 @@ from dataclasses import replace
 
 import pytest
 
-from harness.verify_cases import HORIZON, event, manifest, point, points, position, rank, unindexable, whole, with_point
+from harness.verify_cases import SCOPE, event, manifest, point, points, position, rank, unindexable, whole, with_point
 from streamdex.model import Manifest, Position
-from streamdex.operations.verify import DifferenceKind, Evidence, Report, Standing, judge, tell
+from streamdex.operations.verify.compare import Coverage, add_to_report, compare_document
+from streamdex.operations.verify.differences import DifferenceKind, Report
+from streamdex.operations.verify.evidence import Evidence
 
 
 def kinds(evidence: Evidence) -> list[DifferenceKind]:
-    return list(judge(evidence, HORIZON).kinds)
+    return list(compare_document(evidence, SCOPE).kinds)
 
 
-def standing(evidence: Evidence) -> Standing:
-    return judge(evidence, HORIZON).standing
+def coverage(evidence: Evidence) -> Coverage:
+    return compare_document(evidence, SCOPE).coverage
 
 
 @pytest.mark.parametrize("evidence", [whole(), whole(ids=()), whole(offset=2), whole(offset=99)])
 def test_a_whole_document_has_no_difference(evidence: Evidence) -> None:
-    assert judge(evidence, HORIZON).kinds == ()
-    assert standing(evidence) is Standing.VERIFIED
+    assert compare_document(evidence, SCOPE).kinds == ()
+    assert coverage(evidence) is Coverage.FOLDED
 
 
 def test_the_same_event_cut_by_an_older_generation_is_no_difference() -> None:
@@ -42,12 +44,13 @@ def test_a_document_whose_manifest_is_gone_is_missing_and_its_points_are_nobodys
 
 
 def test_nothing_is_known_to_be_missing_where_reading_may_have_begun_at_the_end_of_the_log() -> None:
-    latest = replace(HORIZON, from_start=False)
-    assert judge(Evidence("s:1", event(5)), latest).standing is Standing.UNVERIFIABLE
-    assert judge(Evidence("s:1", event(6), manifest=manifest(5)), latest).kinds[0] is DifferenceKind.STALE_DOCUMENT
+    latest = replace(SCOPE, from_start=False)
+    assert compare_document(Evidence("s:1", event(5)), latest).coverage is Coverage.UNVERIFIABLE
+    older = Evidence("s:1", event(6), manifest=manifest(5))
+    assert compare_document(older, latest).kinds[0] is DifferenceKind.STALE_DOCUMENT
 
 
-def test_a_deleted_document_may_be_forgotten() -> None:
+def test_a_deleted_document_needs_no_manifest() -> None:
     assert kinds(Evidence("s:1", event(5, ()))) == []
     assert kinds(Evidence("s:1", event(5, ()), points=(point(4, "x", 0),))) == [DifferenceKind.EXTRA_CHUNK]
 
@@ -57,7 +60,7 @@ def test_a_stale_document_has_the_points_of_its_own_event() -> None:
     assert kinds(old) == [DifferenceKind.STALE_DOCUMENT]
 
 
-def test_an_unexpected_document_within_the_horizon() -> None:
+def test_an_unexpected_document_before_the_cut_off() -> None:
     assert kinds(Evidence("s:1", manifest=manifest(5), points=points(5))) == [DifferenceKind.UNEXPECTED_DOCUMENT]
     assert kinds(Evidence("s:1", event(4), manifest=manifest(5), points=points(5))) == [
         DifferenceKind.UNEXPECTED_DOCUMENT
@@ -74,16 +77,16 @@ def test_a_delete_that_compaction_has_dropped_is_not_unexpected() -> None:
 def test_what_lies_outside_the_log_is_unverifiable(where: Position) -> None:
     outside = manifest(1)._replace(position=where)
     alone = Evidence("s:1", manifest=outside, points=points(1))
-    assert (standing(alone), kinds(alone)) == (Standing.UNVERIFIABLE, [])
+    assert (coverage(alone), kinds(alone)) == (Coverage.UNVERIFIABLE, [])
     newer = manifest(1)._replace(position=where, rank=rank(50))
-    assert standing(Evidence("s:1", event(5), manifest=newer)) is Standing.UNVERIFIABLE
+    assert coverage(Evidence("s:1", event(5), manifest=newer)) is Coverage.UNVERIFIABLE
 
 
-def test_points_of_an_unverifiable_document_are_held_against_its_manifest() -> None:
+def test_points_of_an_unverifiable_document_are_compared_with_its_manifest() -> None:
     below = Evidence("s:1", manifest=manifest(1), points=(point(1, "x", 0), point(1, "z", 1)))
     assert kinds(below) == [DifferenceKind.MISSING_CHUNK, DifferenceKind.EXTRA_CHUNK]
     report = Report()
-    tell(report, below, judge(below, HORIZON))
+    add_to_report(report, below, compare_document(below, SCOPE))
     assert (report.unverifiable, report.not_repairable, report.equal) == (1, 2, False)
 
 
@@ -91,13 +94,13 @@ def test_points_without_manifest_and_event() -> None:
     assert kinds(Evidence("s:1", points=points(5))) == [DifferenceKind.EXTRA_CHUNK, DifferenceKind.EXTRA_CHUNK]
     for lost in (position(1), None):  # their manifest may be lost, together with the log's beginning
         orphan = Evidence("s:1", points=(point(5, "x", 0)._replace(position=lost),))
-        assert (standing(orphan), kinds(orphan)) == (Standing.UNVERIFIABLE, [])
+        assert (coverage(orphan), kinds(orphan)) == (Coverage.UNVERIFIABLE, [])
 
 
-def test_what_came_after_the_horizon_is_no_difference() -> None:
+def test_what_came_after_the_cut_off_is_no_difference() -> None:
     for folded in (None, event(5)):
         newer = Evidence("s:1", folded, manifest=manifest(100), points=points(100))
-        assert (standing(newer), kinds(newer)) == (Standing.BEYOND, [])
+        assert (coverage(newer), kinds(newer)) == (Coverage.AFTER_CUT_OFF, [])
 
 
 def test_points_of_a_write_under_way_are_no_difference() -> None:
@@ -109,7 +112,7 @@ def test_points_of_a_write_under_way_are_no_difference() -> None:
     assert kinds(first) == []
 
 
-def test_a_newer_point_that_does_not_come_from_beyond_the_horizon_is_a_difference() -> None:
+def test_a_newer_point_whose_event_is_not_after_the_cut_off_is_a_difference() -> None:
     wild = with_point(whole(), 0, rank=rank(100), position=None)
     assert kinds(wild) == [DifferenceKind.STALE_CHUNK]
 
@@ -178,7 +181,7 @@ def test_the_report_counts_all_and_keeps_few_examples() -> None:
     report = Report()
     for offset in range(3, 13):
         evidence = Evidence(f"s:{offset}", event(offset, key=f"s:{offset}"))
-        tell(report, evidence, judge(evidence, HORIZON))
-    tell(report, whole(), judge(whole(), HORIZON))
+        add_to_report(report, evidence, compare_document(evidence, SCOPE))
+    add_to_report(report, whole(), compare_document(whole(), SCOPE))
     assert (report.documents, report.points, report.counts) == (11, 2, {DifferenceKind.MISSING_DOCUMENT: 10})
     assert [one.place for one in report.examples[DifferenceKind.MISSING_DOCUMENT]] == [f"t[0]@{n}" for n in range(3, 8)]

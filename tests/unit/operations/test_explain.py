@@ -8,7 +8,7 @@ import pytest
 from streamdex.config import Settings
 from streamdex.model import Manifest, Outcome, Rank, Record
 from streamdex.operations.explain import Forecast, forecast
-from streamdex.operations.verify import Expectation
+from streamdex.operations.verify.evidence import Expectation
 from streamdex.operations.verify.interpretation import Interpreter
 
 TEXT = "First paragraph of the guide.\n\nSecond paragraph of the guide.\n\nThird paragraph of the guide."

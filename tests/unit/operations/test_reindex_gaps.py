@@ -1,4 +1,4 @@
-"""What a reindexing decides without a store: settings of its worker, how far it is, why a document is missing."""
+"""What a reindexing decides by itself: its worker's settings, how far it is, why a document is missing."""
 
 from collections.abc import AsyncIterator
 
@@ -7,14 +7,15 @@ import pytest
 from streamdex.config import LimitsPreset, Settings
 from streamdex.index import AliasSwitch, Progress
 from streamdex.model import Manifest, Order, Partition, Position, Rank
-from streamdex.operations.reindex.gaps import Gap, Judge
-from streamdex.operations.reindex.reindex import Reindexed, batched, settled_in, shared_limits, successor_settings
+from streamdex.operations.reindex.gaps import Gap, GapFinder
+from streamdex.operations.reindex.reindexing import ReindexResult
+from streamdex.operations.reindex.successor import batched, settled_in, shared_limits, successor_settings
 
-SUCCESSION = AliasSwitch("articles", "articles__1", "articles__2", 2, begun=False)
+ALIAS_SWITCH = AliasSwitch("articles", "articles__1", "articles__2", 2, begun=False)
 LOG = {Partition("articles", 0): (10, 50)}
 
 
-BY_OFFSET, BY_VERSION = Judge(LOG, 3, Order.OFFSET), Judge(LOG, 3, Order.VERSION)
+BY_OFFSET, BY_VERSION = GapFinder(LOG, 3, Order.OFFSET), GapFinder(LOG, 3, Order.VERSION)
 
 
 FIRST_RANK = Rank(64)
@@ -36,7 +37,7 @@ def test_the_worker_has_a_group_and_a_collection_of_its_own_and_all_else_from_th
         qdrant={"collection": "articles", "distance": "dot"},
         jina={"limits": "free"},
     )
-    made = successor_settings(settings, SUCCESSION, 0.5)
+    made = successor_settings(settings, ALIAS_SWITCH, 0.5)
     assert (made.qdrant.collection, made.qdrant.distance) == ("articles__2", "dot")
     assert (made.kafka.group_id, made.kafka.auto_offset_reset, made.kafka.group_instance_id) == (
         "streamdex__2",
@@ -73,13 +74,13 @@ def test_what_is_settled_lies_within_what_is_wanted(offset: int, settled: int) -
         (manifest(20, topic="others"), Gap.OTHER_TOPIC),
     ],
 )
-def test_why_a_document_is_missing_is_told_by_where_its_event_stood(missing: Manifest, gap: Gap) -> None:
+def test_where_its_event_is_decides_why_a_document_is_missing(missing: Manifest, gap: Gap) -> None:
     assert BY_OFFSET.gap(missing, None) is gap
     assert BY_OFFSET.gap(missing, missing) is None
 
 
 @pytest.mark.parametrize(
-    ("judge", "old", "found", "gap"),
+    ("finder", "old", "found", "gap"),
     [
         (BY_OFFSET, manifest(30), manifest(29), Gap.NOT_INDEXED),  # the event at 30 is a dead letter now
         (BY_OFFSET, manifest(30), manifest(31), None),
@@ -101,10 +102,10 @@ def test_why_a_document_is_missing_is_told_by_where_its_event_stood(missing: Man
         (BY_VERSION, deleted(30), manifest(29, rank=Rank(6, 64)), Gap.NOT_INDEXED),  # in another order: nobody knows
     ],
 )
-def test_a_document_as_it_was_before_is_lacking_too(
-    judge: Judge, old: Manifest, found: Manifest, gap: Gap | None
+def test_an_older_state_of_a_document_is_a_gap_too(
+    finder: GapFinder, old: Manifest, found: Manifest, gap: Gap | None
 ) -> None:
-    assert judge.gap(old, found) is gap
+    assert finder.gap(old, found) is gap
 
 
 @pytest.mark.parametrize(
@@ -126,11 +127,11 @@ def test_of_a_partition_without_progress_all_that_the_log_holds_is_still_to_come
 
 
 def test_all_are_counted_and_a_few_are_named() -> None:
-    done = Reindexed(SUCCESSION, "streamdex__2")
+    done = ReindexResult(ALIAS_SWITCH, "streamdex__2")
     for number in range(7):
-        done.note(manifest(30)._replace(document_key=f"s:{number}"), Gap.NOT_INDEXED)
-    done.note(deleted(9)._replace(document_key="i:7"), Gap.NOT_IN_THE_LOG)
-    done.note(manifest(30), None)
+        done.add(manifest(30)._replace(document_key=f"s:{number}"), Gap.NOT_INDEXED)
+    done.add(deleted(9)._replace(document_key="i:7"), Gap.NOT_IN_THE_LOG)
+    done.add(manifest(30), None)
     assert done.compared == 8, "those that are not deleted"
     assert done.missing == {Gap.NOT_INDEXED: 7, Gap.NOT_IN_THE_LOG: 1}
     assert done.examples == {Gap.NOT_INDEXED: [f"s:{number}" for number in range(5)], Gap.NOT_IN_THE_LOG: ["i:7"]}
