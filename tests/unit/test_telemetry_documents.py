@@ -24,8 +24,10 @@ RULES = [
     for rule in group["rules"]
 ]
 METRICS = {one.name: one for one in Metrics().described}
-EXPORTED = ("records", "dead_letters", "commits", "rebalances", "kafka_restarts", "event_to_searchable_seconds")
-EXPORTED += ("internal_faults", "superseded_across_partitions")  # from `Counts`
+EXPORTED = {"records", "dead_letters", "commits", "rebalances", "kafka_restarts", "event_to_searchable_seconds"} | {
+    "internal_faults",
+    "superseded_across_partitions",
+}  # from `Counts`
 # What Prometheus adds to every series, and what a histogram's buckets have.
 COMMON_LABELS = {"job", "instance", "le"}
 

@@ -79,10 +79,10 @@ async def test_the_status_is_json_whatever_stands_in_it() -> None:
 async def test_metrics_are_read_again_for_each_scrape() -> None:
     worker = StubWorker(HealthSnapshot(Phase.RUNNING, partitions=1))
 
-    def count() -> None:
+    def rebalance() -> None:
         worker.metrics.counts.rebalances += 1
 
-    worker.metrics.before_reading(count)
+    worker.metrics.before_reading(rebalance)
     async with served(worker) as client:
         for count in (1, 2):
             answer = await client.get("/metrics")

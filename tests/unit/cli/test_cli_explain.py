@@ -36,9 +36,11 @@ async def fill(settings: Settings) -> None:
     vector = vector_of("word") * (profile.dimension // 4)
     for rank, (key, texts) in enumerate({"s:guide": TEXTS, "s:torn": TEXTS, "i:7": None}.items(), start=64):
         write = write_of(key, rank, texts)
-        await index.write([WriteJob(write, {chunk.id: vector for chunk in write.chunks}, index.check(write))])
+        await index.writer.write(
+            [WriteJob(write, {chunk.id: vector for chunk in write.chunks}, index.writer.check(write))]
+        )
         if key == "s:torn":
-            await index.remove({write.chunks[1].id: write.rank})
+            await index.writer.delete_points({write.chunks[1].id: write.rank})
     await index.close()
 
 

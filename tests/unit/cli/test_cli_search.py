@@ -42,7 +42,7 @@ async def index_documents(services: Services, collection: str, documents: dict[s
     for rank, (key, text) in enumerate(documents.items(), start=64):
         write = write_of(key, rank, [text], metadata={"team": "ops"})
         (vector,) = await embedder.embed_once([text])
-        await index.write([WriteJob(write, {write.chunks[0].id: vector}, index.check(write))])
+        await index.writer.write([WriteJob(write, {write.chunks[0].id: vector}, index.writer.check(write))])
     await index.close()
     await embedder.close()
 

@@ -43,7 +43,7 @@ async def begin(settings: Settings, topic: str) -> None:
     await produce(settings.kafka, topic, records, lambda _: None)
     profile = resolve(settings.jina)
     index = await Index.open(settings, profile.fingerprint, profile.dimension, Metrics())
-    await index.generation(cutting_digest(settings))
+    await index.bookkeeping.generation(cutting_digest(settings))
     await index.close()
 
 
