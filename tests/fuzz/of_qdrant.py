@@ -157,7 +157,7 @@ async def _all(points: Any) -> list[Any]:
 
 async def _plan(index: Index) -> None:
     """What a worker does with the manifests that it reads."""
-    for manifest in (await index.read_manifests(["s:1"])).values():
+    for manifest in (await index.reader.manifests(["s:1"])).values():
         assert isinstance(manifest, Manifest)
         position = Position("topic", 3, 1, 65, 1)
         PLANNER.decide(Event("s:1", "another text", {}, None, position), Rank(65 * 64), manifest)
@@ -166,22 +166,22 @@ async def _plan(index: Index) -> None:
 
 OPERATIONS: dict[str, Callable[[Index], Awaitable[object]]] = {
     "plan": _plan,
-    "document": lambda index: index.document("s:1"),
-    "documents": lambda index: index.documents(["s:1", "s:2"]),
-    "all manifests": lambda index: _all(index.all_manifests()),
-    "all points": lambda index: _all(index.all_points()),
-    "search": lambda index: index.search(vector_of("x"), 3),
-    "counts": lambda index: index.counts(),
+    "document": lambda index: index.reader.document("s:1"),
+    "documents": lambda index: index.reader.documents(["s:1", "s:2"]),
+    "all manifests": lambda index: _all(index.reader.all_manifests()),
+    "all points": lambda index: _all(index.reader.all_points()),
+    "search": lambda index: index.reader.search(vector_of("x"), 3),
+    "counts": lambda index: index.reader.counts(),
     "check": lambda index: index.bookkeeping.check(Order.OFFSET, FINGERPRINT),
     "agree": lambda index: index.bookkeeping.agree(Order.OFFSET, FINGERPRINT),
-    "generation": lambda index: index.generation("digest"),
-    "bases": lambda index: index.bases("cluster", 0, {P: 5}),
-    "progress": lambda index: index.progress("cluster", 0, [P]),
-    "write new": lambda index: index.write([job_of(WRITE)]),
-    "write kept": lambda index: index.write([job_of(write_of("s:1", 128, ["first", "third"], BEFORE))]),
-    "sweep": lambda index: index.sweep_abandoned("s:1"),
-    "clean": lambda index: index.clean(WRITE),
-    "canary": lambda index: index.canary(),
+    "generation": lambda index: index.bookkeeping.generation("digest"),
+    "bases": lambda index: index.bookkeeping.bases("cluster", 0, {P: 5}),
+    "progress": lambda index: index.bookkeeping.progress("cluster", 0, [P]),
+    "write new": lambda index: index.writer.write([job_of(WRITE)]),
+    "write kept": lambda index: index.writer.write([job_of(write_of("s:1", 128, ["first", "third"], BEFORE))]),
+    "sweep": lambda index: index.writer.delete_abandoned("s:1"),
+    "clean": lambda index: index.writer.delete_leftovers(WRITE),
+    "canary": lambda index: index.writer.canary(),
 }
 
 

@@ -19,7 +19,7 @@ from streamdex.index.schema.payload import PackedVector, PointFormat, check_payl
 from streamdex.intake import Decoder
 from streamdex.kafka.position_headers import PREFIX, Headers, build_position, first_position, parse_position
 from streamdex.model import DocumentWrite, Event, Order, Position, Record
-from streamdex.plan import Chunker, Planner, rank_of
+from streamdex.plan import Chunker, Planner, Ranking
 
 NOW_MS = 1_795_000_000_123
 CAPS = CapsSettings(record_bytes=8_192, payload_bytes=8_192, document_tokens=2_000)
@@ -31,7 +31,8 @@ MAPPINGS = (
 )
 DECODERS = tuple(Decoder(mapping, CAPS) for mapping in MAPPINGS)
 PLANNER = Planner(SETTINGS, Chunker(SETTINGS), 0)
-BASES = {("documents", 0, 0): 1_790_000_000_000}
+RANKING = Ranking(Order.OFFSET, 0, 0)
+RANKING.add_bases({("documents", 0, 0): 1_790_000_000_000})
 
 VALUES = [
     json.dumps(value).encode()
@@ -101,7 +102,7 @@ def _decode(one: tuple[bytes | None, bytes | None, Headers, Decoder]) -> str:
 def _keep(event: Event) -> None:
     """All that stands between an event and its first request to the store."""
     guards = Guards(Order.OFFSET)
-    write = PLANNER.decide(event, rank_of(event, Order.OFFSET, BASES, 0), None)
+    write = PLANNER.decide(event, RANKING.rank_of(event), None)
     assert isinstance(write, DocumentWrite)
     metadata = check_payload(write, CAPS)
     points = PointFormat(guards, "text", "metadata", PackedVector(4))

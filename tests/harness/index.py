@@ -74,17 +74,17 @@ def write_of(
     return DocumentWrite(event, rank, generation, chunks, listed, content, before, coalesced)
 
 
-def job_of(write: DocumentWrite, also: Sequence[str] = (), *, may_skip_purge: bool = False) -> WriteJob:
+def job_of(write: DocumentWrite, also: Sequence[str] = (), *, may_skip_delete: bool = False) -> WriteJob:
     """The write with the vectors of the chunks that its manifest does not list, and of those named."""
     wanted = {chunk.id for chunk in write.to_embed} | set(also)
     vectors = {chunk.id: vector_of(chunk.text) for chunk in write.chunks if chunk.id in wanted}
-    return WriteJob(write, vectors, check_payload(write, CapsSettings()), may_skip_purge=may_skip_purge)
+    return WriteJob(write, vectors, check_payload(write, CapsSettings()), may_skip_delete=may_skip_delete)
 
 
 async def put(index: Index, key: str, rank: int | Rank, texts: Sequence[str] | None, **options: Any) -> Rank | None:
     """Plan one document against its manifest and write it; answers the rank found."""
-    before = (await index.read_manifests([key])).get(key)
-    (written,) = await index.write([job_of(write_of(key, rank, texts, before, **options))])
+    before = (await index.reader.manifests([key])).get(key)
+    (written,) = await index.writer.write([job_of(write_of(key, rank, texts, before, **options))])
     assert written.fault is None
     assert written.missing == ()
     return written.found
@@ -95,7 +95,7 @@ async def assert_holds(
 ) -> None:
     """The collection holds exactly this document at this rank: manifest, points and every field of their payloads."""
     rank = rank if isinstance(rank, Rank) else Rank(rank)
-    manifest, points = await index.document(key)
+    manifest, points = await index.reader.document(key)
     expected = write_of(key, rank, texts)
     assert manifest is not None
     assert manifest.rank == rank

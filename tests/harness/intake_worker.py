@@ -41,7 +41,7 @@ class Worker:
         )
         self.metrics, self.health = Metrics(), Health()
         self.ledger, self.back_pressure = Ledger(), BackPressure(bound, 64 * 1024 * 1024)
-        self.consumer = Consumer(self.settings, self, self.back_pressure, self.health, self.metrics)
+        self.consumer = Consumer(self.settings, self.back_pressure, self.health, self.metrics)
         self.committer = Committer(self.ledger, self.consumer.commit, 10.0, self.metrics)
         self.settle_at_once = settle_at_once
         self.read: list[Record] = []
@@ -107,7 +107,7 @@ class Worker:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Worker"]:
         await self.consumer.start()
-        reading = asyncio.create_task(self.consumer.run(self.accept))
+        reading = asyncio.create_task(self.consumer.run(self.accept, self))
         committing = asyncio.create_task(self.committer.run())
         try:
             yield self

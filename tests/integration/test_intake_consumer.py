@@ -179,7 +179,7 @@ async def test_a_crash_while_taking_up_comes_out_of_run(kafka: Kafka) -> None:
     worker.assigned = broken  # type: ignore[method-assign,assignment]  # as when the collection belongs to another model
     await worker.consumer.start()
     with pytest.raises(ConfigurationError, match="mixed"):
-        await worker.consumer.run(worker.accept)
+        await worker.consumer.run(worker.accept, worker)
     await worker.consumer.close()
 
 
@@ -194,7 +194,7 @@ async def test_a_crash_of_the_flow_comes_out_of_run(kafka: Kafka) -> None:
 
     await worker.consumer.start()
     with pytest.raises(KeyError):
-        await worker.consumer.run(broken)
+        await worker.consumer.run(broken, worker)
     await worker.consumer.close()
 
 
@@ -245,7 +245,7 @@ async def test_stopping_while_another_member_drains_is_limited_in_time(kafka: Ka
         await until(lambda: slow.assignments, "the first member")
         joining = Worker(kafka, topic, group)
         await joining.consumer.start()
-        reading = asyncio.create_task(joining.consumer.run(joining.accept))
+        reading = asyncio.create_task(joining.consumer.run(joining.accept, joining))
         await until(lambda: slow.kafka._subscription.reassignment_in_progress, "the rebalance")
         joining.consumer.stop_fetching()
         await reading

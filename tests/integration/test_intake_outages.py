@@ -39,7 +39,7 @@ async def test_closing_with_the_broker_down_is_limited_in_time(kafka_node: Kafka
     topic, group = await kafka.create_topic(), kafka.unique_group()
     worker = Worker(kafka, topic, group)
     await worker.consumer.start()
-    reading = asyncio.create_task(worker.consumer.run(worker.accept))
+    reading = asyncio.create_task(worker.consumer.run(worker.accept, worker))
     await until(lambda: worker.assignments, "the assignment")
     await asyncio.to_thread(kafka_node.kill9)
     worker.consumer.stop_fetching()

@@ -115,7 +115,7 @@ async def test_what_is_paused_stays_bounded_through_rebalances(kafka: Kafka) -> 
         return len(owned) == partitions and all(worker.back_pressure.paused(partition) for partition in owned)
 
     def spans(worker: Worker) -> list[int]:
-        return [standing.tracker.span for standing in worker.ledger.standings().values()]
+        return [standing.tracker.span for standing in worker.ledger.statuses().values()]
 
     async with first.running():
         await until(lambda: full(first, 2), "full gates")

@@ -1,4 +1,4 @@
-"""`verify --repair` judges by the worker's rule: a refusal that ends is no record's fault. The mutant shows the test's teeth."""
+"""`verify --repair` judges by the worker's rule: a refusal that ends is no record's fault. A mutant must fail here."""
 
 from pathlib import Path
 

@@ -17,11 +17,11 @@ from mutants.mutant import Mutant, Plant, Planting, Wrong
 from mutants.stage import Stage, played
 from streamdex import errors
 from streamdex.deadletter.client import enqueue
-from streamdex.embed.queue import Backlog
 from streamdex.embed.pacing.share import Share
+from streamdex.embed.queue import Backlog
 from streamdex.embed.suspects import InputSuspects, Step
 from streamdex.errors import AccountFault, RecordFault, ServiceFault, SuspectFault
-from streamdex.index import Writer, WriteQueue
+from streamdex.index import WriteQueue, Writer
 from streamdex.intake.back_pressure import BackPressure
 from streamdex.intake.consumer.membership import Membership
 from streamdex.model import Manifest, Outcome, Partition, Position, Record

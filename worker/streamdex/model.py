@@ -7,6 +7,7 @@ A *record* is what Kafka delivered; an *event* is what it means for one document
 events of one document; a *manifest* is what the store remembers of a document.
 """
 
+import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -76,6 +77,10 @@ class Position(NamedTuple):
     timestamp_ms: int
 
 
+GENERATIONS = 64
+SEQUENCE_BOUND = 2**53 // GENERATIONS  # Qdrant compares numbers as doubles: exact below 2^53
+
+
 class Rank(NamedTuple):
     """Orders the events of one document; compares as a tuple.
 
@@ -85,6 +90,16 @@ class Rank(NamedTuple):
 
     version: int
     sequence: int = 0
+
+    @property
+    def log_sequence(self) -> int:
+        """Where the event stands in the log: base + offset."""
+        return (self.sequence or self.version) // GENERATIONS
+
+    def of_generation(self, generation: int) -> "Rank":
+        """The rank that this generation gives the same event."""
+        number = self.log_sequence * GENERATIONS + generation
+        return Rank(self.version, number) if self.sequence else Rank(number)
 
 
 class Event(NamedTuple):
@@ -155,3 +170,12 @@ class DocumentWrite(NamedTuple):
         if not self.listed:
             return self.chunks
         return tuple(chunk for chunk in self.chunks if chunk.id not in self.listed)
+
+
+_VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}  # by the digit that it replaces
+
+
+def uuid5(namespace: bytes, name: bytes) -> str:
+    """RFC 9562 version 5 UUID as text; `uuid.uuid5` gives the same at three times the cost."""
+    text = hashlib.sha1(namespace + name, usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"

@@ -47,7 +47,7 @@ async def test_a_bad_point_is_named_and_the_rest_is_written(qdrant_server: Embed
         bad = qdrant_server.faults.inject(Fault(Kind.BAD_POINT, marker="poison"))
         jobs = [job_of(write_of(f"s:{n}", 64 * n + 64, [f"{'poison' if n == 20 else 'fine'} {n}"])) for n in range(64)]
         qdrant_server.stats.requests.clear()
-        results = await index.write(jobs)
+        results = await index.writer.write(jobs)
         assert bad.fired == 7  # the batch, and then one of each pair of halves: log2 64
         assert qdrant_server.stats.requests["Points.UpdateBatch"] == 1 + 2 * 6
         for number, written in enumerate(results):
@@ -58,10 +58,10 @@ async def test_a_bad_point_is_named_and_the_rest_is_written(qdrant_server: Embed
                 assert (written.found, written.missing) == (None, ())
             else:
                 assert written == Written(found=jobs[number].write.rank)
-        assert set(await index.read_manifests([job.document_key for job in jobs])) == {
+        assert set(await index.reader.manifests([job.document_key for job in jobs])) == {
             f"s:{n}" for n in range(64) if n != 20
         }
-        assert await index.canary()
+        assert await index.writer.canary()
 
 
 async def test_a_refused_document_keeps_the_payload_it_had(qdrant_server: EmbeddedQdrant) -> None:
@@ -69,15 +69,15 @@ async def test_a_refused_document_keeps_the_payload_it_had(qdrant_server: Embedd
         await put(index, "s:1", 64, ["a", "b"], metadata={"of": "the old"})
         await put(index, "s:2", 64, ["a", "b"], metadata={"of": "the old"})
         qdrant_server.faults.inject(Fault(Kind.BAD_POINT, marker="poison"))
-        manifests = await index.read_manifests(["s:1", "s:2"])
+        manifests = await index.reader.manifests(["s:1", "s:2"])
         writes = [
             write_of("s:1", 128, ["b", "poison", "a"], manifests["s:1"], {"of": "the refused"}),
             write_of("s:2", 128, ["b", "a"], manifests["s:2"], {"of": "the new"}),
         ]
-        refused, written = await index.write([job_of(write) for write in writes])
+        refused, written = await index.writer.write([job_of(write) for write in writes])
         assert refused.fault is not None
         assert written.found == Rank(128)
-        await index.clean(writes[0])
+        await index.writer.delete_leftovers(writes[0])
         await assert_holds(index, "s:1", 64, ["a", "b"], {"of": "the old"})
         await assert_holds(index, "s:2", 128, ["b", "a"], {"of": "the new"})
 
@@ -86,12 +86,12 @@ async def test_clean_removes_what_an_attempt_left_and_nothing_else(qdrant_server
     async with opened(qdrant_server) as index:
         await put(index, "s:1", 64, ["a", "b"])
         await put(index, "s:2", 64, ["x"])
-        manifest = (await index.read_manifests(["s:1"]))["s:1"]
+        manifest = (await index.reader.manifests(["s:1"]))["s:1"]
         broken = write_of("s:1", 128, ["a", "b", "c", "d"], manifest)
         new = job_of(write_of("s:1", 128, ["c", "d"]))
         assert await index.writer._points.write([new]) == {}
-        assert len((await index.document("s:1"))[1]) == 4
-        await index.clean(broken)
+        assert len((await index.reader.document("s:1"))[1]) == 4
+        await index.writer.delete_leftovers(broken)
         await assert_holds(index, "s:1", 64, ["a", "b"])
         await assert_holds(index, "s:2", 64, ["x"])
 
@@ -100,8 +100,8 @@ async def test_clean_of_a_document_that_was_never_there(qdrant_server: EmbeddedQ
     async with opened(qdrant_server) as index:
         write = write_of("s:1", 128, ["a"])
         assert await index.writer._points.write([job_of(write)]) == {}
-        await index.clean(write)
-        assert await index.document("s:1") == (None, [])
+        await index.writer.delete_leftovers(write)
+        assert await index.reader.document("s:1") == (None, [])
 
 
 @pytest.mark.parametrize("capacity", [1, 5, 63])
@@ -112,7 +112,7 @@ async def test_requests_are_halved_until_the_rate_limiter_takes_them(
         await put(index, "s:0", 64, ["old"])
         limited = qdrant_server.faults.inject(Fault(Kind.RATE_CAPACITY, capacity=capacity))
         jobs = [job_of(write_of(f"s:{n}", 128 + n, [f"text {n}", "b"])) for n in range(32)]
-        results = await index.write(jobs)
+        results = await index.writer.write(jobs)
         assert limited.fired > 0
         assert [written.found for written in results] == [job.write.rank for job in jobs]
         for job in jobs:
@@ -123,9 +123,9 @@ async def test_a_single_point_that_a_busy_server_refuses_must_wait(qdrant_server
     async with opened(qdrant_server) as index:
         busy = qdrant_server.faults.inject(Fault(Kind.RATE_LIMITED, POINTS, times=1))
         with pytest.raises(Exhausted):
-            await index.write([job_of(write_of("s:1", 64, ["text"]))])
+            await index.writer.write([job_of(write_of("s:1", 64, ["text"]))])
         assert busy.fired == 1
-        (written,) = await index.write([job_of(write_of("s:1", 64, ["text"]))])
+        (written,) = await index.writer.write([job_of(write_of("s:1", 64, ["text"]))])
         assert written.found == Rank(64)
 
 
@@ -133,20 +133,20 @@ async def test_the_canary_tells_a_refusing_collection_from_a_refused_record(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
     async with opened(qdrant_server) as index:
-        assert await index.canary()
+        assert await index.writer.canary()
         assert (await qdrant_client.count("documents")).count == 0
         qdrant_server.faults.inject(Fault(Kind.BAD_POINT, POINTS))
-        assert not await index.canary()
+        assert not await index.writer.canary()
         qdrant_server.faults.heal()
         qdrant_server.faults.inject(Fault(Kind.DISK_FULL))
         with pytest.raises(ServiceFault):
-            await index.canary()
+            await index.writer.canary()
 
 
 async def _each_step(index: Index) -> None:
     await put(index, "s:1", 128, ["b"])
-    await index.document("s:1")
-    await index.search(bytes(12) + b"\x00\x00\x80\x3f", 1)
+    await index.reader.document("s:1")
+    await index.reader.search(bytes(12) + b"\x00\x00\x80\x3f", 1)
 
 
 @pytest.mark.parametrize("method", ["Points.Upsert", "Points.Delete", "Points.Get", "Points.Scroll", "Points.Query"])
@@ -221,20 +221,20 @@ async def test_a_request_given_up_that_lands_late_leaves_nothing_behind(
         clock = Clock()
         on(clock, index)
         lost = qdrant_server.faults.inject(Fault(kind, POINTS, times=1))
-        job = job_of(write_of("s:1", 64, ["a", "b"]), may_skip_purge=True)
+        job = job_of(write_of("s:1", 64, ["a", "b"]), may_skip_delete=True)
         with pytest.raises(ServiceFault) as caught:
-            await index.write([job])
+            await index.writer.write([job])
         assert lost.fired == 1
         assert caught.value.unanswered
-        written = await _patiently(lambda: index.write([job]))
-        assert written == [Written(found=Rank(64), settle_after_s=60.0)]
+        written = await _patiently(lambda: index.writer.write([job]))
+        assert written == [Written(found=Rank(64), in_doubt_s=60.0)]
         await put(other, "s:1", 128, ["c"])  # a newer event, of another owner
         assert await qdrant_server.release() == 1
-        assert len((await index.document("s:1"))[1]) == 3
+        assert len((await index.reader.document("s:1"))[1]) == 3
         await clock.sleep(60)
-        await index.sweep({"s:1": Rank(64)})
+        await index.writer.delete_overtaken({"s:1": Rank(64)})
         await assert_holds(index, "s:1", 128, ["c"])
-        assert await index.write([job_of(write_of("s:1", 192, ["d"]))]) == [Written(found=Rank(192))]
+        assert await index.writer.write([job_of(write_of("s:1", 192, ["d"]))]) == [Written(found=Rank(192))]
 
 
 async def _patiently(action: Callable[[], Awaitable[list[Written]]]) -> list[Written]:
@@ -251,15 +251,15 @@ async def test_no_wait_when_the_horizon_has_passed_before_the_purge(qdrant_serve
         clock = Clock()
         on(clock, index)
         qdrant_server.faults.inject(Fault(Kind.WAIT_TIMEOUT, POINTS, times=1))
-        job = job_of(write_of("s:1", 64, ["a"]), may_skip_purge=True)
+        job = job_of(write_of("s:1", 64, ["a"]), may_skip_delete=True)
         with pytest.raises(ServiceFault):
-            await index.write([job])
+            await index.writer.write([job])
         await clock.sleep(61)
         qdrant_server.stats.requests.clear()
-        assert await index.write([job]) == [Written(found=Rank(64))]
+        assert await index.writer.write([job]) == [Written(found=Rank(64))]
         assert qdrant_server.stats.requests["Points.Delete"] == 1  # not left out: something may have landed
         qdrant_server.stats.requests.clear()
-        assert await index.write([job]) == [Written(found=Rank(64))]
+        assert await index.writer.write([job]) == [Written(found=Rank(64))]
         assert qdrant_server.stats.requests["Points.Delete"] == 0
 
 
@@ -268,12 +268,12 @@ async def test_requests_that_insert_nothing_leave_no_wait(qdrant_server: Embedde
         await put(index, "s:1", 64, ["a"])
         for method in ("Points.Upsert", "Points.Delete", "Points.UpdateBatch"):
             qdrant_server.faults.inject(Fault(Kind.WAIT_TIMEOUT, frozenset({method}), times=1))
-        manifest = (await index.read_manifests(["s:1"]))["s:1"]
+        manifest = (await index.reader.manifests(["s:1"]))["s:1"]
         job = job_of(write_of("s:1", 128, ["a"], manifest))
         for _ in range(3):
             with pytest.raises(ServiceFault):
-                await index.write([job])
-        assert await index.write([job]) == [Written(found=Rank(128))]
+                await index.writer.write([job])
+        assert await index.writer.write([job]) == [Written(found=Rank(128))]
 
 
 async def test_an_answered_refusal_leaves_no_wait(qdrant_server: EmbeddedQdrant) -> None:
@@ -281,8 +281,8 @@ async def test_an_answered_refusal_leaves_no_wait(qdrant_server: EmbeddedQdrant)
         qdrant_server.faults.inject(Fault(Kind.RATE_LIMITED, POINTS, times=1, retry_after_s=1))
         job = job_of(write_of("s:1", 64, ["a"]))
         with pytest.raises(ServiceFault):
-            await index.write([job])
-        assert await index.write([job]) == [Written(found=Rank(64))]
+            await index.writer.write([job])
+        assert await index.writer.write([job]) == [Written(found=Rank(64))]
 
 
 async def test_a_cancelled_request_may_land_too(qdrant_server: EmbeddedQdrant) -> None:
@@ -296,14 +296,14 @@ async def test_a_cancelled_request_may_land_too(qdrant_server: EmbeddedQdrant) -
 
         qdrant_server.before = hang
         job = job_of(write_of("s:1", 64, ["a"]))
-        writing = asyncio.create_task(index.write([job]))
+        writing = asyncio.create_task(index.writer.write([job]))
         await arrived.wait()
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await writing
         qdrant_server.before = None
-        (written,) = await index.write([job])
-        assert written.settle_after_s == pytest.approx(60, abs=5)
+        (written,) = await index.writer.write([job])
+        assert written.in_doubt_s == pytest.approx(60, abs=5)
 
 
 async def test_clean_waits_out_a_request_given_up(qdrant_server: EmbeddedQdrant) -> None:
@@ -313,7 +313,7 @@ async def test_clean_waits_out_a_request_given_up(qdrant_server: EmbeddedQdrant)
         qdrant_server.faults.inject(Fault(Kind.WAIT_TIMEOUT, POINTS, times=1))
         job = job_of(write_of("s:1", 64, ["a"]))
         with pytest.raises(ServiceFault):
-            await index.write([job])
+            await index.writer.write([job])
         landing = asyncio.Event()
 
         async def sleep(seconds: float) -> None:
@@ -322,10 +322,10 @@ async def test_clean_waits_out_a_request_given_up(qdrant_server: EmbeddedQdrant)
             landing.set()
 
         in_doubt.sleep = sleep
-        await index.clean(job.write)
+        await index.writer.delete_leftovers(job.write)
         assert landing.is_set()
         assert clock.slept == [60.0]
-        assert await index.document("s:1") == (None, [])
+        assert await index.reader.document("s:1") == (None, [])
 
 
 def test_the_horizon_forgets_what_is_over_when_there_is_much() -> None:
@@ -363,14 +363,14 @@ class Between:
 async def test_a_newer_event_between_any_two_steps(qdrant_server: EmbeddedQdrant, at: int) -> None:
     async with opened(qdrant_server) as slow, opened(qdrant_server) as fast:
         await put(slow, "s:1", 64, ["a", "b", "c"], metadata={"at": 64})
-        manifest = (await slow.read_manifests(["s:1"]))["s:1"]
+        manifest = (await slow.reader.manifests(["s:1"]))["s:1"]
         job = job_of(write_of("s:1", 128, ["b", "a", "x"], manifest, {"at": 128}))
         between = Between(qdrant_server, at, lambda: put(fast, "s:1", 192, ["c", "y"], metadata={"at": 192}))
-        (written,) = await slow.write([job])
+        (written,) = await slow.writer.write([job])
         if qdrant_server.before is None:
             assert between.count == at
         if written.missing:  # the newer event deleted what this one keeps: embed, and do it again
-            (written,) = await slow.write([job_of(job.write, also=written.missing)])
+            (written,) = await slow.writer.write([job_of(job.write, also=written.missing)])
         if at <= 5:
             assert qdrant_server.before is None
             assert written.found == (Rank(128) if at > 4 else Rank(192))
@@ -391,17 +391,17 @@ async def test_a_crash_between_any_two_steps_is_healed_by_doing_it_again(
             crashed.set_result(None)
             await asyncio.Event().wait()
 
-        manifest = (await index.read_manifests(["s:1"]))["s:1"]
+        manifest = (await index.reader.manifests(["s:1"]))["s:1"]
         job = job_of(write_of("s:1", 128, ["b", "a", "x"], manifest, {"at": 128}))
         Between(qdrant_server, at, crash)
-        writing = asyncio.create_task(index.write([job]))
+        writing = asyncio.create_task(index.writer.write([job]))
         await crashed
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
     async with opened(qdrant_server) as heir:
-        found = (await heir.read_manifests(["s:1"]))["s:1"]
+        found = (await heir.reader.manifests(["s:1"]))["s:1"]
         if found.rank == Rank(128):
-            await heir.sweep({"s:1": Rank(128)})
+            await heir.writer.delete_overtaken({"s:1": Rank(128)})
         else:
             await put(heir, "s:1", 128, ["b", "a", "x"], metadata={"at": 128})
         await assert_holds(heir, "s:1", 128, ["b", "a", "x"], {"at": 128})
@@ -414,6 +414,6 @@ async def test_a_manifest_that_vanishes_is_written_again(
         job = job_of(write_of("s:1", 64, ["a"]))
         Between(qdrant_server, 3, lambda: qdrant_client.delete("documents__1__manifests", [manifest_id("s:1")]))
         with pytest.raises(ServiceFault, match="does not show"):
-            await index.write([job])
-        assert await index.write([job]) == [Written(found=Rank(64))]
+            await index.writer.write([job])
+        assert await index.writer.write([job]) == [Written(found=Rank(64))]
         await assert_holds(index, "s:1", 64, ["a"])

@@ -41,7 +41,7 @@ async def test_a_key_file_that_vanishes_is_an_account_fault(tmp_path: Path) -> N
         server._api_key = "second"
         file.unlink()
         with pytest.raises(AccountFault, match="cannot be read"):
-            await index.read_manifests(["s:1"])
+            await index.reader.manifests(["s:1"])
 
 
 async def test_a_key_that_may_only_read() -> None:
@@ -53,7 +53,7 @@ async def test_a_key_that_may_only_read() -> None:
         async with opened(server, settings_for(server, api_key="all")):
             pass
         async with opened(server, settings_for(server, api_key="read"), create=False) as index:
-            assert await index.search(bytes(12) + b"\x00\x00\x80\x3f", 3) == []
+            assert await index.reader.search(bytes(12) + b"\x00\x00\x80\x3f", 3) == []
 
 
 async def test_no_key_in_any_fault() -> None:
@@ -69,7 +69,7 @@ async def test_during_an_outage_only_a_probe_is_sent(qdrant_server: EmbeddedQdra
     async with opened(qdrant_server) as index:
         qdrant_server.faults.inject(Fault(Kind.UNAVAILABLE))
         with pytest.raises(ServiceFault) as caught:
-            await index.sweep({"s:1": Rank(64)})
+            await index.writer.delete_overtaken({"s:1": Rank(64)})
         assert caught.value.unanswered
         for _ in range(3):
             with pytest.raises(ServiceFault) as caught:

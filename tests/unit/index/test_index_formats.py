@@ -169,9 +169,9 @@ async def reserved_manifests(index: Any) -> dict[str, Any]:
 
 async def test_reserved_manifests(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        await index.generation("digest-of-a-cutting")
-        await index.bases("cluster", 1, {Partition("documents", 3): 10})
-        await index.write_progress("cluster", 1, {Partition("documents", 3): Progress(7, 99)})
+        await index.bookkeeping.generation("digest-of-a-cutting")
+        await index.bookkeeping.bases("cluster", 1, {Partition("documents", 3): 10})
+        await index.bookkeeping.write_progress("cluster", 1, {Partition("documents", 3): Progress(7, 99)})
         place = {"cluster": "cluster", "topic": "documents", "partition": 3, "epoch": 1}
         assert await reserved_manifests(index) == {
             bookkeeping_id("schema"): {"schema": 1, "kind": "schema", "order": "offset", "fingerprint": FINGERPRINT},
@@ -222,12 +222,12 @@ async def test_what_the_collection_remembers_is_refused_when_damaged(
     """A start or a rank that is derived from a guess would be worse than none."""
     partition = Partition("topic", 0)
     async with opened(qdrant_server) as index:
-        await index.bases("cluster", 0, {partition: 5})
-        await index.write_progress("cluster", 0, {partition: Progress(5, None)})
+        await index.bookkeeping.bases("cluster", 0, {partition: 5})
+        await index.bookkeeping.write_progress("cluster", 0, {partition: Progress(5, None)})
         for kind, field in (("base", "base"), ("progress", "offset")):
             name = bookkeeping_id(f"{kind}:topic/0/0/cluster")
             await qdrant_client.set_payload("documents__1__manifests", {field: "5"}, [name])
         with pytest.raises(AccountFault, match="damaged"):
-            await index.bases("cluster", 0, {partition: 5})
+            await index.bookkeeping.bases("cluster", 0, {partition: 5})
         with pytest.raises(AccountFault, match="damaged"):
-            await index.progress("cluster", 0, [partition])
+            await index.bookkeeping.progress("cluster", 0, [partition])

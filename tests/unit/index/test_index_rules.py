@@ -29,14 +29,14 @@ class Two(NamedTuple):
 
 async def planned(index: Index, rank: int, texts: Sequence[str] | None, **options: Any) -> DocumentWrite:
     """What a worker plans now, to be written later."""
-    return write_of(KEY, rank, texts, (await index.read_manifests([KEY])).get(KEY), **options)
+    return write_of(KEY, rank, texts, (await index.reader.manifests([KEY])).get(KEY), **options)
 
 
-async def write(index: Index, planned_write: DocumentWrite, *, may_skip_purge: bool = False) -> Rank:
+async def write(index: Index, planned_write: DocumentWrite, *, may_skip_delete: bool = False) -> Rank:
     """Write until nothing is missing, as the flow does."""
-    job = job_of(planned_write, may_skip_purge=may_skip_purge)
+    job = job_of(planned_write, may_skip_delete=may_skip_delete)
     while True:
-        (written,) = await index.write([job])
+        (written,) = await index.writer.write([job])
         if not written.missing:
             assert written.found is not None
             return written.found
@@ -45,9 +45,9 @@ async def write(index: Index, planned_write: DocumentWrite, *, may_skip_purge: b
 
 async def redeliver(index: Index, rank: int, texts: Sequence[str] | None) -> None:
     """Do an event again from its plan on, as the flow does."""
-    manifest = (await index.read_manifests([KEY])).get(KEY)
+    manifest = (await index.reader.manifests([KEY])).get(KEY)
     if manifest is not None and manifest.rank >= Rank(rank):
-        await index.sweep({KEY: manifest.rank})
+        await index.writer.delete_overtaken({KEY: manifest.rank})
     else:
         await put(index, KEY, rank, texts)
 
@@ -137,15 +137,15 @@ async def request_lands_after_it_was_given_up(two: Two) -> None:
     two.server.faults.inject(Fault(Kind.WAIT_TIMEOUT, frozenset({"Points.UpdateBatch"}), times=1))
     job = job_of(await planned(two.one, 64, ["a"]))
     with pytest.raises(ServiceFault):
-        await two.one.write([job])
-    (written,) = await two.one.write([job])
-    if written.settle_after_s is None:
+        await two.one.writer.write([job])
+    (written,) = await two.one.writer.write([job])
+    if written.in_doubt_s is None:
         await put(two.other, KEY, 128, ["b"])
         assert await two.server.release() == 1
     else:  # so long the event is not settled, and by then the request has landed
         await put(two.other, KEY, 128, ["b"])
         assert await two.server.release() == 1
-        await two.one.sweep({KEY: Rank(64)})
+        await two.one.writer.delete_overtaken({KEY: Rank(64)})
     await assert_holds(two.one, KEY, 128, ["b"])
 
 
@@ -153,7 +153,7 @@ async def heir_of_another_generation(two: Two, *, late: bool = False) -> None:
     dying = await planned(two.one, 64, ["a", "b"])
     await die_before(two.server, "Points.Upsert", write(two.one, dying))
     heir = await planned(two.other, 65, ["a", "b'"], generation=1)
-    await write(two.other, heir, may_skip_purge=late)
+    await write(two.other, heir, may_skip_delete=late)
     await assert_holds(two.other, KEY, 65, ["a", "b'"])
 
 

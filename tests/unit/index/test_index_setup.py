@@ -129,7 +129,7 @@ async def test_two_workers_start_at_once(qdrant_server: EmbeddedQdrant, qdrant_c
 async def test_two_workers_race_for_every_step(qdrant_server: EmbeddedQdrant) -> None:
     async def start() -> int:
         async with opened(qdrant_server) as index:
-            return await index.generation("cutting")
+            return await index.bookkeeping.generation("cutting")
 
     qdrant_server.service.reorder_s = 0.01
     assert await asyncio.gather(*(start() for _ in range(4))) == [0, 0, 0, 0]
@@ -271,7 +271,7 @@ async def test_replicated_collections_are_written_in_strong_order_and_read_by_ma
         ) as index:
             qdrant_server.before = look
             await put(index, "s:1", 64, ["text"])
-            await index.sweep({"s:1": Rank(64)})
+            await index.writer.delete_overtaken({"s:1": Rank(64)})
             qdrant_server.before = None
         for method in ("Points.UpdateBatch", "Points.Upsert", "Points.Delete"):
             assert seen[method].wait
@@ -288,20 +288,22 @@ async def test_replicated_collections_are_written_in_strong_order_and_read_by_ma
 async def test_generations_are_numbered_in_the_order_they_are_first_seen(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as one, opened(qdrant_server) as other:
         qdrant_server.service.reorder_s = 0.005
-        numbers = await asyncio.gather(*(index.generation(cutting) for cutting in "abcd" for index in (one, other)))
+        numbers = await asyncio.gather(
+            *(index.bookkeeping.generation(cutting) for cutting in "abcd" for index in (one, other))
+        )
         qdrant_server.service.reorder_s = 0
         assert sorted(set(numbers)) == [0, 1, 2, 3]
         assert numbers[::2] == numbers[1::2]
-        assert await one.generation("e") == 4
+        assert await one.bookkeeping.generation("e") == 4
 
 
 async def test_the_sixty_fifth_generation_is_refused(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         for number in range(64):
-            assert await index.generation(f"cutting-{number}") == number
-        assert await index.generation("cutting-63") == 63
+            assert await index.bookkeeping.generation(f"cutting-{number}") == number
+        assert await index.bookkeeping.generation("cutting-63") == 63
         with pytest.raises(ConfigurationError, match="64 ways"):
-            await index.generation("one too many")
+            await index.bookkeeping.generation("one too many")
 
 
 def test_a_new_base_lies_above_all_sequences_given_out() -> None:
@@ -315,26 +317,28 @@ def test_a_new_base_lies_above_all_sequences_given_out() -> None:
 async def test_bases_are_given_once_and_rise(qdrant_server: EmbeddedQdrant) -> None:
     zero, one, two = (Partition("t", number) for number in range(3))
     async with opened(qdrant_server) as index:
-        first = await index.bases("c", 0, {zero: 100, one: 50})
+        first = await index.bookkeeping.bases("c", 0, {zero: 100, one: 50})
         assert sorted(first) == [("t", 0, 0), ("t", 1, 0)]
         assert first["t", 1, 0] > first["t", 0, 0] + 100
-        assert await index.bases("c", 0, {zero: 10**6}) == first
-        added = await index.bases("c", 0, {zero: 500, one: 50, two: 0})
+        assert await index.bookkeeping.bases("c", 0, {zero: 10**6}) == first
+        added = await index.bookkeeping.bases("c", 0, {zero: 500, one: 50, two: 0})
         assert added["t", 2, 0] > first["t", 0, 0] + 500
-        await index.write_progress("c", 0, {one: Progress(10**7, 1)})
-        anew = await index.bases("c", 1, {zero: 0})
-        assert anew["t", 0, 1] > first["t", 1, 0] + 10**7
-        assert anew["t", 0, 0] == first["t", 0, 0]
-        elsewhere = await index.bases("other-cluster", 0, {zero: 0})
+        await index.bookkeeping.write_progress("c", 0, {one: Progress(10**7, 1)})
+        recreated = await index.bookkeeping.bases("c", 1, {zero: 0})
+        assert recreated["t", 0, 1] > first["t", 1, 0] + 10**7
+        assert recreated["t", 0, 0] == first["t", 0, 0]
+        elsewhere = await index.bookkeeping.bases("other-cluster", 0, {zero: 0})
         assert list(elsewhere) == [("t", 0, 0)]
-        assert elsewhere["t", 0, 0] > anew["t", 0, 1]
+        assert elsewhere["t", 0, 0] > recreated["t", 0, 1]
 
 
 async def test_bases_of_two_workers_at_once_agree(qdrant_server: EmbeddedQdrant) -> None:
     partitions = {Partition("t", number): number for number in range(4)}
     async with opened(qdrant_server) as one, opened(qdrant_server, clock_ms=lambda: 2_000_000_000_000) as other:
         qdrant_server.service.reorder_s = 0.005
-        mine, theirs = await asyncio.gather(one.bases("c", 0, partitions), other.bases("c", 0, partitions))
+        mine, theirs = await asyncio.gather(
+            one.bookkeeping.bases("c", 0, partitions), other.bookkeeping.bases("c", 0, partitions)
+        )
         assert mine == theirs
         assert len(mine) == 4
 
@@ -342,20 +346,20 @@ async def test_bases_of_two_workers_at_once_agree(qdrant_server: EmbeddedQdrant)
 async def test_progress_never_goes_backwards(qdrant_server: EmbeddedQdrant) -> None:
     zero, one = Partition("t", 0), Partition("t", 1)
     async with opened(qdrant_server) as index:
-        await index.write_progress("c", 0, {})
-        assert await index.progress("c", 0, [zero]) == {}
-        await index.write_progress("c", 0, {zero: Progress(10, 111), one: Progress(5, None)})
-        await index.write_progress("c", 0, {zero: Progress(9, 99), one: Progress(6, 66)})
-        assert await index.progress("c", 0, [zero, one]) == {zero: Progress(10, 111), one: Progress(6, 66)}
-        assert await index.progress("c", 1, [zero]) == {}
-        assert await index.progress("d", 0, [zero]) == {}
-        await index.write_progress("c", 0, {zero: Progress(10, None)})
-        assert await index.progress("c", 0, [zero]) == {zero: Progress(10, None)}
+        await index.bookkeeping.write_progress("c", 0, {})
+        assert await index.bookkeeping.progress("c", 0, [zero]) == {}
+        await index.bookkeeping.write_progress("c", 0, {zero: Progress(10, 111), one: Progress(5, None)})
+        await index.bookkeeping.write_progress("c", 0, {zero: Progress(9, 99), one: Progress(6, 66)})
+        assert await index.bookkeeping.progress("c", 0, [zero, one]) == {zero: Progress(10, 111), one: Progress(6, 66)}
+        assert await index.bookkeeping.progress("c", 1, [zero]) == {}
+        assert await index.bookkeeping.progress("d", 0, [zero]) == {}
+        await index.bookkeeping.write_progress("c", 0, {zero: Progress(10, None)})
+        assert await index.bookkeeping.progress("c", 0, [zero]) == {zero: Progress(10, None)}
 
 
 async def test_a_refused_reserved_write_is_no_records_fault(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         fault = qdrant_server.faults.inject(Fault(Kind.BAD_POINT, marker="progress"))
         with pytest.raises(AccountFault, match="refused the request's content"):
-            await index.write_progress("c", 0, {Partition("t", 0): Progress(10, 111)})
+            await index.bookkeeping.write_progress("c", 0, {Partition("t", 0): Progress(10, 111)})
         assert fault.fired == 1

@@ -38,17 +38,17 @@ FIRST, SECOND, THIRD = "articles__1", "articles__2", "articles__3"
 def test_the_successor_is_the_newest_that_was_begun_or_the_next(
     predecessor: str, collections: list[str], successor: str, begun: bool
 ) -> None:
-    found = alias_switch_of("articles", predecessor, collections, anew=False)
+    found = alias_switch_of("articles", predecessor, collections, from_scratch=False)
     assert found == AliasSwitch("articles", predecessor, successor, int(successor.rpartition("__")[2]), begun)
 
 
 def test_anew_is_always_the_next() -> None:
-    found = alias_switch_of("articles", FIRST, [FIRST, SECOND, f"{SECOND}__manifests"], anew=True)
+    found = alias_switch_of("articles", FIRST, [FIRST, SECOND, f"{SECOND}__manifests"], from_scratch=True)
     assert (found.successor, found.begun) == (THIRD, False)
 
 
 def test_a_name_is_no_pattern() -> None:
-    assert alias_switch_of("a.b", "a.b__1", ["a.b__1", "axb__7"], anew=False).successor == "a.b__2"
+    assert alias_switch_of("a.b", "a.b__1", ["a.b__1", "axb__7"], from_scratch=False).successor == "a.b__2"
 
 
 async def lead(client: AsyncQdrantClient, collection: str) -> None:
@@ -66,12 +66,12 @@ async def test_a_successor_is_filled_by_its_own_name_and_then_takes_the_place(
     settings = settings_for(qdrant_server)
     async with opened(qdrant_server, settings) as old, Alias(settings, Metrics()) as alias:
         await put(old, "s:a", 64, ["old"])
-        alias_switch = await alias.alias_switch(anew=False)
+        alias_switch = await alias.alias_switch(from_scratch=False)
         assert alias_switch == AliasSwitch("documents", "documents__1", "documents__2", 2, False)
         await alias.begin(alias_switch, DIMENSION + 1)
         await alias.begin(alias_switch, DIMENSION + 1)  # of two at once the second finds it made
         assert await led_to(qdrant_client) == {"documents": "documents__1"}
-        assert (await alias.alias_switch(anew=False)).begun
+        assert (await alias.alias_switch(from_scratch=False)).begun
 
         beside = with_section(settings, "qdrant", collection="documents__2")
         async with opened(qdrant_server, beside, dimension=DIMENSION + 1, fingerprint={"model": "another"}):
@@ -92,9 +92,9 @@ async def test_documents_are_those_of_a_collection_in_any_order_without_what_it_
             rank = Rank(7, 64) if order is Order.VERSION else Rank(64)
             await put(index, "s:kept", rank, ["text"])
             await put(index, "s:deleted", rank, None)
-            await index.generation("cutting")
+            await index.bookkeeping.generation("cutting")
         async with Alias(settings, Metrics()) as alias:
-            found = [one async for one in alias.documents(await alias.alias_switch(anew=False))]
+            found = [one async for one in alias.documents(await alias.alias_switch(from_scratch=False))]
         assert {bool(one.rank.sequence) for one in found} == {order is Order.VERSION}
         assert {one.document_key: one.tombstone_until_ms is None for one in found} == {
             "s:kept": True,
@@ -105,7 +105,7 @@ async def test_documents_are_those_of_a_collection_in_any_order_without_what_it_
 async def test_where_nothing_is_in_use_there_is_nothing_to_take_the_place_of(qdrant_server: EmbeddedQdrant) -> None:
     async with Alias(settings_for(qdrant_server), Metrics()) as alias:
         with pytest.raises(CollectionMissing, match="Start the worker"):
-            await alias.alias_switch(anew=False)
+            await alias.alias_switch(from_scratch=False)
 
 
 async def test_a_plain_collection_cannot_be_switched(
@@ -114,7 +114,7 @@ async def test_a_plain_collection_cannot_be_switched(
     await qdrant_client.create_collection("documents", vectors_config={})
     async with Alias(settings_for(qdrant_server), Metrics()) as alias:
         with pytest.raises(ConfigurationError, match=r"not an alias .*qdrant\.collection and kafka\.group_id"):
-            await alias.alias_switch(anew=False)
+            await alias.alias_switch(from_scratch=False)
 
 
 async def test_a_collection_without_manifests_is_not_ours(
@@ -124,14 +124,14 @@ async def test_a_collection_without_manifests_is_not_ours(
     await lead(qdrant_client, "documents-by-hand")
     async with Alias(settings_for(qdrant_server), Metrics()) as alias:
         with pytest.raises(ConfigurationError, match="documents-by-hand, which no worker has filled"):
-            await alias.alias_switch(anew=False)
+            await alias.alias_switch(from_scratch=False)
 
 
 async def test_the_name_of_anothers_alias_is_taken(qdrant_server: EmbeddedQdrant) -> None:
     settings = settings_for(qdrant_server)
     theirs = with_section(settings, "qdrant", collection="documents__2")
     async with opened(qdrant_server, settings), opened(qdrant_server, theirs), Alias(settings, Metrics()) as alias:
-        assert await alias.alias_switch(anew=False) == AliasSwitch(
+        assert await alias.alias_switch(from_scratch=False) == AliasSwitch(
             "documents", "documents__1", "documents__3", 3, False
         )
 
@@ -141,7 +141,7 @@ async def test_manifests_left_over_would_say_of_an_empty_collection_that_all_is_
 ) -> None:
     settings = settings_for(qdrant_server)
     async with opened(qdrant_server, settings), Alias(settings, Metrics()) as alias:
-        alias_switch = await alias.alias_switch(anew=False)
+        alias_switch = await alias.alias_switch(from_scratch=False)
         await alias.begin(alias_switch, DIMENSION)
         async with opened(qdrant_server, with_section(settings, "qdrant", collection=alias_switch.successor)):
             await qdrant_client.delete_collection(alias_switch.successor)
@@ -156,7 +156,7 @@ async def test_an_alias_that_leads_elsewhere_by_now_is_not_switched_back(
 ) -> None:
     settings = settings_for(qdrant_server)
     async with opened(qdrant_server, settings), Alias(settings, Metrics()) as alias:
-        slow, fast = await alias.alias_switch(anew=False), await alias.alias_switch(anew=True)
+        slow, fast = await alias.alias_switch(from_scratch=False), await alias.alias_switch(from_scratch=True)
         fast = fast._replace(successor="documents__3", number=3)
         for each in (slow, fast):
             await alias.begin(each, DIMENSION)
@@ -170,8 +170,8 @@ async def test_what_the_predecessor_knows_of_the_log_is_read_whatever_made_it(qd
     settings = settings_for(qdrant_server)
     at = Partition("articles", 3)
     async with opened(qdrant_server, settings) as index, Alias(settings, Metrics()) as alias:
-        await index.write_progress("cluster", 1, {at: Progress(7, 1_000)})
-        alias_switch = await alias.alias_switch(anew=False)
+        await index.bookkeeping.write_progress("cluster", 1, {at: Progress(7, 1_000)})
+        alias_switch = await alias.alias_switch(from_scratch=False)
         assert await alias.progress(alias_switch, "cluster", 1, [at]) == {at: Progress(7, 1_000)}
         assert await alias.progress(alias_switch, "another", 1, [at]) == {}
 
@@ -181,7 +181,7 @@ async def test_a_switch_that_is_refused_is_no_bug_of_ours(
 ) -> None:
     settings = settings_for(qdrant_server)
     async with opened(qdrant_server, settings), Alias(settings, Metrics()) as alias:
-        alias_switch = await alias.alias_switch(anew=False)
+        alias_switch = await alias.alias_switch(from_scratch=False)
         await alias.begin(alias_switch, DIMENSION)
         refused = qdrant_server.faults.inject(Fault(Kind.PERMISSION_DENIED, frozenset({"Collections.UpdateAliases"})))
         with pytest.raises(AccountFault):

@@ -19,7 +19,7 @@ LETTERS = list("abcdefghij")
 
 
 async def before(index: Index, key: str) -> Manifest:
-    return (await index.read_manifests([key]))[key]
+    return (await index.reader.manifests([key]))[key]
 
 
 def asked(server: EmbeddedQdrant) -> Counter[str]:
@@ -72,7 +72,7 @@ async def test_an_older_event_changes_nothing(qdrant_server: EmbeddedQdrant, ord
     async with opened(qdrant_server, settings_for(qdrant_server, order=order)) as index:
         await put(index, "s:1", newer, ["a", "b"], metadata={"of": "newer"})
         late = job_of(write_of("s:1", older, ["b", "c", "d"], metadata={"of": "older"}))
-        (written,) = await index.write([late])
+        (written,) = await index.writer.write([late])
         assert written.found == newer
         await assert_holds(index, "s:1", newer, ["a", "b"], {"of": "newer"})
 
@@ -80,7 +80,7 @@ async def test_an_older_event_changes_nothing(qdrant_server: EmbeddedQdrant, ord
 async def test_a_late_delete_leaves_a_newer_document(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         await put(index, "s:1", 128, ["a"])
-        (written,) = await index.write([job_of(write_of("s:1", 64, None))])
+        (written,) = await index.writer.write([job_of(write_of("s:1", 64, None))])
         assert written.found == Rank(128)
         await assert_holds(index, "s:1", 128, ["a"])
 
@@ -88,7 +88,7 @@ async def test_a_late_delete_leaves_a_newer_document(qdrant_server: EmbeddedQdra
 async def test_a_late_document_does_not_return_from_a_newer_delete(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         await put(index, "s:1", 128, None)
-        (written,) = await index.write([job_of(write_of("s:1", 64, ["a"]), may_skip_purge=True)])
+        (written,) = await index.writer.write([job_of(write_of("s:1", 64, ["a"]), may_skip_delete=True)])
         assert written.found == Rank(128)
         await assert_holds(index, "s:1", 128, None)
 
@@ -96,17 +96,17 @@ async def test_a_late_document_does_not_return_from_a_newer_delete(qdrant_server
 async def test_the_same_event_twice(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         job = job_of(write_of("s:1", 64, ["a", "b"]))
-        assert await index.write([job]) == await index.write([job])
+        assert await index.writer.write([job]) == await index.writer.write([job])
         await assert_holds(index, "s:1", 64, ["a", "b"])
 
 
 async def test_two_events_of_a_document_in_one_batch(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         jobs = [
-            job_of(write_of("s:1", rank, texts), may_skip_purge=True)
+            job_of(write_of("s:1", rank, texts), may_skip_delete=True)
             for rank, texts in ((64, ["a", "b"]), (192, ["b", "c"]), (128, ["c", "d"]))
         ]
-        results = await index.write(jobs)
+        results = await index.writer.write(jobs)
         assert [written.found for written in results] == [Rank(192)] * 3
         await assert_holds(index, "s:1", 192, ["b", "c"])
 
@@ -119,12 +119,12 @@ async def test_a_kept_chunk_that_vanished_is_asked_for_and_written(
         write = write_of("s:1", 128, ["a", "b", "d"], await before(index, "s:1"))
         other = write_of("s:2", 128, ["z"])
         await qdrant_client.delete("documents", [write.chunks[1].id])
-        first, second = await index.write([job_of(write), job_of(other)])
+        first, second = await index.writer.write([job_of(write), job_of(other)])
         assert first.missing == (write.chunks[1].id,)
         assert (first.found, first.fault) == (None, None)
         assert second.found == Rank(128)
         assert (await before(index, "s:1")).rank == Rank(64)
-        (written,) = await index.write([job_of(write, also=first.missing)])
+        (written,) = await index.writer.write([job_of(write, also=first.missing)])
         assert written.found == Rank(128)
         await assert_holds(index, "s:1", 128, ["a", "b", "d"])
 
@@ -164,11 +164,11 @@ async def test_a_tombstone_lasts_its_time(qdrant_server: EmbeddedQdrant) -> None
         await put(index, "s:gone", 128, None)
         await put(index, "s:back", 128, ["c"])
         now_ms += 14 * 86_400_000
-        await index.forget_tombstones()
-        assert set(await index.read_manifests(["s:gone", "s:stays", "s:back"])) == {"s:gone", "s:stays", "s:back"}
+        await index.writer.delete_expired_tombstones()
+        assert set(await index.reader.manifests(["s:gone", "s:stays", "s:back"])) == {"s:gone", "s:stays", "s:back"}
         now_ms += 1
-        await index.forget_tombstones()
-        assert set(await index.read_manifests(["s:gone", "s:stays", "s:back"])) == {"s:stays", "s:back"}
+        await index.writer.delete_expired_tombstones()
+        assert set(await index.reader.manifests(["s:gone", "s:stays", "s:back"])) == {"s:stays", "s:back"}
 
 
 # --- requests per batch -----------------------------------------------------------------------------------------
@@ -178,25 +178,27 @@ async def test_four_requests_for_new_documents(qdrant_server: EmbeddedQdrant) ->
     async with opened(qdrant_server) as index:
         asked(qdrant_server)
         keys = [f"s:{number}" for number in range(64)]
-        assert await index.read_manifests(keys) == {}
-        jobs = [job_of(write_of(key, 64 * place, [key]), may_skip_purge=True) for place, key in enumerate(keys)]
-        assert all(written.found == job.write.rank for job, written in zip(jobs, await index.write(jobs), strict=True))
+        assert await index.reader.manifests(keys) == {}
+        jobs = [job_of(write_of(key, 64 * place, [key]), may_skip_delete=True) for place, key in enumerate(keys)]
+        assert all(
+            written.found == job.write.rank for job, written in zip(jobs, await index.writer.write(jobs), strict=True)
+        )
         assert asked(qdrant_server) == {"Points.Get": 2, "Points.UpdateBatch": 1, "Points.Upsert": 1}
 
 
 async def test_six_requests_for_a_mixed_batch(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         keys = [f"s:{number}" for number in range(12)]
-        await index.write([job_of(write_of(key, 64, LETTERS[:4])) for key in keys])
+        await index.writer.write([job_of(write_of(key, 64, LETTERS[:4])) for key in keys])
         asked(qdrant_server)
-        manifests = await index.read_manifests([*keys, "s:new"])
+        manifests = await index.reader.manifests([*keys, "s:new"])
         shapes: list[list[str] | None] = [["a", "x", "c", "d"], LETTERS[:4], ["d", "c", "b", "a"], None]
         jobs = [
             job_of(write_of(key, 128, shapes[place % 4], manifests[key], metadata={"n": 1}))
             for place, key in enumerate(keys)
         ]
-        jobs.append(job_of(write_of("s:new", 128, ["n"]), may_skip_purge=True))
-        await index.write(jobs)
+        jobs.append(job_of(write_of("s:new", 128, ["n"]), may_skip_delete=True))
+        await index.writer.write(jobs)
         assert asked(qdrant_server) == {
             "Points.Get": 3,
             "Points.UpdateBatch": 1,
@@ -267,9 +269,9 @@ async def test_requests_are_bounded_in_bytes(qdrant_server: EmbeddedQdrant, monk
 async def test_an_empty_batch_asks_nothing(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         asked(qdrant_server)
-        assert await index.write([]) == []
-        await index.sweep({})
-        assert await index.read_manifests([]) == {}
+        assert await index.writer.write([]) == []
+        await index.writer.delete_overtaken({})
+        assert await index.reader.manifests([]) == {}
         assert not asked(qdrant_server)
 
 
@@ -281,7 +283,7 @@ async def test_search(qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantC
         await put(index, "s:1", 64, ["short", "a much longer text"], metadata={"m": [1]})
         others = models.PointStruct(id=7, vector=[1, 1, 0, 0], payload={"of": "others"})
         await qdrant_client.upsert("documents", [others])
-        hits = await index.search(vector_of("short"), 10)
+        hits = await index.reader.search(vector_of("short"), 10)
         assert [(hit.document_key, hit.place, hit.text, hit.metadata) for hit in hits] == [
             ("s:1", 0, "short", {"m": [1]}),
             ("s:1", 1, "a much longer text", {"m": [1]}),
@@ -289,35 +291,35 @@ async def test_search(qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantC
         assert hits[0].score == pytest.approx(1.0)
         assert hits[0].score > hits[1].score
         assert "short" not in repr(hits)
-        assert len(await index.search(vector_of("short"), 1)) == 1
+        assert len(await index.reader.search(vector_of("short"), 1)) == 1
         with pytest.raises(ValueError, match="8 bytes where 16"):
-            await index.search(bytes(8), 1)
+            await index.reader.search(bytes(8), 1)
 
 
 async def test_everything_page_by_page(qdrant_server: EmbeddedQdrant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamdex.index.client.store.SCROLL_PAGE", 3)
     async with opened(qdrant_server) as index:
-        await index.generation("cutting")
+        await index.bookkeeping.generation("cutting")
         for number in range(5):
             await put(index, f"i:{number}", 64 * number, ["a", "b"])
-        points = [point async for point in index.all_points()]
+        points = [point async for point in index.reader.all_points()]
         assert sorted((point.document_key, point.place) for point in points) == [
             (f"i:{number}", place) for number in range(5) for place in range(2)
         ]
-        assert sorted([manifest.document_key async for manifest in index.all_manifests()]) == [
+        assert sorted([manifest.document_key async for manifest in index.reader.all_manifests()]) == [
             f"i:{number}" for number in range(5)
         ]
-        assert await index.document("i:9") == (None, [])
+        assert await index.reader.document("i:9") == (None, [])
 
 
 async def test_large_reads_are_halved_when_qdrant_asks_for_it(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         keys = [f"s:{number}" for number in range(10)]
-        await index.write([job_of(write_of(key, 64, [key])) for key in keys])
+        await index.writer.write([job_of(write_of(key, 64, [key])) for key in keys])
         refused = qdrant_server.faults.inject(
             Fault(Kind.RATE_CAPACITY, frozenset({"Points.Get"}), when=lambda _, request: len(request.ids) > 3)
         )
-        assert set(await index.read_manifests(keys)) == set(keys)
+        assert set(await index.reader.manifests(keys)) == set(keys)
         assert refused.fired > 0
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from streamdex.errors import Reason, Service, ServiceFault, SuspectFault
-from streamdex.index import WriteJob, Writer, WriteQueue, Written
+from streamdex.index import WriteJob, WriteQueue, Writer, Written
 from streamdex.index.write_queue import BATCH_POINTS, FULL_BYTES, FULL_DOCUMENTS
 from streamdex.model import DocumentWrite, Event, Position, Rank
 from streamdex.telemetry import Health, Metrics

@@ -7,7 +7,7 @@ import pytest
 from streamdex.config import Settings
 from streamdex.errors import Reason, RecordFault
 from streamdex.model import DocumentWrite, Event, Manifest, Order, Outcome, Position, Rank
-from streamdex.plan import Chunker, Lanes, Overtaken, Planner, outcome_of, rank_of
+from streamdex.plan import Chunker, Lanes, Overtaken, Planner, Ranking, outcome_of
 
 BASES = {("t", 0, 0): 1_000, ("t", 0, 1): 2_000}
 
@@ -16,29 +16,35 @@ def event(text: str | None = "text", offset: int = 5, version: int | None = None
     return Event("s:1", text, {"a": 1}, version, Position("t", 0, epoch, offset, 0))
 
 
+def rank_of(event: Event, order: Order, generation: int = 0) -> Rank:
+    ranking = Ranking(order, 0, generation)
+    ranking.add_bases(BASES)
+    return ranking.rank_of(event)
+
+
 def test_in_offset_order_the_log_ranks() -> None:
-    assert rank_of(event(offset=5), Order.OFFSET, BASES, 3) == Rank((1_000 + 5) * 64 + 3)
-    assert rank_of(event(offset=5, version=9), Order.OFFSET, BASES, 3) == Rank((1_000 + 5) * 64 + 3)
+    assert rank_of(event(offset=5), Order.OFFSET, 3) == Rank((1_000 + 5) * 64 + 3)
+    assert rank_of(event(offset=5, version=9), Order.OFFSET, 3) == Rank((1_000 + 5) * 64 + 3)
 
 
 def test_in_version_order_the_event_ranks_and_the_log_decides_between_equals() -> None:
-    assert rank_of(event(offset=5, version=9), Order.VERSION, BASES, 3) == Rank(9, (1_000 + 5) * 64 + 3)
+    assert rank_of(event(offset=5, version=9), Order.VERSION, 3) == Rank(9, (1_000 + 5) * 64 + 3)
 
 
 def test_an_event_of_a_recreated_topic_ranks_above_all_before() -> None:
-    before = rank_of(event(offset=999), Order.OFFSET, BASES, 63)
-    assert rank_of(event(offset=0, epoch=1), Order.OFFSET, BASES, 0) > before
+    before = rank_of(event(offset=999), Order.OFFSET, 63)
+    assert rank_of(event(offset=0, epoch=1), Order.OFFSET, 0) > before
 
 
 def test_an_event_without_a_version_is_refused_in_version_order() -> None:
     with pytest.raises(RecordFault) as caught:
-        rank_of(event(), Order.VERSION, BASES, 0)
+        rank_of(event(), Order.VERSION, 0)
     assert caught.value.reason is Reason.NO_VERSION
 
 
 def test_a_position_from_elsewhere_is_refused() -> None:
     with pytest.raises(RecordFault) as caught:
-        rank_of(event(epoch=7), Order.OFFSET, BASES, 0)
+        rank_of(event(epoch=7), Order.OFFSET, 0)
     assert caught.value.reason is Reason.UNDECODABLE
 
 

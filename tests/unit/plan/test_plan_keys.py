@@ -2,7 +2,8 @@
 
 import uuid
 
-from streamdex.plan.keys import CHUNK_NAMESPACE, chunk_ids, content_hash, text_hash, uuid5
+from streamdex.model import uuid5
+from streamdex.plan.keys import CHUNK_NAMESPACE, chunk_ids, content_hash, text_hash
 
 
 def test_the_quick_uuid5_is_the_standard_one() -> None:

@@ -35,16 +35,16 @@ class AliasSwitch(NamedTuple):
     begun: bool
 
 
-def alias_switch_of(alias: str, predecessor: str, collections: Collection[str], *, anew: bool) -> AliasSwitch:
+def alias_switch_of(alias: str, predecessor: str, collections: Collection[str], *, from_scratch: bool) -> AliasSwitch:
     """The successor is the newest collection of this alias, if it is newer than the predecessor; else the next one.
 
-    With `anew` it is the next one in any case, and also where the newest has no manifests, so that it is not ours, or
+    With `from_scratch` it is the next one in any case, and also where the newest has no manifests, so that it is not ours, or
     where somebody gave the predecessor a name without a number.
     """
     numbers = [number for name in collections if (number := _number(alias, name)) is not None]
     newest, used = max(numbers, default=0), _number(alias, predecessor)
     ours = names_of(f"{alias}__{newest}").manifests in collections
-    begun = ours and not anew and used is not None and newest > used
+    begun = ours and not from_scratch and used is not None and newest > used
     number = newest if begun else newest + 1
     return AliasSwitch(alias, predecessor, f"{alias}__{number}", number, begun)
 
@@ -70,7 +70,7 @@ class Alias:
     ) -> None:
         await self._connection.close()
 
-    async def alias_switch(self, *, anew: bool) -> AliasSwitch:
+    async def alias_switch(self, *, from_scratch: bool) -> AliasSwitch:
         """Which collection may take the place of the one in use; nothing is made.
 
         Raises CollectionMissing where nothing is in use, and ConfigurationError where no alias stands before it.
@@ -92,7 +92,7 @@ class Alias:
                 "qdrant.collection",
                 BY_A_WORKER,
             )
-        return alias_switch_of(name, led[name], collections | led.keys(), anew=anew)
+        return alias_switch_of(name, led[name], collections | led.keys(), from_scratch=from_scratch)
 
     async def begin(self, alias_switch: AliasSwitch, dimension: int) -> None:
         """Make the successor, empty; nothing leads to it yet.

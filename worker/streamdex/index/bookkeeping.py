@@ -28,10 +28,7 @@ from streamdex.index.encoding.requests import NO_VECTORS, as_point
 from streamdex.index.encoding.values import entry, get_all
 from streamdex.index.schema.keys import bookkeeping_id
 from streamdex.index.schema.manifests import KIND, SCHEMA, SCHEMA_ENTRY, refuse_other_schema
-from streamdex.model import JsonObject, Order, Partition
-
-GENERATIONS = 64
-
+from streamdex.model import GENERATIONS, JsonObject, Order, Partition
 
 _Fields = dict[str, tuple[type, ...]]
 

@@ -26,7 +26,7 @@ OTHER_NAME = "Set it to a name that is not in use: the worker makes the collecti
 # The way to a collection that is made otherwise than the one in use.
 _FILLS = "which fills a new collection from the log and switches to it"
 REFILL = f"run streamdex reindex, {_FILLS}"
-REFILL_SAME = f"run streamdex reindex --anew, {_FILLS}"  # where the settings are those of the one in use
+REFILL_SAME = f"run streamdex reindex --from-scratch, {_FILLS}"  # where the settings are those of the one in use
 
 _DISTANCES = {"cosine": q.Cosine, "dot": q.Dot, "euclid": q.Euclid, "manhattan": q.Manhattan}
 _FIELD_TYPES = {

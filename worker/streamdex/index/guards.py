@@ -13,7 +13,7 @@ from qdrant_client import grpc as q
 
 from streamdex.index.conditions import Comparison, PointAbove, add, group, has_any_id, has_id, holds
 from streamdex.index.encoding.values import Name, integer
-from streamdex.model import Order, Rank
+from streamdex.model import GENERATIONS, Order, Rank
 
 VERSION = "version"
 SEQUENCE = "sequence"
@@ -23,7 +23,6 @@ _AT_LEAST, _AT_MOST = Comparison(VERSION, "gte"), Comparison(VERSION, "lte")
 _NEWER_POINT = PointAbove(_NEWER)
 _LATER, _EARLIER = Comparison(SEQUENCE, "gt"), Comparison(SEQUENCE, "lt")
 DOCUMENT_KEY = "document_key"
-GENERATIONS = 64  # what a rank's last number counts in: sequence * 64 + generation
 
 
 @lru_cache(maxsize=1024)  # asked for by a document's points and by its manifest
@@ -130,9 +129,4 @@ class Guards:
 
     def _ranks_of_event(self, rank: Rank) -> tuple[Rank, Rank]:
         """The lowest and the highest rank that any generation gives the event of `rank`."""
-        number = rank.sequence if self._two_fields else rank.version
-        first = number - number % GENERATIONS
-        last = first + GENERATIONS - 1
-        if self._two_fields:
-            return Rank(rank.version, first), Rank(rank.version, last)
-        return Rank(first), Rank(last)
+        return rank.of_generation(0), rank.of_generation(GENERATIONS - 1)

@@ -14,14 +14,14 @@ class WriteJob:
 
     `metadata` is what `Index.check` answered: nothing is written that has not been checked. `new` are the chunks that
     come with a vector, `kept` those that have theirs in the collection already.
-    `may_skip_purge` is the caller's part of the rule for leaving out the purge: `offset` order, and no older generation
+    `may_skip_delete` is the caller's part of the rule for leaving out the purge: `offset` order, and no older generation
     that may have cut the same event otherwise.
     """
 
     write: DocumentWrite
     vectors: Mapping[str, bytes]
     metadata: bytes
-    may_skip_purge: bool = False
+    may_skip_delete: bool = False
     document_key: str = field(init=False)
     new: list[Chunk] = field(init=False)
     kept: list[Chunk] = field(init=False)
@@ -43,14 +43,14 @@ class Written(NamedTuple):
 
     `found` is the rank its manifest has now: above the write's own where a newer event was faster. `missing` are kept
     chunks that another writer deleted meanwhile: embed them and write again with their vectors too. `fault`: Qdrant
-    refuses this document alone. `settle_after_s`: a request was given up that may land later; settle only after
+    refuses this document alone. `in_doubt_s`: a request was given up that may land later; settle only after
     a `sweep` at `found`, so many seconds from now.
     """
 
     found: Rank | None = None
     missing: tuple[str, ...] = ()
     fault: SuspectFault | None = None
-    settle_after_s: float | None = None
+    in_doubt_s: float | None = None
 
 
 def newest_by_document(jobs: Sequence[WriteJob]) -> dict[str, WriteJob]:

@@ -91,6 +91,14 @@ class PointWriter:
             await bisect(part, self._send, faulty)
         return faulty
 
+    async def canary(self) -> bool:
+        """Whether Qdrant takes an ordinary point now, which stays under CANARY_ID."""
+        try:
+            await self._store.update(self._store.names.points, [upsert([self._format.canary()])])
+        except SuspectFault:
+            return False
+        return True
+
     def _new_point(self, job: WriteJob, chunk: Chunk, shared: Sequence[bytes]) -> NewPoint:
         return NewPoint(job, chunk.id, self._format.point(chunk, job.vectors[chunk.id], shared))
 

@@ -66,7 +66,7 @@ class Reader:
         self._vector = vector
         self._text_key, self._metadata_key = payload_keys
 
-    async def manifests_of(self, document_keys: Sequence[str]) -> dict[str, Manifest]:
+    async def manifests(self, document_keys: Sequence[str]) -> dict[str, Manifest]:
         """The manifests of those documents that have one, in one request."""
         ids = [manifest_id(key) for key in document_keys]
         found = await self._store.get(self._store.names.manifests, ids)
@@ -90,6 +90,11 @@ class Reader:
             if DOCUMENT_KEY in point.payload  # a collection that was there before us may hold others' points
         ]
 
+    async def document(self, document_key: str) -> tuple[Manifest | None, list[StoredPoint]]:
+        """A document's manifest and its points by their place."""
+        manifests = await self.manifests((document_key,))
+        return manifests.get(document_key), await self.points_of(document_key)
+
     async def points_of(self, document_key: str) -> list[StoredPoint]:
         """A document's points by their place."""
         choose = by_keyword(DOCUMENT_KEY, document_key)
@@ -101,9 +106,9 @@ class Reader:
         found: dict[str, tuple[Manifest | None, list[StoredPoint]]] = {}
         left = list(document_keys)
         for _ in range(READ_ATTEMPTS):
-            before = await self.manifests_of(left)
+            before = await self.manifests(left)
             points = await self._points_by_document(left)
-            after = await self.manifests_of(left)
+            after = await self.manifests(left)
             found.update({key: (after.get(key), points.get(key, [])) for key in left})
             left = [key for key in left if before.get(key) != after.get(key)]
             if not left:

@@ -6,6 +6,7 @@ A document's coroutine awaits `put`. Meanwhile up to four writers take what wait
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from streamdex.index.jobs import WriteJob, Written
@@ -137,6 +138,6 @@ class WriteQueue:
     async def _delete_abandoned_forever(self) -> None:
         while True:
             key = await self._abandoned.get()
-            wait_s = await retry_forever(lambda key=key: self.writer.delete_abandoned(key), self._health, self._metrics)
+            wait_s = await retry_forever(partial(self.writer.delete_abandoned, key), self._health, self._metrics)
             if wait_s is not None:
                 asyncio.get_running_loop().call_later(wait_s, self._abandoned.put_nowait, key)

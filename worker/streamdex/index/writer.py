@@ -15,6 +15,7 @@ of its own, so that a test can take it out and show that it is needed.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from streamdex.config import CapsSettings
 from streamdex.errors import Service, ServiceFault
 from streamdex.index.bisect import send_all
 from streamdex.index.client.store import Store
@@ -22,8 +23,9 @@ from streamdex.index.guards import Guards
 from streamdex.index.in_doubt import InDoubtRequests
 from streamdex.index.jobs import WriteJob, Written, newest_by_document
 from streamdex.index.points import PointWriter
-from streamdex.index.schema.keys import manifest_id
-from streamdex.index.schema.manifests import CHUNK_IDS, ManifestFormat
+from streamdex.index.schema.keys import CANARY_ID, manifest_id
+from streamdex.index.schema.manifests import CHUNK_IDS, TOMBSTONE_UNTIL, ManifestFormat
+from streamdex.index.schema.payload import check_payload
 from streamdex.model import DocumentWrite, Order, Rank
 
 
@@ -37,6 +39,7 @@ class Writer:
         points: PointWriter,
         manifests: ManifestFormat,
         in_doubt: InDoubtRequests,
+        caps: CapsSettings,
         clock_ms: Callable[[], int],
     ) -> None:
         self._store = store
@@ -44,7 +47,15 @@ class Writer:
         self._points = points
         self._manifests = manifests
         self._in_doubt = in_doubt
+        self._caps = caps
         self._clock_ms = clock_ms
+
+    def check(self, write: DocumentWrite) -> bytes:
+        """Make sure that Qdrant can take the document, before its texts are embedded. Raises RecordFault.
+
+        Returns its metadata as they will be stored, for the `WriteJob`.
+        """
+        return check_payload(write, self._caps)
 
     async def write(self, jobs: Sequence[WriteJob]) -> list[Written]:
         """Write a batch; the answers come in its order. Raises ServiceFault and AccountFault: do it again, whole."""
@@ -57,7 +68,7 @@ class Writer:
         if crowded:
             self._in_doubt.purge_is_due(newest)
         found = await self._manifest_ranks(whole)
-        waits_s = await self._purge_below(whole, found)
+        waits_s = await self._delete_older(whole, found)
         return [
             Written(found.get(key), missing.get(key, ()), faulty.get(key), waits_s.get(key))
             for key in (job.document_key for job in jobs)
@@ -119,7 +130,7 @@ class Writer:
 
     # --- step 5: purges -----------------------------------------------------------------------------------------
 
-    async def _purge_below(self, jobs: Sequence[WriteJob], found: Mapping[str, Rank]) -> dict[str, float]:
+    async def _delete_older(self, jobs: Sequence[WriteJob], found: Mapping[str, Rank]) -> dict[str, float]:
         """Step 5; answers how long documents must wait for a request that was given up."""
         below = {
             job.document_key: found[job.document_key]
@@ -127,7 +138,7 @@ class Writer:
             if not (self._may_be_new(job) and found[job.document_key] == job.write.rank)
         }
         waits = self._in_doubt.waits_s(below)
-        await self.purge(below)
+        await self.delete_below(below)
         self._in_doubt.over(key for key in below if key not in waits)
         return waits
 
@@ -135,22 +146,22 @@ class Writer:
         """Whether nothing lies below, if its manifest is the first: a new document, alone, every request answered."""
         write = job.write
         return (
-            job.may_skip_purge
+            job.may_skip_delete
             and self._guards.order is Order.OFFSET
             and write.before is None
             and not write.coalesced
             and not self._in_doubt.concerns(job.document_key)
         )
 
-    async def purge(self, below: Mapping[str, Rank]) -> None:
+    async def delete_below(self, below: Mapping[str, Rank]) -> None:
         """Delete the documents' points whose rank is below the one given. Safe at any time: ranks only grow."""
-        await send_all(list(below.items()), self._send_purge)
+        await send_all(list(below.items()), self._send_delete)
 
-    async def _send_purge(self, below: Sequence[tuple[str, Rank]]) -> None:
+    async def _send_delete(self, below: Sequence[tuple[str, Rank]]) -> None:
         documents = dict(below)
         await self._store.delete(self._store.names.points, lambda which: self._guards.add_purge(which, documents))
 
-    async def sweep(self, below: Mapping[str, Rank]) -> None:
+    async def delete_overtaken(self, below: Mapping[str, Rank]) -> None:
         """Purge documents that are not written now: overtaken ones, and once more those of a request given up.
 
         For the latter at the rank that the manifest has by then: a newer event's purge may have come before the late
@@ -159,36 +170,56 @@ class Writer:
         late = [key for key in below if self._in_doubt.concerns(key)]
         ranks = await self._read_ranks(late)
         waits_s = self._in_doubt.waits_s(late)
-        await self.purge({key: max(rank, ranks.get(key, rank)) for key, rank in below.items()})
+        await self.delete_below({key: max(rank, ranks.get(key, rank)) for key, rank in below.items()})
         self._in_doubt.over(key for key in late if key not in waits_s)
 
-    async def sweep_abandoned(self, document_key: str) -> float | None:
+    async def delete_abandoned(self, document_key: str) -> float | None:
         """Purge a document below its manifest, if it has one; answers when to come again, for what may land later."""
         wait_s = self._in_doubt.waits_s((document_key,)).get(document_key)
-        await self.purge(await self._read_ranks((document_key,)))
+        await self.delete_below(await self._read_ranks((document_key,)))
         if wait_s is None:
             self._in_doubt.over((document_key,))
         return wait_s
 
-    async def clean(self, write: DocumentWrite) -> None:
+    async def delete_leftovers(self, write: DocumentWrite) -> None:
         """Before a verdict: delete what attempts at this event have left at or below its rank outside the manifest.
 
         Waits out the horizon of a request given up: a dead letter settles its record, and nothing may come after.
         """
-        await self._delete_leftovers(write)
+        await self._delete_leftovers_once(write)
         wait_s = self._in_doubt.waits_s((write.event.document_key,)).get(write.event.document_key)
         if wait_s is not None:
             await self._in_doubt.sleep(wait_s)
-            await self._delete_leftovers(write)
+            await self._delete_leftovers_once(write)
         self._in_doubt.over((write.event.document_key,))
+
+    # --- probes and upkeep --------------------------------------------------------------------------------------
+
+    async def canary(self) -> bool:
+        """Whether an ordinary point passes now: written under a bookkeeping id, and deleted at once."""
+        if await self._points.canary():
+            await self._store.delete_ids(self._store.names.points, (CANARY_ID,))
+            return True
+        return False
+
+    async def delete_expired_tombstones(self) -> None:
+        """Delete the manifests of deleted documents whose time is over."""
+        now_ms = self._clock_ms()
+
+        def expired(which: Any) -> None:
+            until = which.must.add().field
+            until.key = TOMBSTONE_UNTIL
+            until.range.lt = now_ms
+
+        await self._store.delete(self._store.names.manifests, expired)
 
     # --- repair: what was found to be wrong, unless it has changed since ------------------------------------------
 
-    async def remove(self, points: Mapping[str, Rank]) -> None:
+    async def delete_points(self, points: Mapping[str, Rank]) -> None:
         """Delete points by their ids, each unless it has become newer than the rank given."""
         await send_all(list(points.items()), lambda some: self._delete_found(self._store.names.points, some))
 
-    async def forget(self, manifests: Mapping[str, Rank]) -> None:
+    async def delete_manifests(self, manifests: Mapping[str, Rank]) -> None:
         """Delete documents' manifests by their keys, each unless it has become newer than the rank given."""
         found = [(manifest_id(key), rank) for key, rank in manifests.items()]
         await send_all(found, lambda some: self._delete_found(self._store.names.manifests, some))
@@ -199,7 +230,7 @@ class Writer:
             ids_by_rank.setdefault(rank, []).append(point_id)
         await self._store.delete(collection, lambda which: self._guards.add_not_newer(which, ids_by_rank))
 
-    async def _delete_leftovers(self, write: DocumentWrite) -> None:
+    async def _delete_leftovers_once(self, write: DocumentWrite) -> None:
         key = write.event.document_key
         manifests = await self._store.get(self._store.names.manifests, [manifest_id(key)], (CHUNK_IDS,))
         listed = [

@@ -7,7 +7,7 @@ to the manifest says what must be embedded and written. Nothing here waits, read
 from streamdex.plan.chunks import Chunker, cutting_digest
 from streamdex.plan.difference import Overtaken, Planner, outcome_of, overtaken
 from streamdex.plan.lanes import Lanes
-from streamdex.plan.rank import Bases, base_key, rank_of
+from streamdex.plan.rank import Bases, Ranking
 
 __all__ = [
     "Bases",
@@ -15,9 +15,8 @@ __all__ = [
     "Lanes",
     "Overtaken",
     "Planner",
-    "base_key",
+    "Ranking",
     "cutting_digest",
     "outcome_of",
     "overtaken",
-    "rank_of",
 ]

@@ -6,39 +6,44 @@ So two workers that handle the same event write the same rank, and whichever wri
 from collections.abc import Mapping
 
 from streamdex.errors import Reason, RecordFault, Stage
-from streamdex.model import Event, Order, Position, Rank
-
-GENERATIONS = 64
-SEQUENCE_BOUND = 2**53 // GENERATIONS  # Qdrant compares numbers as doubles: exact below 2^53
+from streamdex.model import GENERATIONS, Event, Order, Rank
 
 # (topic, partition, epoch) to the number that its offsets are added to
 Bases = Mapping[tuple[str, int, int], int]
 
 
-def base_key(position: Position) -> tuple[str, int, int]:
-    """What a base belongs to, within one cluster."""
-    return position.topic, position.partition, position.epoch
+class Ranking:
+    """Turns positions into ranks, by what one deployment orders events by. Bases grow as partitions are assigned."""
 
+    def __init__(self, order: Order, epoch: int, generation: int) -> None:
+        self.order = order
+        self.epoch = epoch
+        self.generation = generation
+        self._bases: dict[tuple[str, int, int], int] = {}
 
-def rank_of(event: Event, order: Order, bases: Bases, generation: int) -> Rank:
-    """The rank of an event.
+    def add_bases(self, bases: Bases) -> None:
+        """Learn the bases of more logs."""
+        self._bases.update(bases)
 
-    Raises RecordFault when `version` order meets an event without a version, or when the base of its position is not
-    known (a replayed dead letter of a topic that this deployment does not read).
-    """
-    position = event.position
-    base = bases.get(base_key(position))
-    if base is None:
-        raise RecordFault(
-            Stage.PLAN,
-            Reason.UNDECODABLE,
-            "the position headers name a topic or an epoch that this collection has not seen",
-        )
-    sequence = (base + position.offset) * GENERATIONS + generation
-    if order is Order.OFFSET:
-        return Rank(sequence)
-    if event.version is None:
-        raise RecordFault(
-            Stage.PLAN, Reason.NO_VERSION, "worker.order is version, and the event has none (field or header)"
-        )
-    return Rank(event.version, sequence)
+    def rank_of(self, event: Event) -> Rank:
+        """The rank of an event.
+
+        Raises RecordFault when `version` order meets an event without a version, or when the base of its position is
+        not known (a replayed dead letter of a topic that this deployment does not read).
+        """
+        position = event.position
+        base = self._bases.get((position.topic, position.partition, position.epoch))
+        if base is None:
+            raise RecordFault(
+                Stage.PLAN,
+                Reason.UNDECODABLE,
+                "the position headers name a topic or an epoch that this collection has not seen",
+            )
+        sequence = (base + position.offset) * GENERATIONS + self.generation
+        if self.order is Order.OFFSET:
+            return Rank(sequence)
+        if event.version is None:
+            raise RecordFault(
+                Stage.PLAN, Reason.NO_VERSION, "worker.order is version, and the event has none (field or header)"
+            )
+        return Rank(event.version, sequence)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
-from streamdex.admin import Phase, HealthSnapshot
+from streamdex.admin import HealthSnapshot, Phase
 from streamdex.config import JinaSettings, Settings
 from streamdex.deadletter import DeadLetters
 from streamdex.index import Index

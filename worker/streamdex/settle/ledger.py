@@ -101,7 +101,7 @@ class Ledger:
             if partition in partitions
         )
 
-    def standings(self) -> dict[Partition, PartitionStatus]:
+    def statuses(self) -> dict[Partition, PartitionStatus]:
         """A snapshot of each partition, for metrics and the status."""
         return {
             partition: PartitionStatus(tracker.statistics(), self._noted.get(partition))

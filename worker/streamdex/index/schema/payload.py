@@ -14,6 +14,7 @@ from streamdex.errors import Reason, RecordFault, Stage
 from streamdex.index.encoding.requests import as_point
 from streamdex.index.encoding.values import Name, TooDeepError, entry, integer, struct_of, value
 from streamdex.index.guards import DOCUMENT_KEY, Guards
+from streamdex.index.schema.keys import CANARY_ID
 from streamdex.model import Chunk, DocumentWrite, JsonObject, Position
 
 CHUNK = "chunk"
@@ -41,6 +42,11 @@ class PointFormat:
     def point(self, chunk: Chunk, vector: bytes, shared: Sequence[bytes]) -> bytes:
         """A new point: id, whole payload, vector. `shared` as below."""
         return as_point(chunk.id, self.whole(chunk, shared), self._vector.of_point(vector))
+
+    def canary(self) -> bytes:
+        """An ordinary point, under a bookkeeping id."""
+        ones = b"\x00\x00\x80\x3f" * (self._vector.bytes // 4)
+        return as_point(CANARY_ID, [entry("canary", json=True)], self._vector.of_point(ones))
 
     def whole(self, chunk: Chunk, shared: Sequence[bytes]) -> list[bytes]:
         """The whole payload of one chunk, by entries."""

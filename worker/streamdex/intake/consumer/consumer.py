@@ -27,13 +27,11 @@ class Consumer:
     def __init__(
         self,
         settings: KafkaSettings,
-        assignments: Assignments,
         back_pressure: BackPressure,
         health: Health,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
-        self._assignments = assignments
         self._back_pressure = back_pressure
         self._health = health
         self._metrics = metrics
@@ -79,7 +77,7 @@ class Consumer:
         )
         return self._session
 
-    async def run(self, deliver: Deliver) -> None:
+    async def run(self, deliver: Deliver, assignments: Assignments) -> None:
         """Join the group and deliver records until `stop_fetching`; after `start`, once.
 
         `deliver(partition, records, position)` is called with the records of a partition in order, and with where it is
@@ -89,14 +87,14 @@ class Consumer:
         """
         if self._session is None:
             raise RuntimeError("start comes before run")
-        await Supervisor(self._open, lambda: self._work(deliver), self._stopping, self._health, self._metrics).run(
+        await Supervisor(self._open, lambda: self._work(deliver, assignments), self._stopping, self._health, self._metrics).run(
             self._session
         )
 
-    async def _work(self, deliver: Deliver) -> ConsumerRestart | None:
+    async def _work(self, deliver: Deliver, assignments: Assignments) -> ConsumerRestart | None:
         if self._session is None:  # closed meanwhile
             return None
-        return await self._session.work(self._assignments, deliver, self._stopping)
+        return await self._session.work(assignments, deliver, self._stopping)
 
     def stop_fetching(self) -> None:
         """Deliver nothing more; `run` ends. Safe twice, and before `start`."""
