@@ -20,7 +20,7 @@ from chaos.run_directory import append_line
 from streamdex.cli import main
 from streamdex.deadletter.producer import DeadLetters
 from streamdex.embed.http.client import JinaClient
-from streamdex.index import Index
+from streamdex.index import Reader
 from streamdex.index.points import PointWriter
 from streamdex.index.writer import Writer
 from streamdex.intake.consumer.session import Session
@@ -30,13 +30,13 @@ from streamdex.run.partitions import AssignedPartitions, LogPositions
 # Each step of an event, and the method that does it.
 STEPS: dict[str, tuple[type[Any], str]] = {
     "assigned": (AssignedPartitions, "assigned"),
-    "plan": (Index, "read_manifests"),
+    "plan": (Reader, "manifests"),
     "embed": (JinaClient, "embed"),
     "points": (PointWriter, "_send"),
     "kept": (PointWriter, "vanished"),
     "manifests": (Writer, "_send_manifests"),
     "read-back": (Writer, "_read_ranks"),
-    "purge": (Writer, "_send_purge"),
+    "purge": (Writer, "_send_delete"),
     "dead letter": (DeadLetters, "send"),
     "settle": (Dispatcher, "_settle"),
     "progress": (LogPositions, "write_progress"),

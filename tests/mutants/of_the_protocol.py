@@ -46,7 +46,7 @@ def no_purge_bound(plant: Planting) -> None:
             await self._store.delete(self._store.names.points, choose)
         return {}
 
-    plant.setattr(Writer, "_purge_below", purge)
+    plant.setattr(Writer, "_delete_older", purge)
 
 
 def manifest_first(plant: Planting) -> None:

@@ -277,7 +277,7 @@ async def a_bug_that_every_record_meets(stage: Stage) -> None:
         return check_payload(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("streamdex.index.index.check_payload", fail)
+        patch.setattr("streamdex.index.writer.check_payload", fail)
         await stage.start("a", P)
         produce(stage, P, *(f"document {number}" for number in range(4)))
         await stage.until(lambda: failures[0] == 60)

@@ -191,7 +191,7 @@ async def purge_all_but_own(self: Writer, jobs: Sequence[WriteJob], *_: Any, **_
     return {}
 
 
-async def no_sweep(_: Index, __: Mapping[str, Rank]) -> None:
+async def no_sweep(_: Writer, __: Mapping[str, Rank]) -> None:
     pass
 
 
@@ -214,11 +214,11 @@ RULES = {
     "upsert guard": Rule(late_insert, (PointWriter, "_guard_points", nothing)),
     "payload guard": Rule(late_payload, (PointWriter, "_guard_payload", by_ids_alone)),
     "manifest guard": Rule(late_insert, (Writer, "_guard_manifests", nothing)),
-    "purge bound": Rule(purge_after_a_newer_event, (Writer, "_purge_below", purge_all_but_own)),
+    "purge bound": Rule(purge_after_a_newer_event, (Writer, "_delete_older", purge_all_but_own)),
     "kept check": Rule(kept_chunk_deleted_by_an_older_event, (PointWriter, "vanished", nobody_missing)),
     "manifest read-back": Rule(loser_cleans_up_after_itself, (Writer, "_found_ranks", own_ranks)),
-    "sweep when superseded": Rule(zombie_dies_after_its_insert, (Index, "sweep", no_sweep)),
-    "sweep when unchanged": Rule(owner_dies_before_its_purge, (Index, "sweep", no_sweep)),
+    "sweep when superseded": Rule(zombie_dies_after_its_insert, (Writer, "delete_overtaken", no_sweep)),
+    "sweep when unchanged": Rule(owner_dies_before_its_purge, (Writer, "delete_overtaken", no_sweep)),
     "settle after horizon": Rule(request_lands_after_it_was_given_up, (InDoubtRequests, "waits_s", no_wait)),
     "skip only late after assignment": Rule(heir_of_another_generation, without=heir_that_skips_at_once),
 }
