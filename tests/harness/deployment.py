@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.fixtures_qdrant import QdrantAddress
 from harness.kafka import Kafka, Message
 from harness.processes import WorkerProcess
-from oracle.fold import fold, held, squeezed
+from oracle.fold import fold, read_collection, without_blanks
 from streamdex.standins.jina import JinaServer
 
 KEY = "jina_canary_5f1e"
@@ -50,7 +50,7 @@ class Deployment:
         return WorkerProcess(environment | settings, self.folder / f"{name}.log")
 
     async def produce(self, messages: list[Message]) -> None:
-        """Write to the topic, and remember it for the fold."""
+        """Write to the topic, and keep the records for the fold."""
         await self.kafka.produce(self.topic, messages)
         self.produced.extend((message.key, message.value) for message in messages)
 
@@ -62,7 +62,7 @@ class Deployment:
                 await asyncio.sleep(0.3)
 
     async def work_it_off(self, name: str = "worker", **settings: str) -> int:
-        """Run one worker until all is settled, and stop it; how many texts that embedded."""
+        """Run one worker until all is settled, and stop it. Returns how many texts it embedded."""
         before = self.jina.stats.inputs_embedded
         async with self.worker(name, **settings) as worker:
             await self.settled()
@@ -80,9 +80,9 @@ class Deployment:
 
     async def equals_the_fold(self) -> bool:
         """Whether the collection holds what was produced, and nothing is wrong in itself."""
-        found = await held(self.qdrant, self.collection, self.number)
+        found = await read_collection(self.qdrant, self.collection, self.number)
         self.wrong = found.wrong
-        return found.wrong == [] and squeezed(found.texts) == squeezed(fold(self.produced))
+        return found.wrong == [] and without_blanks(found.texts) == without_blanks(fold(self.produced))
 
 
 def stream(documents: int, rng: random.Random) -> list[Message]:

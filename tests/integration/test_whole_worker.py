@@ -11,7 +11,7 @@ import pytest
 from harness.deployment import KEY, Deployment, message, stream, until
 from harness.fixtures_qdrant import QdrantSpace
 from harness.kafka import Kafka, Message
-from oracle.fold import fold, held, squeezed
+from oracle.fold import fold, read_collection, without_blanks
 from streamdex.model import Partition
 from streamdex.standins.jina import FaultKind, JinaServer
 
@@ -59,11 +59,11 @@ async def never_above_unsettled(deployment: Deployment, committed: dict[Partitio
     newest: dict[bytes | None, tuple[int, bytes | None, int]] = {}
     for record in records:
         newest[record.key] = (record.offset, record.value, record.partition)
-    found = squeezed((await held(deployment.qdrant, deployment.collection)).texts)
+    found = without_blanks((await read_collection(deployment.qdrant, deployment.collection)).texts)
     checked = 0
     for key, (offset, value, number) in newest.items():
         if offset < committed.get(Partition(deployment.topic, number), 0):
-            expected = squeezed(fold([(key, value)]))
+            expected = without_blanks(fold([(key, value)]))
             document = (key or b"").decode()
             assert found.get(document) == expected.get(document)
             checked += 1

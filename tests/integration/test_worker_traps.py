@@ -11,7 +11,7 @@ import pytest
 from harness.deployment import LIMIT_S, Deployment, message, stream, until
 from harness.fixtures_qdrant import address_of
 from harness.kafka import Kafka
-from oracle.fold import held
+from oracle.fold import read_collection
 from streamdex.model import Partition
 from streamdex.standins.jina import JinaServer
 from streamdex.standins.qdrant import EmbeddedQdrant
@@ -61,7 +61,7 @@ async def test_a_log_that_was_cut_while_nobody_read_is_told_with_what_is_gone(de
         assert await worker.stop() == 0
     (told,) = worker.events("kafka.offset_out_of_range")
     assert (told["level"], told["offset"], told["begin"], told["end"], told["start"]) == ("error", 10, 25, 30, 25)
-    found = await held(deployment.qdrant, deployment.collection)
+    found = await read_collection(deployment.qdrant, deployment.collection)
     assert set(found.texts) == {f"doc-{number}" for number in (*range(10), *range(25, 30))}
 
 

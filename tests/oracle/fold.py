@@ -1,7 +1,7 @@
-"""What a collection must hold, from what was produced alone, and what it does hold, read with Qdrant's client.
+"""The independent fold: what a collection must hold, from the produced records alone, and what it does hold.
 
-Nothing of the worker is used here but its embedded neighbours: this is the judge. It reads the stored formats as the
-README describes them.
+Nothing of the worker is used here. The collection is read with Qdrant's own client, and the stored formats are read as
+the README describes them.
 """
 
 import json
@@ -31,26 +31,26 @@ def fold(messages: Iterable[tuple[bytes | None, bytes | None]]) -> Texts:
 
 
 @dataclass(slots=True)
-class Held:
-    """What a collection holds: texts put together from their chunks, and everything that is wrong in itself."""
+class Contents:
+    """What a collection holds: texts put together from their chunks, and everything that contradicts itself."""
 
     texts: Texts = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     points: int = 0
 
 
-async def held(address: QdrantAddress, collection: str, number: int = 1) -> Held:
-    """Read the collection and its manifests whole. `number`: which of the alias' collections it must be."""
+async def read_collection(address: QdrantAddress, collection: str, number: int = 1) -> Contents:
+    """Read the collection and all its manifests. `number`: which of the alias' collections it must be."""
     client = address.client()
     try:
         aliases = {alias.alias_name: alias.collection_name for alias in (await client.get_aliases()).aliases}
         if aliases.get(collection) != f"{collection}__{number}":
-            return Held(wrong=[f"{collection} leads to {aliases.get(collection)}"])
+            return Contents(wrong=[f"{collection} leads to {aliases.get(collection)}"])
         points = [point.payload async for point in _scroll(client, collection)]
         manifests = [point.payload async for point in _scroll(client, f"{collection}__{number}__manifests")]
     finally:
         await client.close()
-    return _judge(points, [one for one in manifests if "document_key" in one])
+    return _contents(points, [one for one in manifests if "document_key" in one])
 
 
 async def _scroll(client: Any, collection: str) -> Any:
@@ -63,8 +63,8 @@ async def _scroll(client: Any, collection: str) -> Any:
             return
 
 
-def _judge(points: list[dict[str, Any]], manifests: list[dict[str, Any]]) -> Held:
-    result = Held(points=len(points))
+def _contents(points: list[dict[str, Any]], manifests: list[dict[str, Any]]) -> Contents:
+    result = Contents(points=len(points))
     by_document: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for point in points:
         by_document[point["document_key"]].append(point)
@@ -84,6 +84,6 @@ def _judge(points: list[dict[str, Any]], manifests: list[dict[str, Any]]) -> Hel
     return result
 
 
-def squeezed(texts: Texts) -> Texts:
+def without_blanks(texts: Texts) -> Texts:
     """Without blanks, which the cutting of a text may drop at its breaks."""
     return {key: "".join(text.split()) for key, text in texts.items()}

@@ -29,23 +29,23 @@ from streamdex.standins.qdrant import Engine
 LONG_LETTERS = "abc"
 
 
-def line(dead_letter: str, number: int) -> str:
+def line(letter: str, number: int) -> str:
     """28 characters, 8 tokens by estimate."""
-    return f"{dead_letter}{number} word word word word wordx"
+    return f"{letter}{number} word word word word wordx"
 
 
-def paragraph(dead_letter: str) -> str:
+def paragraph(letter: str) -> str:
     """Two lines for the first letters, one for the others; the capital ones are dead letters in the end."""
-    if dead_letter == "U":
+    if letter == "U":
         return UNEMBEDDABLE
-    if dead_letter == "T":
+    if letter == "T":
         return TOO_LONG
-    return f"{line(dead_letter, 1)}\n{line(dead_letter, 2)}" if dead_letter in LONG_LETTERS else line(dead_letter, 1)
+    return f"{line(letter, 1)}\n{line(letter, 2)}" if letter in LONG_LETTERS else line(letter, 1)
 
 
-def text_of(dead_letters: str) -> str:
+def text_of(letters: str) -> str:
     """A text with these paragraphs."""
-    return "\n\n".join(map(paragraph, dead_letters))
+    return "\n\n".join(map(paragraph, letters))
 
 
 def cut(text: str, generation: int) -> list[str]:
@@ -124,11 +124,11 @@ def differences(world: World) -> list[str]:
     return sorted(found)
 
 
-def event_of(name: str, dead_letters: str | None, m: int = 0, version: int = 1) -> dict[str, Any]:
+def event_of(name: str, letters: str | None, m: int = 0, version: int = 1) -> dict[str, Any]:
     """An event of the document of that name; None is a delete."""
-    if dead_letters is None:
+    if letters is None:
         return {"id": name, "op": "delete", "version": version}
-    return {"id": name, "text": text_of(dead_letters), "metadata": {"m": m}, "version": version}
+    return {"id": name, "text": text_of(letters), "metadata": {"m": m}, "version": version}
 
 
 def _of_manifest(order: Order, last: Last, manifest: dict[str, Any]) -> list[str]:
