@@ -55,12 +55,11 @@ class ReindexResult:
     def add(self, old: Manifest, gap: Gap | None) -> None:
         """Count a document of the predecessor, and what the successor misses of it."""
         self.compared += old.tombstone_until_ms is None
-        if gap is None:
-            return
-        self.missing[gap] = self.missing.get(gap, 0) + 1
-        examples = self.examples.setdefault(gap, [])
-        if len(examples) < MOST_EXAMPLES:
-            examples.append(old.document_key)
+        if gap is not None:
+            self.missing[gap] = self.missing.get(gap, 0) + 1
+            examples = self.examples.setdefault(gap, [])
+            if len(examples) < MOST_EXAMPLES:
+                examples.append(old.document_key)
 
 
 class Reindexing:

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-EXAMPLES = 5
+MOST_EXAMPLES = 5
 
 
 class DifferenceKind(StrEnum):
@@ -76,5 +76,5 @@ class Report:
         """Count a difference, and keep the first few of each kind as examples."""
         self.counts[difference.kind] += 1
         examples = self.examples.setdefault(difference.kind, [])
-        if len(examples) < EXAMPLES:
+        if len(examples) < MOST_EXAMPLES:
             examples.append(difference)
