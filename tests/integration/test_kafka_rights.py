@@ -115,7 +115,7 @@ def test_check_names_what_is_missing_until_it_is_granted(
         "kafka": check != "kafka",
         "dead letters": check != "dead letters",
     }
-    assert says in found[check]["says"]
+    assert says in found[check]["message"]
     assert f"{ENOUGH[lacking].title()} on " in found[check]["fix"]
     place.allow(**ENOUGH)
     assert _checked(cli, place).lines[check]["ok"]

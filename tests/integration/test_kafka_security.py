@@ -112,7 +112,7 @@ def test_check_is_content_with_the_right_settings(
     topic = asyncio.run(Kafka(secured.addresses["PLAINTEXT"]).create_topic())
     line = check(cli, settings_of(secured, listener, changes), topic)
     assert line["ok"]
-    assert f"{topic} with 1 partitions" in line["says"]
+    assert f"{topic} with 1 partitions" in line["message"]
 
 
 @pytest.mark.parametrize(("listener", "changes", "named"), WRONG, ids=named_by)
@@ -121,8 +121,8 @@ def test_check_names_the_setting_that_is_wrong(
 ) -> None:
     line = check(cli, settings_of(secured, listener, changes), "documents")
     assert not line["ok"]
-    assert named in f"{line['says']} {line['fix']}"
-    assert "\n" not in line["says"]
+    assert named in f"{line['message']} {line['fix']}"
+    assert "\n" not in line["message"]
 
 
 def test_every_listener_is_tried() -> None:

@@ -13,11 +13,12 @@ from bisect import bisect_left
 from collections import Counter as CollectionsCounter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import PurePath
 from traceback import extract_tb
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, TypeVar
 
 import orjson
 import structlog
@@ -29,6 +30,7 @@ from prometheus_client.utils import floatToGoString
 from streamdex.errors import Reason, Service
 from streamdex.model import Outcome
 
+M = TypeVar("M", Counter, Gauge, Histogram)
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -71,9 +73,7 @@ NO_SHARE = Signal("share.none", "info", "this replica has no share of the key's 
 DEAD_LETTERED = Signal("record.dead_lettered", "warning", "a record went to the dead-letter topic, with its reason")
 DEAD_LETTER_REFUSED = Signal("dead_letter.refused", "error", "the dead-letter topic did not accept a record; it waits")
 DEAD_LETTER_TOPIC_SMALL = Signal(
-    "dead_letter.topic_small",
-    "warning",
-    "the dead-letter topic accepts only smaller records than its source",
+    "dead_letter.topic_small", "warning", "the dead-letter topic accepts only smaller records than its source"
 )
 INTERNAL = Signal("internal.fault", "error", "a bug of ours met a record; it is retried, then compared with others")
 SETTLED_TWICE = Signal("settle.twice", "error", "a bug of ours settled a record twice; the first outcome stands")
@@ -93,7 +93,7 @@ class Described:
     """A metric as the documentation lists it; `name` is the one in its samples, without a histogram's suffixes."""
 
     name: str
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: str
     labels: tuple[str, ...]
     meaning: str
 
@@ -128,14 +128,37 @@ class Counts:
         self.searchable_sum_s += age_s
 
 
-class _Exported(Collector):
-    """A metric that is built from `Counts` whenever the registry is read."""
+# Name, meaning and labels of the counters that are made from `Counts`, and their values by label.
+EXPORTED: tuple[tuple[str, str, tuple[str, ...], Callable[[Counts], Mapping[Any, int]]], ...] = (
+    ("records", "Records settled, by outcome", ("outcome",), lambda c: c.outcomes),
+    ("dead_letters", "Records sent to the dead-letter topic, by reason", ("reason",), lambda c: c.dead_letters),
+    ("commits", "Commits, by result", ("result",), lambda c: {"ok": c.commits_ok, "failed": c.commits_failed}),
+    ("rebalances", "Assignments of partitions", (), lambda c: {"": c.rebalances}),
+    ("kafka_restarts", "Kafka clients recreated, by cause", ("cause",), lambda c: c.restarts),
+    ("internal_faults", "Bugs of ours met while handling records", (), lambda c: {"": c.internal_faults}),
+    ("superseded_across_partitions", "Events superseded across partitions", (), lambda c: {"": c.superseded_across}),
+)
+SEARCHABLE = "streamdex_event_to_searchable_seconds", "From a record's timestamp to its outcome"
 
-    def __init__(self, read: Callable[[], Metric]) -> None:
-        self._read = read
+
+class _Exporter(Collector):
+    """Makes Prometheus' metrics from `Counts` whenever the registry is read."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self._created_s = time.time()
 
     def collect(self) -> Iterator[Metric]:
-        yield self._read()
+        for name, meaning, labels, read in EXPORTED:
+            counter = CounterMetricFamily(f"streamdex_{name}", meaning, labels=labels)
+            for label, count in read(self._counts).items():
+                counter.add_metric([label], count, self._created_s)
+            yield counter
+        bounds = [*map(floatToGoString, SECONDS), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._counts.searchable), strict=True))
+        searchable = HistogramMetricFamily(*SEARCHABLE, buckets, self._counts.searchable_sum_s)
+        searchable.add_sample(f"{searchable.name}_created", {}, self._created_s)
+        yield searchable
 
 
 class Metrics:
@@ -143,23 +166,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.described: list[Described] = []
+        self.counts = Counts()
+        self.registry.register(_Exporter(self.counts))
+        self.described = [
+            Described(f"streamdex_{name}_total", "counter", labels, meaning) for name, meaning, labels, _ in EXPORTED
+        ]
         """All of them except those of the process, which the client library adds."""
-        self.counts = counts = Counts()
-        self._born_s = time.time()
-        export, counter, gauge, histogram = self._export, self._counter, self._gauge, self._histogram
-        export("records", "Records settled, by outcome", lambda: counts.outcomes, "outcome")
-        export(
-            "dead_letters", "Records sent to the dead-letter topic, by reason", lambda: counts.dead_letters, "reason"
-        )
-        export(
-            "commits",
-            "Commits of offsets, by result",
-            lambda: {"ok": counts.commits_ok, "failed": counts.commits_failed},
-            "result",
-        )
-        export("rebalances", "Assignments of partitions", lambda: {"": counts.rebalances})
-        export("kafka_restarts", "Kafka clients recreated, by cause", lambda: counts.restarts, "cause")
+        self.described.append(Described(SEARCHABLE[0], "histogram", (), SEARCHABLE[1]))
+        counter, gauge = partial(self._metric, Counter), partial(self._metric, Gauge)
+        histogram = partial(self._metric, Histogram, buckets=SECONDS)
         self.open_records = gauge("open_records", "Records accepted and not settled")
         self.open_bytes = gauge("open_bytes", "Bytes of records accepted and not settled")
         self.oldest_open = gauge("oldest_open_seconds", "Age of the oldest unsettled record, by its own timestamp")
@@ -189,14 +204,6 @@ class Metrics:
         self.throttled = counter("throttled", "Requests refused with 429, by the limit they exceeded", "limit")
         self.holds = counter("embedding_holds", "Times that the circuit breaker opened")
         self.quota_remaining = gauge("quota_remaining", "What the service says is left of the minute's limit", "limit")
-        self._export_searchable("event_to_searchable_seconds", "From a record's timestamp to its outcome")
-        export("internal_faults", "Bugs of ours met while handling records", lambda: {"": counts.internal_faults})
-        export(
-            "superseded_across_partitions",
-            "Events superseded from another partition",
-            lambda: {"": counts.superseded_across},
-        )
-
         for service in Service:  # at 0 from the start, as in `Counts`
             self.retries.labels(service.value)
         ProcessCollector(registry=self.registry)
@@ -212,45 +219,10 @@ class Metrics:
             refresh()
         return generate_latest(self.registry)
 
-    def _export(self, name: str, meaning: str, read: Callable[[], Mapping[Any, int]], *labels: str) -> None:
-        """A counter read from `counts`: by the values of its label, or by "" without one."""
-        self.described.append(Described(f"streamdex_{name}_total", "counter", labels, meaning))
-
-        def family() -> Metric:
-            family = CounterMetricFamily(f"streamdex_{name}", meaning, labels=labels)
-            for label, count in read().items():
-                family.add_metric([label], count, self._born_s)
-            return family
-
-        self.registry.register(_Exported(family))
-
-    def _export_searchable(self, name: str, meaning: str) -> None:
-        self.described.append(Described(f"streamdex_{name}", "histogram", (), meaning))
-
-        def family() -> Metric:
-            bounds = [*map(floatToGoString, SECONDS), "+Inf"]
-            family = HistogramMetricFamily(
-                f"streamdex_{name}",
-                meaning,
-                buckets=list(zip(bounds, accumulate(self.counts.searchable), strict=True)),
-                sum_value=self.counts.searchable_sum_s,
-            )
-            family.add_sample(f"streamdex_{name}_created", {}, self._born_s)
-            return family
-
-        self.registry.register(_Exported(family))
-
-    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        self.described.append(Described(f"streamdex_{name}_total", "counter", labels, meaning))
-        return Counter(f"streamdex_{name}", meaning, labels, registry=self.registry)
-
-    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        self.described.append(Described(f"streamdex_{name}", "gauge", labels, meaning))
-        return Gauge(f"streamdex_{name}", meaning, labels, registry=self.registry)
-
-    def _histogram(self, name: str, meaning: str, *labels: str) -> Histogram:
-        self.described.append(Described(f"streamdex_{name}", "histogram", labels, meaning))
-        return Histogram(f"streamdex_{name}", meaning, labels, registry=self.registry, buckets=SECONDS)
+    def _metric(self, kind: type[M], name: str, meaning: str, *labels: str, **options: Any) -> M:
+        total = "_total" if kind is Counter else ""
+        self.described.append(Described(f"streamdex_{name}{total}", kind.__name__.lower(), labels, meaning))
+        return kind(f"streamdex_{name}", meaning, labels, registry=self.registry, **options)
 
 
 def trace_hash(error: BaseException) -> str:

@@ -42,7 +42,7 @@ def the_one_wrong(said: CommandResult, check: str) -> str:
     found = said.lines
     assert [name for name, line in found.items() if not line["ok"]] == [check]
     assert found[check]["fix"]
-    return f"{found[check]['says']} | {found[check]['fix']}"
+    return f"{found[check]['message']} | {found[check]['fix']}"
 
 
 def test_all_is_well(cli: Cli, services: Services, topic: str) -> None:
@@ -51,11 +51,11 @@ def test_all_is_well(cli: Cli, services: Services, topic: str) -> None:
     found = said.lines
     assert list(found) == CHECKS
     assert all(line["ok"] and not line["fix"] for line in found.values())
-    assert "jina-embeddings-v3, 1024 dimensions, 500 requests" in found["settings"]["says"]
-    assert f"{topic} with 4 partitions" in found["kafka"]["says"]
-    assert f"{topic}.dlq with 4 partitions" in found["dead letters"]["says"]
-    assert "embedded a word into 1024 dimensions" in found["jina"]["says"]
-    assert f"collection {topic}" in found["qdrant"]["says"]
+    assert "jina-embeddings-v3, 1024 dimensions, 500 requests" in found["settings"]["message"]
+    assert f"{topic} with 4 partitions" in found["kafka"]["message"]
+    assert f"{topic}.dlq with 4 partitions" in found["dead letters"]["message"]
+    assert "embedded a word into 1024 dimensions" in found["jina"]["message"]
+    assert f"collection {topic}" in found["qdrant"]["message"]
     again = cli("check", "--json", env=services.environment(topic, topic)).lines
     assert again == found
 
@@ -73,7 +73,7 @@ def test_before_the_first_worker_the_collection_need_not_be_there(cli: Cli, serv
     for _ in range(2):
         said = cli("check", "--json", env=services.environment(topic, topic))
         assert said.exit_code == 0
-        assert f"the worker will make the collection {topic}" in said.lines["qdrant"]["says"]
+        assert f"the worker will make the collection {topic}" in said.lines["qdrant"]["message"]
 
 
 def test_wrong_settings_are_the_only_line_and_are_not_waited_for(cli: Cli, services: Services, topic: str) -> None:
@@ -100,7 +100,7 @@ def test_a_missing_dead_letter_topic_is_told_or_made(cli: Cli, services: Service
     assert f"{name}.dlq" not in services.topics()
     made = cli("check", "--json", "--create", env=environment)
     assert made.exit_code == 0
-    assert "created" in made.lines["dead letters"]["says"]
+    assert "created" in made.lines["dead letters"]["message"]
     assert f"{name}.dlq" in services.topics()
     assert cli("check", "--json", env=environment).exit_code == 0
 
@@ -111,7 +111,7 @@ def test_kafka_down(cli: Cli, services: Services, topic: str, closed_port: int) 
     assert said.exit_code == 2
     found = said.lines
     assert [check for check, line in found.items() if not line["ok"]] == ["kafka", "dead letters"]
-    assert f"no broker at {address}" in found["kafka"]["says"]
+    assert f"no broker at {address}" in found["kafka"]["message"]
     assert "check the address" in found["kafka"]["fix"]
 
 

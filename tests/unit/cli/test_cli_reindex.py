@@ -65,7 +65,7 @@ def test_it_fills_compares_switches_and_tells_what_is_left_to_do(cli: Cli, place
     asyncio.run(indexed(place.settings))
     said = cli("reindex", *OTHER, env=place.environment)
     assert said.exit_code == 0, said.err
-    assert f"{place.name}__2 is filled. {place.name}__1 has 2 documents, of which it lacks 0." in said.out
+    assert f"{place.name}__2 is filled. {place.name}__1 has 2 documents; 0 of them are missing." in said.out
     assert f"{place.name} leads to {place.name}__2 now. Start the workers with these settings." in said.out
     assert f"{place.name}__1 and {place.name}__1__manifests are kept" in said.out
     assert f"the group {place.name}__2 in Kafka" in " ".join(said.out.split())
@@ -85,7 +85,7 @@ def test_what_is_missing_is_shown_and_not_switched_away(cli: Cli, place: Place) 
     short = (*OTHER, "--set", "caps.document_tokens=5")
     said = cli("reindex", *short, env=place.environment)
     assert said.exit_code == 1, said.out
-    assert f"{place.name}__2 is filled. {place.name}__1 has 2 documents, of which it lacks 2." in said.out
+    assert f"{place.name}__2 is filled. {place.name}__1 has 2 documents; 2 of them are missing." in said.out
     assert "its last event was not indexed with these settings" in said.out
     assert "guide [red]1" in said.out  # an id is not taken for markup
     assert f"{place.name} still leads to {place.name}__1." in said.out

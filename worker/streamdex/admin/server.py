@@ -47,17 +47,9 @@ class AdminServer:
         self._worker = worker
         self._stalls = StallDetector()
         self._observing: asyncio.Task[None] | None = None
-        self._server = WebServer(self._app(), limit_concurrency=MOST_CONNECTIONS)
-
-    def _app(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route("/livez", self._livez),
-                Route("/readyz", self._readyz),
-                Route("/status", self._status),
-                Route("/metrics", self._metrics),
-            ]
-        )
+        paths = {"/livez": self._livez, "/readyz": self._readyz, "/status": self._status, "/metrics": self._metrics}
+        app = Starlette(routes=[Route(path, endpoint) for path, endpoint in paths.items()])
+        self._server = WebServer(app, limit_concurrency=MOST_CONNECTIONS)
 
     async def _livez(self, _: Request) -> Response:
         stall = self._stalls.stall()

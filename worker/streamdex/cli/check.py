@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from streamdex.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+from streamdex.cli.options import ConfigOption, JsonOption, SetOption, print_json, settings_from
 from streamdex.config import Settings
 from streamdex.deadletter import DeadLetters
 from streamdex.embed import Embedder, resolve
@@ -33,7 +32,7 @@ class _Line:
 
     check: str
     ok: bool
-    says: str
+    message: str
     fix: str = ""
 
 
@@ -56,7 +55,7 @@ def check(
     settings = settings_from(config_file, overrides)
     lines = asyncio.run(_check_until(settings, create=create, wait_s=wait, console=Console(stderr=True, quiet=as_json)))
     if as_json:
-        typer.echo(orjson.dumps([asdict(line) for line in lines], option=orjson.OPT_INDENT_2).decode())
+        print_json([asdict(line) for line in lines])
     else:
         console = Console()
         for line in lines:
@@ -76,7 +75,7 @@ async def _check_until(settings: Settings, *, create: bool, wait_s: float, conso
         wrong = [line for line in lines if not line.ok]
         if not wrong or wrong[0].check == SETTINGS or time.monotonic() + RETRY_S > deadline_s:
             return lines
-        console.print(f"waiting: {wrong[0].check}: {wrong[0].says}", markup=False)
+        console.print(f"waiting: {wrong[0].check}: {wrong[0].message}", markup=False)
         await asyncio.sleep(RETRY_S)
 
 
@@ -155,6 +154,6 @@ async def _check_qdrant(settings: Settings, *, create: bool) -> str:
 
 def _print(console: Console, line: _Line) -> None:
     mark = Text("✓ " if line.ok else "✗ ", style="green" if line.ok else "bold red")
-    console.print(mark + Text(f"{line.check:13}", style="bold") + Text(line.says))
+    console.print(mark + Text(f"{line.check:13}", style="bold") + Text(line.message))
     if line.fix:
         console.print(Text(f"  {'':13}fix: {line.fix}", style="yellow"))

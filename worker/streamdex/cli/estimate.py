@@ -4,12 +4,11 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from streamdex.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+from streamdex.cli.options import ConfigOption, JsonOption, SetOption, print_json, settings_from
 from streamdex.cli.progress import ProgressBars
 from streamdex.config import Settings
 from streamdex.embed import Profile
@@ -45,7 +44,7 @@ def estimate(
     with ProgressBars(quiet=as_json) as progress:
         found = asyncio.run(_estimate(settings, profile, sample, progress, everything=everything))
     if as_json:
-        typer.echo(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2).decode())
+        print_json(asdict(found))
     elif not found.records:
         typer.echo("Nothing waits: the topic is empty." if everything else "Nothing waits for the group.")
     else:

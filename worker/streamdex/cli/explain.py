@@ -6,13 +6,20 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamdex.cli.options import ConfigOption, JsonOption, SetOption, document_key, settings_from, time_text
+from streamdex.cli.options import (
+    ConfigOption,
+    JsonOption,
+    SetOption,
+    document_key,
+    print_json,
+    settings_from,
+    time_text,
+)
 from streamdex.errors import ConfigurationError
 from streamdex.model import Manifest, Rank
 from streamdex.operations.explain import ChunkState, Explanation, Forecast, explain_document
@@ -50,7 +57,7 @@ def explain(
     value = None if event is None else _read_event(event)
     explained = asyncio.run(explain_document(settings, key, value or None, with_forecast=event is not None))
     if as_json:
-        typer.echo(orjson.dumps(_as_json(explained, show_text), option=orjson.OPT_INDENT_2).decode())
+        print_json(_as_json(explained, show_text))
     else:
         _show(Console(), explained, show_text)
 
@@ -61,9 +68,6 @@ def _read_event(file: str) -> bytes:
     except OSError as error:
         what = f"the event's file cannot be read: {error.strerror}"
         raise ConfigurationError(what, "--event", "Give a file that can be read, or - for stdin.") from None
-
-
-# --- for programs -----------------------------------------------------------------------------------------------
 
 
 def _as_json(explained: Explanation, show_text: bool) -> dict[str, Any]:
@@ -120,9 +124,6 @@ def _forecast_as_json(forecast: Forecast, show_text: bool) -> dict[str, Any]:
 
 def _rank(rank: Rank) -> dict[str, int]:
     return {"version": rank.version} | ({"sequence": rank.sequence} if rank.sequence else {})
-
-
-# --- for people -------------------------------------------------------------------------------------------------
 
 
 def _show(console: Console, explained: Explanation, show_text: bool) -> None:

@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import orjson
 import typer
 
 from streamdex.config import Settings, load_settings
@@ -31,6 +32,11 @@ def document_key(document: str, *, integer: bool) -> str:
         return f"i:{int(document)}"
     except ValueError:
         raise ConfigurationError("the id is not an integer", "--integer", "Leave it out for a string.") from None
+
+
+def print_json(value: Any) -> None:
+    """Print what `--json` promises."""
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
 def settings_from(config: Path | None, overrides: list[str] | None) -> Settings:

@@ -3,13 +3,12 @@
 import asyncio
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamdex.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+from streamdex.cli.options import ConfigOption, JsonOption, SetOption, print_json, settings_from
 from streamdex.cli.progress import ProgressBars
 from streamdex.cli.signals import stopped_by_signals
 from streamdex.config import Settings
@@ -27,8 +26,7 @@ def reindex(
         bool, typer.Option("--accept-missing", help="Switch even if documents are missing from the new collection.")
     ] = False,
     from_scratch: Annotated[
-        bool,
-        typer.Option("--from-scratch", help="Begin another collection, even if one was begun."),
+        bool, typer.Option("--from-scratch", help="Begin another collection, even if one was begun.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +60,7 @@ def reindex(
         typer.echo("Stopped before a worker was started: nothing was embedded.", err=True)
         raise typer.Exit(ExitCode.DRAIN_INCOMPLETE) from None
     if as_json:
-        typer.echo(orjson.dumps(_as_json(done), option=orjson.OPT_INDENT_2).decode())
+        print_json(_as_json(done))
     else:
         _show(Console(), done, options)
     if done.stopped:
@@ -102,7 +100,7 @@ def _show(console: Console, done: ReindexResult, options: ReindexOptions) -> Non
         return
     missing = sum(done.missing.values())
     console.print(
-        f"{successor} is filled. {predecessor} has {done.compared:,} documents, of which it lacks {missing:,}."
+        f"{successor} is filled. {predecessor} has {done.compared:,} documents; {missing:,} of them are missing."
     )
     if missing:
         _show_missing(console, done)

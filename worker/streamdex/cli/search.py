@@ -3,12 +3,11 @@
 import asyncio
 from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from streamdex.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+from streamdex.cli.options import ConfigOption, JsonOption, SetOption, print_json, settings_from
 from streamdex.errors import ConfigurationError
 from streamdex.operations.search import search_collection
 from streamdex.telemetry import configure_logging
@@ -43,7 +42,7 @@ def search(
             }
             for hit in hits
         ]
-        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        print_json(found)
         return
     console = Console()
     for hit in hits:

@@ -1,12 +1,12 @@
 """`streamdex serve-embeddings`: the stand-in for the embedding service, on a port."""
 
 import asyncio
-import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from streamdex.cli.signals import stopped_by_signals
 from streamdex.standins.jina import FieldMode, JinaServer, Latency, Limits, Options, QuotaHeaders, WindowKind
 
 _GRACE_S = 2.0  # for answers under way at the stop
@@ -59,14 +59,12 @@ def serve_embeddings(  # noqa: PLR0913 - a command's parameters are its flags
 
 async def _serve(options: Options) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    server = JinaServer(options)
-    await server.start()
-    typer.echo(_announcement(server))
-    await stop.wait()
-    await server.stop(grace_s=_GRACE_S)
+    with stopped_by_signals(stop.set):
+        server = JinaServer(options)
+        await server.start()
+        typer.echo(_announcement(server))
+        await stop.wait()
+        await server.stop(grace_s=_GRACE_S)
     typer.echo(f"Stopped after {server.stats.requests} requests, {server.stats.inputs_embedded} texts embedded.")
 
 

@@ -4,13 +4,12 @@ import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamdex.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+from streamdex.cli.options import ConfigOption, JsonOption, SetOption, print_json, settings_from
 from streamdex.cli.progress import ProgressBars
 from streamdex.cli.temporary_folder import temporary_folder
 from streamdex.config import Settings
@@ -58,7 +57,7 @@ def verify(
     with temporary_folder("verify") as folder, ProgressBars(quiet=as_json) as progress:
         result = asyncio.run(_run(settings, folder, progress, repair=repair, to_end=to_end))
     if as_json:
-        typer.echo(orjson.dumps(_as_json(result), option=orjson.OPT_INDENT_2).decode())
+        print_json(_as_json(result))
     else:
         _show(Console(), result)
     if not result.after.equal:

@@ -4,21 +4,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamdex.config.secrets import read_secret, refuse_both, refuse_credentials, usable_key
 from streamdex.model import Order
@@ -30,12 +17,6 @@ MEMORY_URL = ":memory:"
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
-
-
-def _split_commas(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
 
 
 Address = Annotated[str, AfterValidator(refuse_credentials)]
@@ -76,8 +57,10 @@ class KafkaSettings(_Section):
 
     @field_validator("topics", mode="before")
     @classmethod
-    def _topics(cls, value: object) -> object:
-        return _split_commas(value)
+    def _split_topics(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     @field_validator("topics")
     @classmethod
@@ -136,14 +119,10 @@ class JinaSettings(_Section):
         LimitsPreset.PAID, description="the plan of the key: requests are paced to use its limits and not exceed them"
     )
     requests_per_minute: int | None = Field(
-        None,
-        ge=1,
-        description="for a key whose limit is not its plan's; lower it where others use the key too",
+        None, ge=1, description="for a key whose limit is not its plan's; lower it where others use the key too"
     )
     tokens_per_minute: int | None = Field(
-        None,
-        ge=1,
-        description="for a key whose limit is not its plan's; lower it where others use the key too",
+        None, ge=1, description="for a key whose limit is not its plan's; lower it where others use the key too"
     )
     concurrency: int | None = Field(
         None, ge=1, description="concurrent requests, for a key whose limit is not its plan's"
@@ -177,11 +156,7 @@ class JinaSettings(_Section):
     def effective_limits(self) -> tuple[int, int, int]:
         """(requests per minute, tokens per minute, concurrent requests): the preset and what overrides it."""
         requests, tokens, concurrency = _PRESETS[self.limits]
-        return (
-            self.requests_per_minute or requests,
-            self.tokens_per_minute or tokens,
-            self.concurrency or concurrency,
-        )
+        return (self.requests_per_minute or requests, self.tokens_per_minute or tokens, self.concurrency or concurrency)
 
 
 class QdrantSettings(_Section):
@@ -290,11 +265,7 @@ class Settings(BaseSettings):
     """All settings, by section."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     kafka: KafkaSettings = KafkaSettings()
@@ -308,12 +279,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: object, **__: object
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags first; `load_settings` adds the rest, since only it knows the file."""
         return (init_settings,)
