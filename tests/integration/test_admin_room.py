@@ -133,7 +133,7 @@ async def embedder_down(outside: Outside, deployment: Deployment) -> None:
     await deployment.produce([message(f"doc-new-{number}", f"new text {number}") for number in range(8)])
     await outside.not_ready("jina")
     status = await outside.until(lambda status: status["open"]["records"] == 8)
-    assert status["embedding"]["shut"] is True
+    assert status["embedding"]["circuit_breaker_open"] is True
     deployment.jina.faults.clear()
     await outside.ready()
     assert outage.fired > 0

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from streamdex.config import Settings
 from streamdex.deadletter import DeadLetters
@@ -85,6 +86,13 @@ async def repair_collection(
             settings, Path(second), lambda what, more, total: on_progress(f"{what}, again", more, total), to_end=to_end
         )
     return RepairResult(before, repaired, after)
+
+
+class Ticketed(NamedTuple):
+    """A record that was read again, and its ticket."""
+
+    record: Record
+    ticket: Ticket
 
 
 @asynccontextmanager
@@ -195,37 +203,40 @@ class Repairer:
         for partition, (begin, _) in ranges.items():
             self._ledger.assign(partition, begin)
         records = verification.reader.records(ranges)
-        batch: dict[str, Record] = {}
+        batch: dict[str, Ticketed] = {}
         async for record in with_progress(verification.on_progress, "records read again", records_in(ranges), records):
             key = verification.fold.wanted_by(Spot(record.topic, record.partition, record.offset))
             if key is None:
                 continue
+            ticketed = Ticketed(record, self._ticket(record))
             if key == "":
-                await self._dead_letter(record)
+                await self._dead_letter(ticketed)
                 continue
             if key in batch or len(batch) == BATCH_DOCUMENTS:  # a document's write and dead letter: one after the other
                 await self._with_records(batch)
                 batch = {}
-            batch[key] = record
+            batch[key] = ticketed
         await self._with_records(batch)
 
-    async def _with_records(self, records: Mapping[str, Record]) -> None:
+    async def _with_records(self, records: Mapping[str, Ticketed]) -> None:
         """Repair documents with the records that they take, one each."""
         repairs = await self._repairs(records)
         await _all(self._repair_with(steps, records[steps.document_key]) for steps in repairs)
         self._verification.on_progress(REPAIRED, len(records), None)
 
-    async def _repair_with(self, steps: RepairSteps, record: Record) -> None:
+    async def _repair_with(self, steps: RepairSteps, ticketed: Ticketed) -> None:
+        record = ticketed.record
         spot = Spot(record.topic, record.partition, record.offset)
         if any(one.spot == spot for one in steps.dead_letters):
-            await self._dead_letter(record)
+            await self._dead_letter(ticketed)
         elif steps.write is not None and steps.write.spot == spot:
-            await self._write(steps, steps.write, record)
+            await self._write(steps, steps.write, ticketed)
 
-    async def _write(self, steps: RepairSteps, wanted: Write, record: Record) -> None:
+    async def _write(self, steps: RepairSteps, wanted: Write, ticketed: Ticketed) -> None:
         """Write a record's event over what is really there, whatever the manifest says."""
+        record, ticket = ticketed
         event = self._verification.interpreter.event(record)
-        document = Document(record, self._ticket(record), set(), event, wanted.rank)
+        document = Document(record, ticket, set(), event, wanted.rank)
         document.stale = Stale(steps.delete_manifest_at, steps.delete_points)
         there = Manifest(event.document_key, LOWEST, NOWHERE, wanted.kept, "", NO_GENERATION)
         outcome = await self._path.run(document, there)
@@ -236,11 +247,12 @@ class Repairer:
             self._repaired.deleted += 1
         else:
             self._repaired.written += 1
-        document.ticket.settle(outcome)
+        ticket.settle(outcome)
 
-    async def _dead_letter(self, record: Record) -> None:
+    async def _dead_letter(self, ticketed: Ticketed) -> None:
         """What cannot be indexed goes where the worker would have sent it."""
-        interpreter, ticket = self._verification.interpreter, self._ticket(record)
+        record, ticket = ticketed
+        interpreter = self._verification.interpreter
         await self._dead_letters.send(record, interpreter.position(record)[0], interpreter.fault(record), ticket)
         ticket.settle(Outcome.DEAD_LETTERED)
         self._repaired.dead_lettered += 1
