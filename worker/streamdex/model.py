@@ -1,10 +1,10 @@
-"""The nouns of the program: plain values that every room shares. No I/O, no decisions.
+"""The nouns of the program: plain values that all packages share. No I/O, no decisions.
 
-Tuples with names rather than frozen dataclasses: there are several of each per document, and making one of the latter
-costs four times as much.
+A *record* is what Kafka delivered; an *event* is what it means for one document; a *rank* orders the events of one
+document; a *manifest* is what the store remembers of a document.
 
-A *record* is what Kafka delivered; an *event* is what it means for one document; a *rank* orders the
-events of one document; a *manifest* is what the store remembers of a document.
+Rejected: frozen dataclasses in place of named tuples. There are several values per document, and one costs four times
+as much to make.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class Partition(NamedTuple):
     number: int
 
 
-# Of each partition the offsets [begin, end).
+# Offsets [begin, end) of each partition.
 Ranges = Mapping[Partition, tuple[int, int]]
 
 
@@ -60,7 +60,7 @@ class Record(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """What the record weighs in memory, roughly: its key, value and header bytes."""
+        """Roughly its size in memory: the bytes of key, value and headers."""
         size = len(self.key or b"") + len(self.value or b"")
         for name, value in self.headers:
             size += len(name) + len(value or b"")
@@ -68,7 +68,7 @@ class Record(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where an event stood in the log. A replayed dead letter keeps its original position."""
+    """Where an event came from in the log. A replayed dead letter keeps its original position."""
 
     topic: str
     partition: int
@@ -93,7 +93,7 @@ class Rank(NamedTuple):
 
     @property
     def log_sequence(self) -> int:
-        """Where the event stands in the log: base + offset."""
+        """The event's place in the log: base + offset."""
         return (self.sequence or self.version) // GENERATIONS
 
     def of_generation(self, generation: int) -> "Rank":
@@ -118,7 +118,7 @@ class Event(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A piece of a document's text that gets a vector. `id` is a UUID in its usual form, `tokens` an estimate."""
+    """A part of a document's text that gets a vector. `id` is a UUID as text, `tokens` an estimate."""
 
     id: str
     place: int
@@ -149,10 +149,10 @@ class Manifest(NamedTuple):
 
 
 class DocumentWrite(NamedTuple):
-    """One document as it must stand in the collection after an event: what the index room writes.
+    """One document as it must be in the collection after an event: what the index writes.
 
-    `chunks` are all of its chunks in order (none: a delete), `listed` the ids among them that the `before` manifest
-    lists, which therefore have their vector already. `coalesced` tells that this event took older waiting ones with it.
+    `chunks` are all of its chunks in order; a delete has none. `listed` are the ids among them that the `before`
+    manifest lists: they have their vector already. `coalesced` says that this event replaced older waiting ones.
     """
 
     event: Event
