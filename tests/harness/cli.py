@@ -29,7 +29,8 @@ START_LIMIT_S = 60.0
 
 def _commands_of(group: Any, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         found |= _commands_of(command, f"{prefix}{name} ") if hasattr(command, "commands") else {prefix + name: command}
     return found
 

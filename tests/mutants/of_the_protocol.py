@@ -113,7 +113,7 @@ def skip_in_any_generation(plant: Planting) -> None:
     def job(_: DocumentPath, document: Document, write: DocumentWrite) -> WriteJob:
         return WriteJob(write, document.vectors, document.metadata, write.before is None and not document.coalesced)
 
-    plant.setattr(DocumentPath, "_job", job)
+    plant.setattr(DocumentPath, "_write_job", job)
 
 
 def replace_new_manifests(plant: Planting) -> None:

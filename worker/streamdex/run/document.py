@@ -134,15 +134,23 @@ class DocumentPath:
     async def _index(self, document: Document, manifest: Manifest | None) -> Outcome:
         """The way itself, once. Raises RecordFault, SuspectFault, Abandoned, and whatever bug of ours it meets."""
         write = document.write or self._plan(document, manifest)
-        await self._embed(document, write, [chunk for chunk in write.to_embed if chunk.id not in document.vectors])
-        if document.stale is not None:
-            await self._delete_stale(document, document.stale)
-        document.attempted = True
-        while (written := await self.writes.put(self._job(document, write))).missing:
+        needed: Sequence[Chunk] = [chunk for chunk in write.to_embed if chunk.id not in document.vectors]
+        while True:
+            if needed:
+                chunks = write.chunks if self._together else needed  # together, each vector depends on all of them
+                document.job = self._embed_job(chunks)
+                vectors = await self.embedder.embed(document.job)
+                document.job = None
+                document.vectors.update(zip([chunk.id for chunk in chunks], vectors, strict=True))
+            if document.stale is not None:
+                await self._delete_stale(document, document.stale)
+            document.attempted = True
+            written = await self.writes.put(self._write_job(document, write))
+            if not written.missing:
+                break
             if not document.ticket.alive:  # the next owner, who deleted them, knows better
                 raise Abandoned
-            vanished = frozenset(written.missing)
-            await self._embed(document, write, [chunk for chunk in write.chunks if chunk.id in vanished])
+            needed = [chunk for chunk in write.chunks if chunk.id in written.missing]
         self.suspects.passed_index()
         if written.found is None:
             raise AssertionError("a document that was written has a manifest")
@@ -158,20 +166,9 @@ class DocumentPath:
         self.suspects.plan.passed += 1
         return write
 
-    async def _embed(self, document: Document, write: DocumentWrite, chunks: Sequence[Chunk]) -> None:
-        """Get the vectors of these chunks."""
-        if not chunks:
-            return
-        if self._together:
-            chunks = write.chunks  # each vector depends on the whole document
+    def _embed_job(self, chunks: Sequence[Chunk]) -> EmbedJob:
         texts, tokens = tuple([chunk.text for chunk in chunks]), tuple([chunk.tokens for chunk in chunks])
-        document.job = EmbedJob(texts, tokens, together=self._together)
-        try:
-            vectors = await self.embedder.embed(document.job)
-        finally:
-            document.job = None
-        for chunk, vector in zip(chunks, vectors, strict=True):
-            document.vectors[chunk.id] = vector
+        return EmbedJob(texts, tokens, together=self._together)
 
     async def _delete_stale(self, document: Document, stale: Stale) -> None:
         if stale.manifest is not None:
@@ -179,7 +176,7 @@ class DocumentPath:
         await self.writes.delete_points(stale.points)
         document.stale = None
 
-    def _job(self, document: Document, write: DocumentWrite) -> WriteJob:
+    def _write_job(self, document: Document, write: DocumentWrite) -> WriteJob:
         """Step 5 may be skipped where nobody can have left other chunks: no older event has, and no older cutting.
 
         Rejected: also in later generations, beyond the first records of an assignment. How far a former owner came
