@@ -5,17 +5,17 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import typer
 
 from streamdex.admin import AdminServer
 from streamdex.cli.options import ConfigOption, SetOption, settings_from
 from streamdex.cli.signals import stopped_by_signals
-from streamdex.config import Settings
+from streamdex.config import MEMORY_URL, Settings
 from streamdex.errors import ConfigurationError, ExitCode
 from streamdex.run.worker import Worker
-from streamdex.standins.stage import qdrant_for
 from streamdex.telemetry import RELOAD_REFUSED, configure_logging, emit
 
 
@@ -50,8 +50,20 @@ def _tune_garbage_collection() -> None:
     gc.set_threshold(100_000, 20, 100)
 
 
-async def _run(settings: Settings, read_again: Callable[[], Settings]) -> int:
+@asynccontextmanager
+async def _reachable(settings: Settings) -> AsyncIterator[Settings]:
+    """The settings as they are; or, for `:memory:`, with an engine of this process in front of them."""
+    if settings.qdrant.url != MEMORY_URL:
+        yield settings
+        return
+    from streamdex.standins.stage import qdrant_for  # noqa: PLC0415  # 7 MiB of engines that only `:memory:` needs
+
     async with qdrant_for(settings) as reachable:
+        yield reachable
+
+
+async def _run(settings: Settings, read_again: Callable[[], Settings]) -> int:
+    async with _reachable(settings) as reachable:
         worker = Worker(reachable, worker_name=f"{socket.gethostname()}-{os.getpid()}")
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, worker, read_again)
         with stopped_by_signals(worker.stop):
