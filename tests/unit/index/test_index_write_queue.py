@@ -56,8 +56,12 @@ async def at_work() -> AsyncIterator[tuple[WriteQueue, HandWriter]]:
     await asyncio.gather(*loops, return_exceptions=True)
 
 
+async def put(queue: WriteQueue, one: WriteJob) -> Written:
+    return await queue.put(one)
+
+
 async def put_all(queue: WriteQueue, writer: HandWriter, *jobs: WriteJob) -> list[Any]:
-    puts = [asyncio.create_task(queue.put(one)) for one in jobs]
+    puts = [asyncio.create_task(put(queue, one)) for one in jobs]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     writer.allowed.set()
@@ -75,12 +79,12 @@ async def test_a_batch_has_as_many_points_as_go_together_or_what_is_there() -> N
 
 async def test_what_waits_and_what_is_being_written_counts_until_it_is_written() -> None:
     async with at_work() as (queue, writer):
-        put = asyncio.create_task(queue.put(job("a", 3)))
+        putting = asyncio.create_task(put(queue, job("a", 3)))
         while not writer.batches:
             await asyncio.sleep(0)
         assert queue.open == (1, 3 * len(VECTOR))
         writer.allowed.set()
-        await put
+        await putting
         assert queue.open == (0, 0)
 
 
@@ -89,7 +93,7 @@ async def test_it_is_full_by_the_bytes_of_vectors_until_they_are_taken() -> None
     seen = []
     puts = []
     for name, vectors in (("a", FULL_BYTES // len(VECTOR) - 1), ("b", 1)):
-        puts.append(asyncio.create_task(queue.put(job(name, vectors))))
+        puts.append(asyncio.create_task(put(queue, job(name, vectors))))
         await asyncio.sleep(0)
         seen.append(queue.full)
     taking = [asyncio.create_task(loop) for loop in queue.loops()]
@@ -105,11 +109,11 @@ async def test_it_is_full_by_the_number_of_documents() -> None:
     puts = []
     for number in range(FULL_DOCUMENTS):
         assert not queue.full
-        puts.append(asyncio.create_task(queue.put(job(str(number), 0))))
+        puts.append(asyncio.create_task(put(queue, job(str(number), 0))))
         await asyncio.sleep(0)
     assert queue.full
-    for put in puts:
-        put.cancel()
+    for one in puts:
+        one.cancel()
     await asyncio.gather(*puts, return_exceptions=True)
 
 
@@ -136,8 +140,8 @@ async def test_a_bug_of_ours_names_its_document_and_the_others_are_written() -> 
 
 async def test_a_document_that_was_cancelled_does_not_hold_up_its_batch() -> None:
     async with at_work() as (queue, writer):
-        cancelled = asyncio.create_task(queue.put(job("a")))
-        other = asyncio.create_task(queue.put(job("b")))
+        cancelled = asyncio.create_task(put(queue, job("a")))
+        other = asyncio.create_task(put(queue, job("b")))
         while not writer.batches:
             await asyncio.sleep(0)
         cancelled.cancel()

@@ -29,9 +29,11 @@ class WriteJob:
     def __post_init__(self) -> None:
         chunks, vectors = self.write.chunks, self.vectors
         self.document_key = self.write.event.document_key
+        if len(vectors) == len(chunks):  # as almost always: all are new
+            self.new, self.kept = [*chunks], []
+            return
         self.new = [chunk for chunk in chunks if chunk.id in vectors]
-        all_new = len(self.new) == len(chunks)  # as almost always
-        self.kept = [] if all_new else [chunk for chunk in chunks if chunk.id not in vectors]
+        self.kept = [chunk for chunk in chunks if chunk.id not in vectors]
 
     def __repr__(self) -> str:
         """Without the vectors: they tell of the user's text."""

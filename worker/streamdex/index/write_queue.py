@@ -5,7 +5,7 @@ A document's coroutine awaits `put`. Meanwhile up to four writers take what wait
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -43,8 +43,7 @@ class WriteQueue:
         self._waiting: deque[_Entry] = deque()
         self._filled = asyncio.Event()
         self._waiting_bytes = 0
-        self._open = 0
-        self._open_bytes = 0
+        self._writing: list[list[_Entry]] = []
         self._abandoned: asyncio.Queue[str] = asyncio.Queue()
 
     def loops(self) -> list[Coroutine[object, object, None]]:
@@ -59,26 +58,21 @@ class WriteQueue:
     @property
     def open(self) -> tuple[int, int]:
         """Documents that wait or are being written, and the bytes of their vectors."""
-        return self._open, self._open_bytes
+        entries = [entry for part in (self._waiting, *self._writing) for entry in part]
+        return len(entries), sum(entry.vector_bytes for entry in entries)
 
-    async def put(self, job: WriteJob) -> Written:
+    def put(self, job: WriteJob) -> Awaitable[Written]:
         """Write one document, in a batch with others. Service and account faults are waited out.
 
-        Raises SuspectFault when Qdrant refuses this document alone, and an exception of ours that this document alone
-        meets; both may be tried again.
+        Awaiting raises SuspectFault when Qdrant refuses this document alone, and an exception of ours that this
+        document alone meets; both may be tried again.
         """
         vector_bytes = sum(map(len, job.vectors.values()))
-        entry = _Entry(job, vector_bytes, asyncio.get_running_loop().create_future())
-        self._waiting.append(entry)
+        written: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Entry(job, vector_bytes, written))
         self._waiting_bytes += vector_bytes
-        self._open += 1
-        self._open_bytes += vector_bytes
         self._filled.set()
-        try:
-            return await entry.written
-        finally:
-            self._open -= 1
-            self._open_bytes -= vector_bytes
+        return written
 
     async def delete_overtaken(self, below: Mapping[str, Rank]) -> None:
         """Delete documents' points below the ranks given; faults are waited out."""
@@ -104,7 +98,10 @@ class WriteQueue:
             while not self._waiting:
                 self._filled.clear()
                 await self._filled.wait()
-            await self._write(self._next_batch())
+            batch = self._next_batch()
+            self._writing.append(batch)
+            await self._write(batch)
+            self._writing.remove(batch)
 
     def _next_batch(self) -> list[_Entry]:
         batch: list[_Entry] = []

@@ -275,7 +275,7 @@ class Dispatcher:
         await _cancel([one for one in records if one.job is not None and not one.job.closed])
 
     def _has_left(self, ticket: Ticket) -> bool:
-        return not ticket.alive or ticket.partition in self._leaving
+        return not ticket.alive or (bool(self._leaving) and ticket.partition in self._leaving)
 
     # --- coroutines ---------------------------------------------------------------------------------------------
 

@@ -134,7 +134,9 @@ class DocumentPath:
     async def _index(self, document: Document, manifest: Manifest | None) -> Outcome:
         """The way itself, once. Raises RecordFault, SuspectFault, Abandoned, and whatever bug of ours it meets."""
         write = document.write or self._plan(document, manifest)
-        needed: Sequence[Chunk] = [chunk for chunk in write.to_embed if chunk.id not in document.vectors]
+        needed: Sequence[Chunk] = write.to_embed
+        if document.vectors:  # from an attempt before
+            needed = [chunk for chunk in needed if chunk.id not in document.vectors]
         while True:
             if needed:
                 chunks = write.chunks if self._together else needed  # together, each vector depends on all of them

@@ -84,12 +84,12 @@ class Tracker:
     """
 
     __slots__ = (
-        "_dead",
         "_on_settled_twice",
         "_open_bytes",
         "_open_count",
         "_position",
         "_span",
+        "dead",
         "partition",
         "settled_timestamp_ms",
         "start",
@@ -106,14 +106,15 @@ class Tracker:
         self._position = start
         self._open_count = 0
         self._open_bytes = 0
-        self._dead = False
+        self.dead = False
+        """Whether the assignment has ended."""
 
     def open(self, offset: int, size_bytes: int = 0, timestamp_ms: int = 0) -> Ticket:
         """Take in the record at `offset`. Offsets strictly increase and may have gaps.
 
         Raises ValueError for an offset below the position, which may be committed already, and on a dead tracker.
         """
-        if self._dead:
+        if self.dead:
             raise ValueError(f"the assignment of {self.partition} has ended")
         if offset < self._position:
             raise ValueError(f"offset {offset} of {self.partition} lies below the position {self._position}")
@@ -135,7 +136,7 @@ class Tracker:
                 self._on_settled_twice(ticket, outcome)
             return False
         ticket.outcome = outcome
-        if self._dead:
+        if self.dead:
             return False
         self._open_count -= 1
         self._open_bytes -= ticket.size_bytes
@@ -146,21 +147,16 @@ class Tracker:
 
     def advance(self, position: int) -> None:
         """Note where the partition is read next, past transaction markers and holes. A lower position is ignored."""
-        if not self._dead:
+        if not self.dead:
             self._position = max(self._position, position)
 
     def kill(self) -> None:
         """End the assignment. Safe twice. Open tickets stay in the hands that hold them and settle into nothing."""
         self._position = self.committable  # so that even a forgotten guard could not commit too much
-        self._dead = True
+        self.dead = True
         self._span.clear()
         self._open_count = 0
         self._open_bytes = 0
-
-    @property
-    def dead(self) -> bool:
-        """Whether the assignment has ended."""
-        return self._dead
 
     @property
     def committable(self) -> int:
