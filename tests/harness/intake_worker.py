@@ -74,7 +74,7 @@ class Worker:
         if tracker is None:
             return
         for record in records:
-            self.back_pressure.took(partition, 1, record.size_bytes)
+            self.back_pressure.accepted(partition, 1, record.size_bytes)
             ticket = tracker.open(record.offset, record.size_bytes, record.timestamp_ms)
             self.tickets.append(ticket)
             self.read.append(record)

@@ -24,16 +24,13 @@ class Fixture:
     def __init__(self) -> None:
         self.kafka = FakeAIOKafka(0, 1)
         self.calls: list[tuple[str, set[Partition]]] = []
-        self.taken: list[dict[Partition, int]] = []
         self.starts: dict[Partition, int] = {A: 10, B: 20}
         self.fault: Exception | None = None
         self.back_pressure, self.drained = asyncio.Event(), asyncio.Event()
         self.back_pressure.set()
         self.drained.set()
         instance = Instance(KafkaSettings(), Health(), str, lambda: None)
-        self.membership = Membership(
-            self.kafka, self, instance, Health(), Metrics(), lambda starts: self.taken.append(dict(starts))
-        )
+        self.membership = Membership(self.kafka, self, instance, Health(), Metrics())
 
     async def assigned(self, committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
         self.calls.append(("assigned", set(committed)))
@@ -66,7 +63,7 @@ async def test_partitions_are_ready_after_a_seek_to_their_start() -> None:
     assert not f.membership.may_commit([A])
     await f.until_ready(A, B)
     assert sorted(f.kafka.seeks) == [(0, 10), (1, 20)]
-    assert f.taken == [{A: 10, B: 20}]
+    assert f.membership.take_starts() == {A: 10, B: 20}
     assert f.membership.may_commit([A, B])
 
 

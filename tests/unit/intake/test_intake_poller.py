@@ -31,13 +31,18 @@ AT_A, AT_B = TopicPartition(*A), TopicPartition(*B)
 class FakeMembership:
     def __init__(self, *ready: Partition) -> None:
         self.ready = frozenset(ready)
-        self.begun_anew: list[Partition] = []
+        self.restarted: list[Partition] = []
+        self.starts = dict.fromkeys(ready, 0)
+
+    def take_starts(self) -> dict[Partition, int]:
+        starts, self.starts = self.starts, {}
+        return starts
 
     def is_ready(self, partition: Partition) -> bool:
         return partition in self.ready
 
     def restart(self, partition: Partition) -> None:
-        self.begun_anew.append(partition)
+        self.restarted.append(partition)
         self.ready -= {partition}
 
 
@@ -48,22 +53,22 @@ class Fixture:
         self.watch = Watch(0.0)
         self.delivered: list[tuple[Partition, list[int], int]] = []
         self.membership = FakeMembership(*ready)
-        self.poller = Poller(self.kafka, self.back_pressure, self.watch, self.health, self.deliver)
-        self.poller.follow(cast("Membership", self.membership))
-        self.poller.start_at(dict.fromkeys(ready, 0))
-        self.delivered.clear()
+        member = cast("Membership", self.membership)
+        self.poller = Poller(self.kafka, member, self.back_pressure, self.watch, self.health, self.deliver)
 
     def deliver(self, partition: Partition, records: Sequence[Record], position: int) -> None:
+        if not records and position == 0:
+            return  # a start
         self.delivered.append((partition, [record.offset for record in records], position))
         for _ in records:
-            self.back_pressure.took(partition, 1, 1)
+            self.back_pressure.accepted(partition, 1, 1)
 
     def offsets(self, partition: Partition) -> list[int]:
         return [offset for one, offsets, _ in self.delivered if one == partition for offset in offsets]
 
     @asynccontextmanager
     async def polling(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.poller.poll_for_ever())
+        task = asyncio.create_task(self.poller.poll_forever())
         try:
             yield
         finally:
@@ -85,7 +90,9 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_start_is_told_without_records() -> None:
     f = Fixture()
-    f.poller.start_at({A: 5})
+    f.membership.starts = {A: 5}
+    async with f.polling():
+        await f.until(lambda: f.delivered)
     assert f.delivered == [(A, [], 5)]
 
 
@@ -219,7 +226,7 @@ async def test_an_offset_out_of_range_is_taken_up_anew() -> None:
     f.kafka.on_poll = fail
     async with f.polling():
         await f.until(lambda: f.offsets(B))
-    assert f.membership.begun_anew == [A]
+    assert f.membership.restarted == [A]
 
 
 @pytest.mark.parametrize("error", [CorruptRecordException("crc"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad")])
@@ -312,10 +319,9 @@ async def test_what_the_flow_raises_comes_out() -> None:
     def broken(*_: Any) -> None:
         raise KeyError("bug")
 
-    poller = Poller(f.kafka, f.back_pressure, f.watch, f.health, broken)
-    poller.follow(cast("Membership", f.membership))
+    poller = Poller(f.kafka, cast("Membership", f.membership), f.back_pressure, f.watch, f.health, broken)
     with pytest.raises(KeyError):
-        await poller.poll_for_ever()
+        await poller.poll_forever()
 
 
 async def test_the_ends_are_those_of_the_partitions_that_are_read() -> None:

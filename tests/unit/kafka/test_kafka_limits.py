@@ -212,12 +212,12 @@ async def committed_fenced(client: Client) -> None:
     kafka = object.__new__(FencedConsumer)
     kafka._closed, kafka._coordinator = True, client._coordinator
     instance = Instance(SETTINGS, Health(), str, lambda: None)
-    await Membership(kafka, Owner(), instance, Health(), Metrics(), lambda _: None)._committed([A])
+    await Membership(kafka, Owner(), instance, Health(), Metrics())._committed([A])
 
 
 async def committed(client: Client) -> None:
     instance = Instance(SETTINGS, Health(), str, lambda: None)
-    await Membership(client, Owner(), instance, Health(), Metrics(), lambda _: None)._committed([A])
+    await Membership(client, Owner(), instance, Health(), Metrics())._committed([A])
 
 
 async def sending(_: Client, record: Record = RECORD) -> None:

@@ -12,7 +12,7 @@ METADATA_LEVEL = 2  # in the stored payload, which itself is level 1
 
 
 class Decoder:
-    """Chooses the format, and knows what all formats share: a null value deletes, replayed letters keep their place."""
+    """Chooses the format, and does what all formats share: a null value deletes, a replay keeps its position."""
 
     def __init__(self, mapping: MappingSettings, caps: CapsSettings) -> None:
         """Raises ConfigurationError for a mapping that cannot work."""
@@ -29,7 +29,7 @@ class Decoder:
 
 
 def _position(record: Record, epoch: int) -> Position:
-    """Where the event stood in the log: its first place, when it is a replayed dead letter."""
+    """Where the event stood in the log: its original position, when it is a replayed dead letter."""
     if record.headers:
         try:
             original = parse_position(record.headers)

@@ -1,4 +1,4 @@
-"""Cuts a text at its own breaks into pieces of at most so many tokens."""
+"""Cuts a text at its own breaks into chunks of at most so many tokens."""
 
 from importlib.metadata import version
 from typing import cast
@@ -39,21 +39,21 @@ class Chunker:
         if tokens <= self._size_tokens:
             (chunk_id,) = chunk_ids(document_key, (hashed_text,), context)
             return (Chunk(chunk_id, 0, text, tokens),)
-        pieces = self._cut(text)
-        if len(pieces) > self._caps.document_chunks:
-            raise _over("document_chunks", Reason.TOO_MANY_CHUNKS, len(pieces), self._caps.document_chunks)
-        ids = chunk_ids(document_key, map(text_hash, pieces), context)
+        parts = self._cut(text)
+        if len(parts) > self._caps.document_chunks:
+            raise _over("document_chunks", Reason.TOO_MANY_CHUNKS, len(parts), self._caps.document_chunks)
+        ids = chunk_ids(document_key, map(text_hash, parts), context)
         return tuple(
-            Chunk(chunk_id, place, piece, self._count(piece))
-            for place, (chunk_id, piece) in enumerate(zip(ids, pieces, strict=True))
+            Chunk(chunk_id, place, part, self._count(part))
+            for place, (chunk_id, part) in enumerate(zip(ids, parts, strict=True))
         )
 
     def _cut(self, text: str) -> list[str]:
         # Without memoisation: its cache would keep users' texts in memory for as long as the process lives.
         overlap = self._overlap_tokens or None
-        pieces = cut(text, self._size_tokens, self._count, memoize=False, overlap=overlap)
+        parts = cut(text, self._size_tokens, self._count, memoize=False, overlap=overlap)
         # The function's type also names what it returns when asked for offsets, or given a list.
-        return [piece for piece in cast("list[str]", pieces) if piece and not piece.isspace()]
+        return [part for part in cast("list[str]", parts) if part and not part.isspace()]
 
 
 def _over(cap: str, reason: Reason, found: int, bound: int) -> RecordFault:

@@ -1,7 +1,7 @@
-"""One event per document at a time; a newer waiting one swallows the older waiting ones.
+"""One event per document at a time; a newer waiting one coalesces the older waiting ones.
 
 Glossary: the *lane* of a document holds the one event in flight and at most one that waits. A waiting event keeps the
-events it *swallowed*: they settle as superseded together with it, and come back when it is dead-lettered. A lane keeps
+events it *coalesced*: they settle as superseded together with it, and come back when it is dead-lettered. A lane keeps
 the highest rank, not the latest arrival.
 """
 
@@ -54,11 +54,11 @@ class Lanes(Generic[T]):
 
     @property
     def waiting(self) -> Collection[T]:
-        """The events that wait, without those that they have swallowed."""
+        """The events that wait, without those that they have coalesced."""
         return self._waiting.values()
 
     def offer(self, item: T) -> None:
-        """Queue an event behind the one in flight; of two that wait the higher rank swallows the other."""
+        """Queue an event behind the one in flight; of two that wait the higher rank coalesces the other."""
         key = item.document_key
         waiting = self._waiting.get(key)
         if waiting is None:
@@ -86,7 +86,7 @@ class Lanes(Generic[T]):
         return taken
 
     def finish(self, item: T) -> None:
-        """The event in flight has its outcome, or is given up: the next one of its document may go."""
+        """The event in flight has its outcome, or is abandoned: the next one of its document may go."""
         key = item.document_key
         if self._in_flight.get(key) is not item:
             return
@@ -95,7 +95,7 @@ class Lanes(Generic[T]):
             self._ready[key] = None
 
     def withdraw(self, unwanted: Callable[[T], bool]) -> None:
-        """Drop waiting events; what a dropped one had swallowed and is wanted still comes back."""
+        """Drop waiting events; what a dropped one had coalesced and is still wanted comes back."""
         kept: list[T] = []
         for key, item in list(self._waiting.items()):
             group: tuple[T, ...] = (item, *item.coalesced)

@@ -99,7 +99,7 @@ class Dispatcher:
             return  # revoked meanwhile: the next owner reads these again
         open_records = self._open_records(tracker)
         sizes_bytes = [record.size_bytes for record in records]
-        self._back_pressure.took(partition, len(records), sum(sizes_bytes))
+        self._back_pressure.accepted(partition, len(records), sum(sizes_bytes))
         for record, size_bytes in zip(records, sizes_bytes, strict=True):
             ticket = tracker.open(record.offset, size_bytes, record.timestamp_ms)
             try:

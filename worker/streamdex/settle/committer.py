@@ -1,4 +1,4 @@
-"""The thin shell around the ledger: tells the collection and Kafka, on a timer and on demand, what is settled."""
+"""Commits what is settled, to the collection and to Kafka, on a timer and on demand."""
 
 import asyncio
 import time
@@ -43,12 +43,12 @@ class Committer:
         self._clock = clock
         self._sleep = sleep
         self._one_at_a_time = asyncio.Lock()
-        self._told: set[str] = set()  # why commits failed since the last one that did not
+        self._reported: set[str] = set()  # why commits failed since the last one that did not
         self.last_accepted_s: float | None = None
         """When the last commit that Kafka accepted was sent, by `clock`: the last proof of membership."""
 
     async def run(self) -> None:
-        """Commit until cancelled. Faults are counted, told and tried again at the next tick; never raised."""
+        """Commit until cancelled. Faults are counted, logged and tried again at the next tick; never raised."""
         while True:
             await self._sleep(TICK_S)
             if self._proof_is_due() or self._ledger.moved():
@@ -58,21 +58,21 @@ class Committer:
         return self.last_accepted_s is None or self._clock() - self.last_accepted_s >= self._proof_every_s
 
     async def commit_now(self) -> bool:
-        """Commit all that is settled, on revocation and on stop. False when that failed, which is counted and told."""
+        """Commit all that is settled, on revocation and on stop. False when that failed, which is logged."""
         async with self._one_at_a_time:
             try:
                 await self._commit_marks()
             except (ServiceFault, AccountFault, TimeoutError) as fault:
                 self._counts.commits_failed += 1
-                self._tell(str(fault) or "the store's progress took too long to write")
+                self._report(str(fault) or "the store's progress took too long to write")
                 return False
-            self._told.clear()
+            self._reported.clear()
             return True
 
-    def _tell(self, reason: str) -> None:
+    def _report(self, reason: str) -> None:
         """Each reason once until a commit is accepted: an outage fails one a second."""
-        if reason not in self._told:
-            self._told.add(reason)
+        if reason not in self._reported:
+            self._reported.add(reason)
             emit(COMMIT_FAILED, reason=reason)
 
     async def _commit_marks(self) -> None:

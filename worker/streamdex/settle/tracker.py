@@ -5,7 +5,7 @@ Glossary
 - *settled*: the record has its outcome. *Open*: it has not.
 - *tracker*: the settlement state of one partition during one assignment. When the partition leaves, its tracker
   *dies*: it never commits again and is never reused, so a late ticket of it settles into nothing.
-- *position*: the offset that is read next; everything below was taken in, or was no record at all (a transaction
+- *position*: the offset that is read next; everything below was accepted, or was no record at all (a transaction
   marker, a hole that compaction left).
 - *committable*: the lowest open offset, or the position when nothing is open. All below is settled.
 - *span*: the records from the lowest open one on, settled or not: what would be read again after a crash.
@@ -80,7 +80,7 @@ class Tracker:
     """The settlement state of one partition during one assignment; every operation is O(1), amortised.
 
     A queue of tickets in the order of the log: the head is always open. Rejected: a set of open offsets with a heap for
-    the lowest, which costs O(log n) and cannot tell how much would be read again.
+    the lowest, which costs O(log n) and does not know how much would be read again.
     """
 
     __slots__ = (
@@ -110,7 +110,7 @@ class Tracker:
         """Whether the assignment has ended."""
 
     def open(self, offset: int, size_bytes: int = 0, timestamp_ms: int = 0) -> Ticket:
-        """Take in the record at `offset`. Offsets strictly increase and may have gaps.
+        """Accept the record at `offset`. Offsets strictly increase and may have gaps.
 
         Raises ValueError for an offset below the position, which may be committed already, and on a dead tracker.
         """
@@ -129,7 +129,7 @@ class Tracker:
         """Note the outcome of an open ticket of this tracker.
 
         False when it does not count: the tracker is dead, or the ticket was settled before, which is a bug of ours;
-        then the first outcome stands and `on_settled_twice` is told.
+        then the first outcome stands and `on_settled_twice` is called.
         """
         if ticket.outcome is not None:
             if self._on_settled_twice is not None:
@@ -152,7 +152,7 @@ class Tracker:
 
     def kill(self) -> None:
         """End the assignment. Safe twice. Open tickets stay in the hands that hold them and settle into nothing."""
-        self._position = self.committable  # so that even a forgotten guard could not commit too much
+        self._position = self.committable  # so that even a missing guard could not commit too much
         self.dead = True
         self._span.clear()
         self._open_count = 0

@@ -38,7 +38,7 @@ class FencedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publis
     lost the coordinator, with whatever generation it has by then: a later one, whose partitions may be others, or none,
     which a broker accepts for a group that is empty.
 
-    A coordinator that still loads its groups, as after a crash, refuses to tell what is committed, and is asked again.
+    A coordinator that still loads its groups, as after a crash, does not say what is committed, and is asked again.
     aiokafka's own overlooks an answer that is refused as a whole, and takes it for a group that has committed nothing.
     """
 
@@ -98,7 +98,7 @@ def make_consumer(settings: KafkaSettings, intake_bytes: int, partitions: int) -
         group_id=settings.group_id,
         group_instance_id=settings.group_instance_id,
         enable_auto_commit=False,
-        auto_offset_reset="none",  # where to start is decided by us, and said aloud
+        auto_offset_reset="none",  # we decide where to start, and log it
         isolation_level=settings.isolation_level,
         partition_assignment_strategy=(RoundRobinPartitionAssignor,),  # each further one costs a join; sticky is broken
         session_timeout_ms=_ms(settings.session_timeout_s),
@@ -127,7 +127,7 @@ def is_member(kafka: AIOKafkaConsumer) -> bool:
 
 
 def member_id(kafka: AIOKafkaConsumer) -> str:
-    """As whom the consumer has joined its group; empty when it has not, or was told that nobody knows it."""
+    """The member id that the consumer has in its group; empty when it has none, or the group does not know it."""
     coordinator = kafka._coordinator
     return coordinator.member_id if coordinator is not None else ""
 
@@ -153,7 +153,7 @@ async def stop_consumer(kafka: AIOKafkaConsumer) -> None:
         return
     coordinator, fetcher = kafka._coordinator, kafka._fetcher
     if coordinator is not None:
-        # The stop was given up while it waited for this task, which took the cancellation along.
+        # The stop was cancelled while it waited for this task, and the task with it.
         await asyncio.gather(
             finished_in_time(coordinator._stop_heartbeat_task(), LEAVE_LIMIT_S),
             finished_in_time(coordinator._stop_commit_offsets_refresh_task(), LEAVE_LIMIT_S),

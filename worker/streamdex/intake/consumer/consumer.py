@@ -21,7 +21,7 @@ from streamdex.telemetry import Health, Metrics
 class Consumer:
     """Reads the topics as a member of the group, and commits explicit offsets alone.
 
-    `start`, `run` until `stop_fetching`, `close`. A client that is stuck or dead is made anew in between.
+    `start`, `run` until `stop_fetching`, `close`. A client that is stuck or dead is recreated in between.
     """
 
     def __init__(
@@ -82,14 +82,14 @@ class Consumer:
 
         `deliver(partition, records, position)` is called with the records of a partition in order, and with where it is
         read next; without records when a partition was taken up, or markers alone moved the position. The records
-        count against the gate from then on: whoever takes them tells it. Raises what `deliver` and the assignments
+        count against the back-pressure once whoever accepts them says so. Raises what `deliver` and the assignments
         raise, and no faults of Kafka's: those are waited out.
         """
         if self._session is None:
             raise RuntimeError("start comes before run")
-        await Supervisor(self._open, lambda: self._work(deliver, assignments), self._stopping, self._health, self._metrics).run(
-            self._session
-        )
+        await Supervisor(
+            self._open, lambda: self._work(deliver, assignments), self._stopping, self._health, self._metrics
+        ).run(self._session)
 
     async def _work(self, deliver: Deliver, assignments: Assignments) -> ConsumerRestart | None:
         if self._session is None:  # closed meanwhile
@@ -127,7 +127,7 @@ class Consumer:
         return self._session
 
     async def close(self) -> None:
-        """Let the partitions go through `Assignments.revoked`, then leave. Time-limited; safe twice and before `start`.
+        """Drain, then leave the group. Time-limited; safe twice and before `start`.
 
         The drain has the time that `revoked` takes, the rest a few seconds.
         """

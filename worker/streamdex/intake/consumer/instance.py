@@ -1,14 +1,14 @@
 """One working process for each `kafka.group_instance_id`: of two that have the same one, the newer works.
 
-Kafka gives an id to whoever joins last with it, and fences whoever had it before. aiokafka names the id in its joins
-alone: so the older process is told that nobody knows it, joins again, and takes the id back, in turns with the newer
-one for ever, and both read everything. Therefore a process that lost its place looks before it joins again whether
-another member has the id now, and stands aside for as long as that is so. A join whose answer was lost leaves a member
-that is nobody; that is gone after a session timeout.
+Kafka gives the id to the process that joined last with it, and fences the older one. But aiokafka sends the id in its
+joins alone. The older process therefore learns that it is an unknown member, joins again and takes the id back. The two
+would go on like that for ever, and both would read everything. So a process that lost its place checks, before it joins
+again, whether another member has the id now, and waits for as long as that is so. A join whose answer was lost leaves a
+member that no process stands for; Kafka removes it after a session timeout.
 
-At a start nothing can be told: the member that is listed may be our own predecessor, dead for a second, and Kafka goes
-on listing the client and host of whoever had the id first. So a process that starts takes the id, as one that replaces
-another must.
+A process that starts cannot check. The listed member may be its own predecessor, dead for a second, and Kafka goes on
+listing the client and host of the process that had the id first. So a process that starts takes the id, as one that
+replaces another must.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _UUID = re.compile(r"-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def has_instance_id(member_id: str, instance_id: str) -> bool:
-    """Whether the broker made this member id for that instance id: it appends a UUID."""
+    """Whether this member id belongs to that instance id: the broker appends a UUID."""
     return member_id.startswith(instance_id) and _UUID.fullmatch(member_id, len(instance_id)) is not None
 
 
@@ -43,7 +43,7 @@ async def member_ids(settings: KafkaSettings) -> list[str]:
 
 
 class Instance:
-    """The right of one consumer to its instance id."""
+    """Whether one consumer may use its instance id."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Instance:
         members: Callable[[KafkaSettings], Awaitable[Iterable[str]]] = member_ids,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """`own_id` tells the consumer's member id; `on_wait` hears each time that the wait is on purpose."""
+        """`own_id` returns the consumer's member id. `on_wait` is called each time that it waits on purpose."""
         self._settings = settings
         self._health = health
         self._own_id = own_id
@@ -65,11 +65,11 @@ class Instance:
         self._joined_as: str | None = None
 
     def joined(self) -> None:
-        """The consumer has joined. By the time it has lost its place, it no longer knows as whom."""
+        """The consumer has joined. Its member id is kept here, because aiokafka drops it when the place is lost."""
         self._joined_as = self._own_id()
 
     async def wait_until_free(self) -> None:
-        """Before another join: returns when no other member has our instance id, or when nobody can tell."""
+        """Before another join: returns when no other member has our instance id, or when the group cannot be asked."""
         instance_id = self._settings.group_instance_id
         if instance_id is None or self._joined_as is None:
             return

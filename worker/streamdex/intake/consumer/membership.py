@@ -1,13 +1,13 @@
-"""Which partitions are ours, from the moment one may be read and committed until it has been let go.
+"""Which partitions are ours, from the moment one may be read and committed until it is drained.
 
-    told by Kafka → taking up: committed offsets, where to start, seek → ready (read and committed) → leaving → gone
+    assigned by Kafka → committed offsets, where to start, seek → ready (read and committed) → draining → revoked
 
-aiokafka sends no heartbeats while its assigned callback runs, so taking up happens in a task of its own; it does send
-them while the revoked callback runs, so the drain happens inside that.
+aiokafka sends no heartbeats while its assigned callback runs, so that work is done in a task of its own. It does send
+them while the revoked callback runs, so the drain is done inside that.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -24,7 +24,7 @@ COMMITTED_LIMIT_S = 10.0
 
 
 class Assignments(Protocol):
-    """Who is told when partitions come and go."""
+    """What is done when partitions come and go."""
 
     async def assigned(self, committed: Mapping[Partition, int | None]) -> Mapping[Partition, int]:
         """Partitions came, with the group's committed offsets. Returns where to start each one.
@@ -33,10 +33,7 @@ class Assignments(Protocol):
         """
 
     async def revoked(self, partitions: Collection[Partition]) -> None:
-        """Partitions leave: drain and commit, within a time of your own. Some may not have come all the way."""
-
-
-Taken = Callable[[Mapping[Partition, int]], None]
+        """Partitions leave: drain and commit them, in bounded time. Some may be leaving before they were ready."""
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
@@ -49,29 +46,32 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
         instance: Instance,
         health: Health,
         metrics: Metrics,
-        on_taken: Taken,
     ) -> None:
-        """`on_taken` hears where partitions start, just before they are ready."""
         self._kafka = kafka
         self._assignments = assignments
         self._instance = instance
         self._health = health
         self._metrics = metrics
-        self._on_taken = on_taken
         self._ready: set[Partition] = set()
-        self._told: set[Partition] = set()  # `assigned` was called for these, perhaps without coming to its end
+        self._starts: dict[Partition, int] = {}  # of partitions that became ready, until the poller takes them
+        self._assigned: set[Partition] = set()  # `assigned` was called for these, and may not have come to its end
         self._committable: set[Partition] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._letting_go = asyncio.Lock()
-        self._telling = asyncio.Lock()
+        self._draining = asyncio.Lock()
+        self._revoking = asyncio.Lock()
         self._closed = False
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Fails when taking partitions up met something that patience does not mend."""
+        """Fails when an assignment met something that waiting does not fix."""
 
     @property
     def ready(self) -> frozenset[Partition]:
         """Partitions that may be read."""
         return frozenset(self._ready)
+
+    def take_starts(self) -> dict[Partition, int]:
+        """Where partitions start that became ready since the last call."""
+        starts, self._starts = self._starts, {}
+        return starts
 
     def is_ready(self, partition: Partition) -> bool:
         """Whether the partition may be read now."""
@@ -87,30 +87,30 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
         await self._instance.wait_until_free()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """aiokafka: a rebalance has ended. Only begins the work: see the module's text."""
+        """aiokafka: a rebalance has ended. This only begins the work: see the module's docstring."""
         self._instance.joined()
         partitions = [Partition(*one) for one in assigned]
         if partitions and not self._closed:
-            self._begin(self._take_up(partitions))
+            self._begin(self._assign(partitions))
 
     def restart(self, partition: Partition) -> None:
-        """The log no longer holds where the partition is read: let it go and take it up again."""
+        """The log no longer holds where the partition is read: revoke it and assign it again."""
         self._ready.discard(partition)
-        self._begin(self._take_up_again(partition))
+        self._begin(self._reassign(partition))
 
     async def close(self) -> None:
-        """Let everything go, for good. Safe twice."""
+        """Drain everything, for good. Safe twice."""
         self._closed = True
         await self.drain()
 
     async def drain(self) -> None:
-        """Stop reading all partitions, have them drained and committed, and forget them."""
+        """Stop reading all partitions, and have them drained and committed."""
         self._ready.clear()
-        async with self._letting_go:
+        async with self._draining:
             await self._stop_tasks()
-            leaving = tuple(self._told)
+            leaving = tuple(self._assigned)
             if leaving:
-                await self._tell_revoked(leaving)
+                await self._revoke(leaving)
 
     async def _stop_tasks(self) -> None:
         tasks = tuple(self._tasks)
@@ -120,31 +120,31 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
             await asyncio.wait(tasks)
         self._ready.clear()
 
-    async def _tell_revoked(self, partitions: Collection[Partition]) -> None:
+    async def _revoke(self, partitions: Collection[Partition]) -> None:
         self._ready.difference_update(partitions)
-        async with self._telling:
+        async with self._revoking:
             try:
                 await self._assignments.revoked(partitions)
-            except Exception as error:  # noqa: BLE001  # aiokafka would swallow it; they are gone all the same
+            except Exception as error:  # noqa: BLE001  # aiokafka would hide it; the partitions have left all the same
                 self._metrics.counts.internal_faults += 1
                 emit(INTERNAL, stage="intake", kind=type(error).__name__)
-        # Not in a `finally`: when this is cancelled, whoever cancelled it lets the same partitions go.
-        self._told.difference_update(partitions)
+        # Not in a `finally`: when this is cancelled, whoever cancelled it revokes the same partitions.
+        self._assigned.difference_update(partitions)
         self._committable.difference_update(partitions)
 
-    async def _take_up_again(self, partition: Partition) -> None:
-        await self._tell_revoked((partition,))
-        await self._take_up((partition,))
+    async def _reassign(self, partition: Partition) -> None:
+        await self._revoke((partition,))
+        await self._assign((partition,))
 
-    async def _take_up(self, partitions: Collection[Partition]) -> None:
+    async def _assign(self, partitions: Collection[Partition]) -> None:
         committed = await retry_faults(lambda: self._committed(partitions), self._health, self._metrics)
-        self._told.update(partitions)
+        self._assigned.update(partitions)
         starts = await retry_faults(lambda: self._assignments.assigned(committed), self._health, self._metrics)
         for partition, start in starts.items():
             # Always, also where aiokafka would start there by itself: what arrived before is dropped and read again.
             self._kafka.seek(TopicPartition(*partition), start)
         self._committable.update(starts)
-        self._on_taken(starts)
+        self._starts.update(starts)
         self._ready.update(starts)
 
     async def _committed(self, partitions: Collection[Partition]) -> dict[Partition, int | None]:
@@ -152,7 +152,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
             async with asyncio.timeout(COMMITTED_LIMIT_S):  # it asks for ever when there is no coordinator
                 offsets = await asyncio.gather(*(self._kafka.committed(TopicPartition(*one)) for one in partitions))
         except TimeoutError:
-            raise ServiceFault(Service.KAFKA, "the group's coordinator does not tell what is committed") from None
+            raise ServiceFault(Service.KAFKA, "the group's coordinator does not say what is committed") from None
         except KafkaError as error:
             raise as_fault(error) from None
         return dict(zip(partitions, offsets, strict=True))

@@ -1,7 +1,7 @@
 """The poll loop of one consumer: rounds in which each partition that may be read is served once.
 
-What is paused is simply not asked for. Rejected: aiokafka's own pause, which throws away what it has fetched and is
-forgotten at every rebalance; unasked partitions keep at most one fetch each, and fetch no more.
+What is paused is simply not asked for. Rejected: aiokafka's own pause, which throws away what was fetched and
+does not survive a rebalance. Partitions that are not asked for keep at most one fetch each, and fetch no more.
 """
 
 import asyncio
@@ -68,14 +68,21 @@ class Poller:
     """
 
     def __init__(
-        self, kafka: AIOKafkaConsumer, back_pressure: BackPressure, watch: Watch, health: Health, deliver: Deliver
+        self,
+        kafka: AIOKafkaConsumer,
+        membership: Membership,
+        back_pressure: BackPressure,
+        watch: Watch,
+        health: Health,
+        deliver: Deliver,
     ) -> None:
         self._kafka = kafka
+        self._membership = membership
         self._back_pressure = back_pressure
         self._watch = watch
         self._health = health
         self._deliver = deliver
-        self._positions: dict[Partition, int] = {}  # where each partition is read next, as the flow was told
+        self._positions: dict[Partition, int] = {}  # where each partition is read next, as delivered
         self._paused: set[Partition] = set()
         self._unreadable: dict[Partition, float] = {}  # until when they are left alone
         self._one_by_one = False
@@ -83,28 +90,19 @@ class Poller:
         self._failed_s = 0.0
         self._stopping = False
 
-    def follow(self, membership: Membership) -> None:
-        """Whose partitions to read; once, before the first poll."""
-        self._membership = membership
-
-    def start_at(self, starts: Mapping[Partition, int]) -> None:
-        """Partitions were taken up and are read from here; the flow is told, so that a start can be committed."""
-        for partition, start in starts.items():
-            self._tell(partition, (), start)
-
     def stop(self) -> None:
         """Deliver nothing from now on; the loop ends after the poll that is under way."""
         self._stopping = True
         for partition in tuple(self._unreadable):
-            self._forgive(partition)
+            self._try_again(partition)
 
-    async def poll_for_ever(self) -> None:
+    async def poll_forever(self) -> None:
         """Until `stop`. Faults of Kafka do not come out of here: the watch counts them."""
         while not self._stopping:
             try:
                 await self._round()
             except NoOffsetForPartitionError:
-                pass  # of a partition that is being taken up; its seek comes
+                pass  # of a partition that was just assigned; its seek comes
             except OffsetOutOfRangeError as error:
                 self._out_of_range(error)
             except _UnreadableError as error:
@@ -113,6 +111,7 @@ class Poller:
                 await self._failed(error)
 
     async def _round(self) -> None:
+        self._deliver_starts()
         waiting = self._open_partitions()
         if not waiting:
             await self._fetch([NOWHERE], POLL_MS)
@@ -152,6 +151,7 @@ class Poller:
             raise _UnreadableError(asked, error) from None
         now_s = time.monotonic()
         self._watch.polled(now_s)
+        self._deliver_starts()  # of partitions that became ready during the poll, before any record of theirs
         if now_s - self._failed_s > WELL_AFTER_S:
             self._health.release(HEALTH_NAME)
         return fetched
@@ -170,10 +170,10 @@ class Poller:
         """What cannot be read just now, without what it is time to try again, or not ours any more."""
         now_s, ready = time.monotonic(), self._membership.ready
         for partition in [one for one, until_s in self._unreadable.items() if until_s <= now_s or one not in ready]:
-            self._forgive(partition)
+            self._try_again(partition)
         return frozenset(self._unreadable)
 
-    def _forgive(self, partition: Partition) -> None:
+    def _try_again(self, partition: Partition) -> None:
         del self._unreadable[partition]
         self._health.release(_name(partition))
 
@@ -183,17 +183,22 @@ class Poller:
     async def _take(self, at: TopicPartition, fetched: Sequence[ConsumerRecord]) -> None:
         partition = Partition(*at)
         if self._stopping or not self._membership.is_ready(partition):
-            return  # assigned anew, and not yet taken up: the seek that ends that reads these again
+            return  # assigned again and not ready yet: its seek reads these again
         # Past transaction markers and holes. It does not wait: a poll has just set the position.
         position = await self._kafka.position(at)
-        self._tell(partition, [as_record(one) for one in fetched], position)
+        self._deliver_records(partition, [as_record(one) for one in fetched], position)
 
-    def _tell(self, partition: Partition, records: Sequence[Record], position: int) -> None:
+    def _deliver_starts(self) -> None:
+        """Where newly assigned partitions are read from, without records, so that a start can be committed."""
+        for partition, start in self._membership.take_starts().items():
+            self._deliver_records(partition, (), start)
+
+    def _deliver_records(self, partition: Partition, records: Sequence[Record], position: int) -> None:
         self._positions[partition] = position
         self._deliver(partition, records, position)
 
     async def _survey(self, idle: Sequence[TopicPartition]) -> None:
-        """Now and then, with nothing to read: tell positions that transaction markers alone have moved."""
+        """Once a second, with nothing to read: deliver positions that transaction markers alone have moved."""
         now_s = time.monotonic()
         if now_s - self._surveyed_s < SURVEY_EVERY_S:
             return
@@ -204,7 +209,7 @@ class Poller:
                 continue
             position = await self._kafka.position(at)
             if position > self._positions[partition]:
-                self._tell(partition, (), position)
+                self._deliver_records(partition, (), position)
 
     def ends(self) -> dict[Partition, int | None]:
         """Where the log of each partition that is read ended at the last fetch; None before the first."""
@@ -223,7 +228,7 @@ class Poller:
             try:
                 self._kafka.seek(TopicPartition(*partition), self._positions[partition])
             except IllegalStateError:
-                return  # a rebalance has begun: everything is taken up anew
+                return  # a rebalance has begun: everything is assigned again
 
     async def _isolate(self, unreadable: _UnreadableError) -> None:
         """Find the partition by asking one at a time; then leave it alone for a while, and the others go on."""

@@ -1,4 +1,4 @@
-"""One life of one aiokafka consumer: opened, subscribed, polled, watched, closed. The supervisor makes the next."""
+"""One aiokafka consumer from start to end: opened, subscribed, polled, watched, closed."""
 
 import asyncio
 import time
@@ -53,15 +53,14 @@ class Session:
     async def work(self, assignments: Assignments, deliver: Deliver, stopping: asyncio.Event) -> ConsumerRestart | None:
         """Join the group and deliver records until `stopping` (None) or until the client is beyond help (why).
 
-        Raises what `deliver` or `assignments` raise beyond faults that patience mends.
+        Raises what `deliver` or `assignments` raise, but for faults that are waited out.
         """
-        poller = Poller(self._kafka, self._back_pressure, self._watch, self._health, deliver)
         instance = Instance(self._settings, self._health, lambda: member_id(self._kafka), self._stand_aside)
-        membership = Membership(self._kafka, assignments, instance, self._health, self._metrics, poller.start_at)
-        poller.follow(membership)
+        membership = Membership(self._kafka, assignments, instance, self._health, self._metrics)
+        poller = Poller(self._kafka, membership, self._back_pressure, self._watch, self._health, deliver)
         self._poller, self._membership = poller, membership
         self._kafka.subscribe(list(self._settings.topics), listener=membership)
-        self._polling = asyncio.create_task(poller.poll_for_ever())
+        self._polling = asyncio.create_task(poller.poll_forever())
         stop = asyncio.create_task(stopping.wait())
         endings: set[asyncio.Future[Any]] = {self._polling, membership.crashed, stop}
         try:
@@ -144,13 +143,13 @@ class Session:
                     self._kafka.beginning_offsets(asked), self._kafka.end_offsets(asked)
                 )
         except TimeoutError:
-            raise ServiceFault(Service.KAFKA, "the brokers do not tell where the log begins and ends") from None
+            raise ServiceFault(Service.KAFKA, "the brokers do not say where the log begins and ends") from None
         except KafkaError as error:
             raise as_fault(error) from None
         return {Partition(*at): (begins[at], ends[at]) for at in asked}
 
     async def close(self) -> None:
-        """Let all partitions go (drained and committed through `Assignments.revoked`), then leave, time-limited.
+        """Drain and commit all partitions through `Assignments.revoked`, then leave, time-limited.
 
         aiokafka's own stop calls no listener.
         """

@@ -1,4 +1,4 @@
-"""Makes the consumer anew when its client is stuck or dead, says why, and backs off when that does not help."""
+"""Recreates the consumer when its client is stuck or dead, logs why, and backs off when that does not help."""
 
 import asyncio
 import time
@@ -12,15 +12,15 @@ from streamdex.telemetry import ACCOUNT_REFUSED, KAFKA_RESTARTED, KAFKA_UNREACHA
 
 T = TypeVar("T")
 
-GOOD_LIFE_S = 60.0  # a consumer that lived so long was not part of a crash loop
+STABLE_S = 60.0  # a consumer that lived so long was not part of a crash loop
 HEALTH_NAME = "kafka connection"
 
 
-class Life(Protocol):
+class Supervised(Protocol):
     """What the supervisor asks of a session."""
 
     async def close(self) -> None:
-        """Let everything go and leave; time-limited, never raises."""
+        """Drain and leave; time-limited, never raises."""
 
 
 class Supervisor:
@@ -28,7 +28,7 @@ class Supervisor:
 
     def __init__(
         self,
-        open_next: Callable[[], Awaitable[Life]],
+        open_next: Callable[[], Awaitable[Supervised]],
         work: Callable[[], Awaitable[ConsumerRestart | None]],
         stopping: asyncio.Event,
         health: Health,
@@ -49,14 +49,14 @@ class Supervisor:
         self._attempt = 0
         self._recreated = 0
 
-    async def run(self, session: Life) -> None:
-        """Until a stop is asked for. The last session is left open: whoever stops also drains it."""
+    async def run(self, session: Supervised) -> None:
+        """Run until a stop is asked for. The last session is left open: whoever stops also drains it."""
         while True:
             born_s = self._clock()
             cause = await self._work()
             if cause is None:
                 return
-            if self._clock() - born_s >= GOOD_LIFE_S:
+            if self._clock() - born_s >= STABLE_S:
                 self._attempt = 0
             self._recreated += 1
             emit(KAFKA_RESTARTED, client="consumer", cause=cause.value, restarts=self._recreated)
@@ -67,8 +67,8 @@ class Supervisor:
                 return
             session = following
 
-    async def _open_retrying(self) -> Life | None:
-        """The next session; None when a stop came first. What start-up would refuse only holds a running worker."""
+    async def _open_retrying(self) -> Supervised | None:
+        """The next session; None when a stop came first. What would end a start only pauses a running worker."""
         while not self._stopping.is_set():
             await self._pause()
             try:
@@ -87,7 +87,7 @@ class Supervisor:
         await self._unless_stopped(self._sleep(backoff_s(self._attempt - 1)))
 
     async def _unless_stopped(self, action: Awaitable[T]) -> T | None:
-        """The action's result; None, and an end of the action, when a stop came first."""
+        """The action's result; None when a stop came first, which cancels the action."""
         acting = asyncio.ensure_future(action)
         stop = asyncio.ensure_future(self._stopping.wait())
         try:

@@ -1,4 +1,4 @@
-"""When a Kafka client is beyond help, decided. aiokafka has no sign of its own for being stuck or dead. Pure."""
+"""Decides when a Kafka client must be recreated. aiokafka does not say itself that it is stuck or dead. Pure."""
 
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ NO_MEMBER_S = 120.0  # a join may take as long as the slowest member drains
 
 
 class ConsumerRestart(StrEnum):
-    """Why a consumer was made anew: a label of the metric."""
+    """Why a consumer was recreated: a label of the metric."""
 
     POLL_STUCK = "poll_stuck"
     POLL_FAILING = "poll_failing"
@@ -44,7 +44,7 @@ class Watch:
             self._failing_since_s = now_s
 
     def was_member(self, now_s: float) -> None:
-        """The consumer stood in its group, or had good reason not to."""
+        """The consumer was a member of its group, or stayed out on purpose."""
         self._member_s = now_s
 
     def committed(self) -> None:
@@ -57,7 +57,7 @@ class Watch:
             self._commits_failing_since_s = now_s
 
     def cause(self, now_s: float, *, task_died: bool = False) -> ConsumerRestart | None:
-        """Why the consumer must be made anew now; None while there is hope. `task_died`: one of its own tasks did."""
+        """Why the consumer must be recreated now; None while it may recover. `task_died`: one of its tasks did."""
         if task_died:
             return ConsumerRestart.TASK_DIED
         if now_s - self._polled_s > POLL_STUCK_S:

@@ -13,7 +13,7 @@ from streamdex.errors import Reason, RecordFault, Stage
 from streamdex.model import JsonObject
 
 VERSION_HEADER = "streamdex.version"
-VERSION_BOUND = 2**53  # exact as a JSON number everywhere, and what a rank has room for
+VERSION_BOUND = 2**53  # exact as a JSON number everywhere, and what fits into a rank
 
 _KINDS = {dict: "an object", list: "an array", str: "a string", int: "an integer", bool: "a boolean"}
 _INT64 = range(-(2**63), 2**63)
@@ -21,7 +21,7 @@ _WIDE = 2.0**63
 
 
 def fault(message: str, reason: Reason = Reason.UNDECODABLE) -> RecordFault:
-    """The verdict on a record that cannot be decoded."""
+    """The fault of a record that cannot be decoded."""
     return RecordFault(Stage.DECODE, reason, message)
 
 

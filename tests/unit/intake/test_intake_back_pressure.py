@@ -21,7 +21,7 @@ def test_a_partition_pauses_before_its_bound_and_resumes_at_the_lower_mark() -> 
     assert back_pressure.chunk_records == 8
     taken = 0
     while not back_pressure.paused(A):
-        back_pressure.took(A, back_pressure.chunk_records, 0)
+        back_pressure.accepted(A, back_pressure.chunk_records, 0)
         taken += back_pressure.chunk_records
     assert taken == 64  # never above the bound, whatever the chunks
     assert not back_pressure.paused(B)
@@ -34,7 +34,7 @@ def test_a_partition_pauses_before_its_bound_and_resumes_at_the_lower_mark() -> 
 def test_a_stuck_record_pauses_its_partition_though_all_behind_it_settle() -> None:
     back_pressure = BackPressure(64, 10**9)
     for _ in range(8):
-        back_pressure.took(A, 8, 0)
+        back_pressure.accepted(A, 8, 0)
     for _ in range(63):
         back_pressure.settled(A, 0, span=64)
     assert back_pressure.paused(A)
@@ -42,9 +42,9 @@ def test_a_stuck_record_pauses_its_partition_though_all_behind_it_settle() -> No
 
 def test_bytes_pause_all_partitions_and_resume_at_half() -> None:
     back_pressure = BackPressure(64, 1000)
-    back_pressure.took(A, 1, 600)
+    back_pressure.accepted(A, 1, 600)
     assert not back_pressure.paused(B)
-    back_pressure.took(B, 1, 400)
+    back_pressure.accepted(B, 1, 400)
     assert back_pressure.paused(A)
     assert back_pressure.paused(B)
     back_pressure.settled(A, 400, span=0)
@@ -56,8 +56,8 @@ def test_bytes_pause_all_partitions_and_resume_at_half() -> None:
 
 def test_a_revoked_partition_gives_back_its_bytes() -> None:
     back_pressure = BackPressure(64, 1000)
-    back_pressure.took(A, 8, 900)
-    back_pressure.took(B, 8, 200)
+    back_pressure.accepted(A, 8, 900)
+    back_pressure.accepted(B, 8, 200)
     back_pressure.revoked(A)
     assert not back_pressure.paused(B)
     assert back_pressure.statistics() == (8, 200, False)
@@ -77,7 +77,7 @@ def test_the_span_never_exceeds_the_bound(bound: int, steps: list[tuple[int, int
     for take, settle in steps:
         if not back_pressure.paused(A):
             chunk = min(take, back_pressure.chunk_records)
-            back_pressure.took(A, chunk, chunk)
+            back_pressure.accepted(A, chunk, chunk)
             span += chunk
         assert span <= bound
         for _ in range(min(settle, span)):
