@@ -23,7 +23,7 @@ from streamdex.errors import Service, ServiceFault, StreamdexError
 from streamdex.index import Index
 from streamdex.index.client.connection import Connection, require_version
 from streamdex.index.client.faults import fault_of
-from streamdex.index.client.store import Names, Store
+from streamdex.index.client.store import CollectionStore, Names
 from streamdex.index.collection import Setup
 from streamdex.index.guards import Guards
 from streamdex.index.schema.keys import bookkeeping_id, manifest_id
@@ -187,7 +187,7 @@ OPERATIONS: dict[str, Callable[[Index], Awaitable[object]]] = {
 
 def _index(answers: _Answers) -> Index:
     connection = cast("Connection", answers)
-    store = Store(connection, Names("documents", "documents__manifests"), replicated=False)
+    store = CollectionStore(connection, Names("documents", "documents__manifests"), replicated=False)
     return Index(connection, store, SETTINGS, DIMENSION, lambda: 1_795_000_000_123)
 
 

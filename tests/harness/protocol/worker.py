@@ -27,7 +27,7 @@ from streamdex.errors import Reason, RecordFault, Stage
 from streamdex.index import Index, WriteQueue
 from streamdex.index.client import connection as connection_module
 from streamdex.index.client.connection import Connection
-from streamdex.index.client.store import Names, Store
+from streamdex.index.client.store import CollectionStore, Names
 from streamdex.intake import BackPressure, Decoder
 from streamdex.model import Order, Partition, Position, Record
 from streamdex.plan import Planner, Ranking
@@ -179,7 +179,7 @@ class Worker:
         with patch.object(connection_module, "make_client", lambda *_: DirectClient(self.service)):
             connection = Connection(settings.qdrant, METRICS)
         name = self.world.collection
-        store = Store(connection, Names(name, f"{name}__manifests"), replicated=False)
+        store = CollectionStore(connection, Names(name, f"{name}__manifests"), replicated=False)
         index = Index(connection, store, settings, DIMENSION, lambda: NOW_MS)
         index.writer._in_doubt._monotonic_s = self.world.loop.time
         return index

@@ -331,15 +331,15 @@ async def test_clean_waits_out_a_request_given_up(qdrant_server: EmbeddedQdrant)
 def test_the_horizon_forgets_what_is_over_when_there_is_much() -> None:
     clock = Clock()
     in_doubt = InDoubtRequests(60, lambda: clock.now_s)
-    in_doubt.given_up(f"s:{n}" for n in range(5000))
+    in_doubt.add(f"s:{n}" for n in range(5000))
     clock.now_s += 61
-    assert in_doubt.concerns("s:1")
+    assert in_doubt.includes("s:1")
     assert in_doubt.waits_s(["s:1"]) == {}
-    in_doubt.given_up(["s:new"])
-    assert not in_doubt.concerns("s:1")
+    in_doubt.add(["s:new"])
+    assert not in_doubt.includes("s:1")
     assert in_doubt.waits_s(["s:new", "s:1"]) == {"s:new": 60}
-    in_doubt.over(["s:new", "s:never"])
-    assert not in_doubt.concerns("s:new")
+    in_doubt.resolve(["s:new", "s:never"])
+    assert not in_doubt.includes("s:new")
 
 
 # --- other writers between any two steps --------------------------------------------------------------------------

@@ -155,4 +155,4 @@ async def test_a_collection_that_is_gone(qdrant_server: EmbeddedQdrant) -> None:
         qdrant_server.engine.handle("Collections.Delete", q.DeleteCollection(collection_name="documents__1"))
         with pytest.raises(AccountFault, match="does not have the collection") as caught:
             await put(index, "s:1", 64, ["text"])
-        assert "start the worker anew" in caught.value.fix
+        assert "start the worker again" in caught.value.fix

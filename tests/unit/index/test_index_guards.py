@@ -91,7 +91,7 @@ def test_a_purge_deletes_what_is_older_and_nothing_else(
     shelf = shelves[order]
     shelf.put(A, stored)
     shelf.put(B, stored, key="s:other")
-    shelf.delete(lambda which: shelf.guards.add_purge(which, {"s:1": mine}))
+    shelf.delete(lambda which: shelf.guards.add_below(which, {"s:1": mine}))
     assert (A in shelf.ranks()) == (stored >= mine)
     assert B in shelf.ranks()
 
@@ -126,7 +126,7 @@ def test_several_documents_are_purged_each_at_its_own_rank(order: Order) -> None
     shelf.put(A, Rank(5), key="s:1")
     shelf.put(B, Rank(5), key="s:2")
     shelf.put(C, Rank(5), key="s:3")
-    shelf.delete(lambda which: shelf.guards.add_purge(which, {"s:1": Rank(5), "s:2": Rank(6)}))
+    shelf.delete(lambda which: shelf.guards.add_below(which, {"s:1": Rank(5), "s:2": Rank(6)}))
     assert set(shelf.ranks()) == {A, C}
 
 

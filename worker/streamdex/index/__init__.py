@@ -1,8 +1,8 @@
 """Qdrant: the collection equals what was written, whoever writes, however often, in whatever order.
 
-`Index.open` makes or checks the collection. `Index.write` writes documents with guards, manifests, read-backs and
-purges; what it answers is what Qdrant holds. The collection remembers its order, its vectors' fingerprint, generations,
-bases and progress. gRPC only; the only room that imports qdrant_client and grpc.
+`Index.open` creates or checks the collection. Its `writer` writes documents with guards, manifests, read-backs and
+deletes; what it returns is what Qdrant holds. Its `bookkeeping` remembers order, fingerprint, generations, bases and
+progress. `WriteQueue` gathers documents into batches. gRPC only; no other package imports qdrant_client and grpc.
 """
 
 from streamdex.index.alias_switch import Alias, AliasSwitch

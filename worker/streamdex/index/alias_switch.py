@@ -14,7 +14,7 @@ from streamdex.errors import ConfigurationError
 from streamdex.index.alias import aliases, lead_alias, plain_collections
 from streamdex.index.bookkeeping import Bookkeeping, Progress
 from streamdex.index.client.connection import Connection
-from streamdex.index.client.store import Store
+from streamdex.index.client.store import CollectionStore
 from streamdex.index.collection import CollectionMissing, Setup, names_of
 from streamdex.index.guards import Guards
 from streamdex.index.reader import manifests_in
@@ -38,8 +38,8 @@ class AliasSwitch(NamedTuple):
 def alias_switch_of(alias: str, predecessor: str, collections: Collection[str], *, from_scratch: bool) -> AliasSwitch:
     """The successor is the newest collection of this alias, if it is newer than the predecessor; else the next one.
 
-    With `from_scratch` it is the next one in any case, and also where the newest has no manifests, so that it is not ours, or
-    where somebody gave the predecessor a name without a number.
+    It is always the next one with `from_scratch`, where the newest has no manifests and so is not ours, and where the
+    predecessor has a name without a number.
     """
     numbers = [number for name in collections if (number := _number(alias, name)) is not None]
     newest, used = max(numbers, default=0), _number(alias, predecessor)
@@ -118,9 +118,9 @@ class Alias:
         store = self._store(collection)
         return await anext(aiter(store.scroll(collection, page=1)), None) is not None
 
-    def _store(self, collection: str) -> Store:
+    def _store(self, collection: str) -> CollectionStore:
         """Reads by majority where there are copies."""
-        return Store(self._connection, names_of(collection), replicated=True)
+        return CollectionStore(self._connection, names_of(collection), replicated=True)
 
     async def documents(self, alias_switch: AliasSwitch) -> AsyncIterator[Manifest]:
         """The predecessor's manifests, in whichever order and with whichever settings it was made.
@@ -147,6 +147,6 @@ class Alias:
             raise ConfigurationError(
                 f"{alias_switch.alias} was switched to {leads_to} meanwhile",
                 "qdrant.collection",
-                f"Nothing was changed. {alias_switch.successor} is filled; switch to it by hand if it is the right one.",
+                f"Nothing was changed. {alias_switch.successor} is filled; switch to it by hand if it is right.",
             )
         await lead_alias(self._connection, alias_switch.alias, alias_switch.successor)

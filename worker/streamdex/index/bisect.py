@@ -1,4 +1,4 @@
-"""Sending in halves: a refused or too large request is halved until what is to blame stands alone."""
+"""Sends what is refused or too large in halves, until the document at fault is alone in its request."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
@@ -10,7 +10,7 @@ from streamdex.index.jobs import WriteJob
 T = TypeVar("T")
 
 
-class OfDocument(Protocol):
+class RequestEntry(Protocol):
     """A part of a request that belongs to one document."""
 
     @property
@@ -18,16 +18,16 @@ class OfDocument(Protocol):
         """The document's write."""
 
 
-E = TypeVar("E", bound=OfDocument)
+E = TypeVar("E", bound=RequestEntry)
 
 
 async def bisect(
     entries: Sequence[E], send: Callable[[Sequence[E]], Awaitable[None]], faulty: dict[str, SuspectFault]
 ) -> None:
-    """Send the entries; what is refused is halved until single documents are named in `faulty`.
+    """Send the entries; bisect what is refused, until `faulty` names single documents.
 
-    The rest of a faulty document is left out: its kept chunks must not be changed for an event that will not be.
-    Raises Exhausted for what cannot be halved: the server is busy, and no document is to blame.
+    The other entries of a faulty document are not sent: its kept chunks must not change for an event that will not be
+    indexed. Raises Exhausted for a single entry: the server is busy, and no document is at fault.
     """
     if faulty:
         entries = [entry for entry in entries if entry.job.document_key not in faulty]
@@ -49,9 +49,9 @@ async def bisect(
 
 
 async def send_all(items: Sequence[T], send: Callable[[Sequence[T]], Awaitable[None]]) -> None:
-    """Send the items, in halves where Qdrant wants smaller requests.
+    """Send the items, in halves where Qdrant wants smaller requests. Raises AccountFault for a refusal.
 
-    For what comes after a document's points were taken: a refusal is then no record's fault. Raises AccountFault.
+    For the steps after a document's points were accepted: from then on a refusal is no record's fault.
     """
     if not items:
         return

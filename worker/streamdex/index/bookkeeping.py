@@ -21,7 +21,7 @@ from qdrant_client import grpc as q
 
 from streamdex.errors import AccountFault, ConfigurationError, Service
 from streamdex.index.bisect import send_all
-from streamdex.index.client.store import Store, by_keyword
+from streamdex.index.client.store import CollectionStore, by_keyword
 from streamdex.index.collection import REFILL, REFILL_SAME
 from streamdex.index.conditions import Comparison, add, group, has_id
 from streamdex.index.encoding.requests import NO_VECTORS, as_point
@@ -44,7 +44,7 @@ BaseKey = tuple[str, int, int]  # topic, partition, epoch
 
 
 class LogId(NamedTuple):
-    """One partition of one topic of one cluster, between two times that the topic was made anew."""
+    """One partition of one topic of one cluster, between two times that the topic was recreated."""
 
     cluster_id: str
     topic: str
@@ -60,9 +60,9 @@ class Progress(NamedTuple):
 
 
 class Bookkeeping:
-    """Reads and writes the reserved manifests. `clock_ms` gives the time in epoch milliseconds."""
+    """Reads and writes the manifests of the bookkeeping. `clock_ms` gives the time in epoch milliseconds."""
 
-    def __init__(self, store: Store, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, store: CollectionStore, clock_ms: Callable[[], int]) -> None:
         self._store = store
         self._clock_ms = clock_ms
 
@@ -80,7 +80,7 @@ class Bookkeeping:
         """
         try:
             found = await self._get(["schema"])
-        except AccountFault as fault:  # a newer schema: at the start a person must mend it before anything runs
+        except AccountFault as fault:  # a newer schema: at the start a person must fix it before anything runs
             raise ConfigurationError(fault.message, "qdrant.collection", fault.fix) from None
         for stored in found:
             _refuse_other_order(order, stored)
@@ -212,9 +212,9 @@ def _refuse_other_fingerprint(mine: JsonObject, stored: JsonObject) -> None:
     theirs = stored["fingerprint"]
     differing = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
     if differing:
-        said = ", ".join(f"{name} {theirs.get(name)} there, {mine.get(name)} here" for name in differing)
+        changes = ", ".join(f"{name} {theirs.get(name)} there, {mine.get(name)} here" for name in differing)
         raise ConfigurationError(
-            f"the collection's vectors were made in another way: {said}",
+            f"the collection's vectors were made in another way: {changes}",
             "jina",
             f"Go back to the settings that it was made with, or {REFILL}.",
         )

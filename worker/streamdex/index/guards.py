@@ -98,7 +98,7 @@ class Guards:
         same = [group(must=[holds(*bound) for bound in zip(self.rank_fields, rank, strict=False)]) for rank in ranks]
         add(which, must=(has_id(ids), group(should=same)))
 
-    def add_purge(self, which: q.Filter, below: Mapping[str, Rank]) -> None:
+    def add_below(self, which: q.Filter, below: Mapping[str, Rank]) -> None:
         """Choose the points of each document whose rank is below the one given."""
         add(
             which,

@@ -1,17 +1,14 @@
-"""Requests given up without an answer: which documents they may still touch, and until when."""
+"""Requests in doubt: they got no answer and may still take effect. Which documents they touch, and until when."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
-KEPT = 4096  # notes; past it those whose time is over are dropped
+KEPT = 4096  # documents; above that number, those whose time is over are dropped
 
 
 class InDoubtRequests:
-    """Remembers for `horizon_s` each document of a request that may land later.
-
-    `monotonic_s` and `sleep` are the clock's two sides.
-    """
+    """Remembers for `horizon_s` each document of a request that may land later."""
 
     def __init__(
         self,
@@ -24,7 +21,7 @@ class InDoubtRequests:
         self._until_s: dict[str, float] = {}
         self.sleep = sleep
 
-    def given_up(self, document_keys: Iterable[str]) -> None:
+    def add(self, document_keys: Iterable[str]) -> None:
         """A request with points of these documents got no answer."""
         now_s = self._monotonic_s()
         if len(self._until_s) > KEPT:
@@ -32,18 +29,18 @@ class InDoubtRequests:
         until_s = now_s + self._horizon_s
         self._until_s.update(dict.fromkeys(document_keys, until_s))
 
-    def purge_is_due(self, document_keys: Iterable[str]) -> None:
-        """Older points of these documents may be there already: their next purge must not be left out."""
+    def require_delete(self, document_keys: Iterable[str]) -> None:
+        """These documents may have older points already: their next delete must not be skipped."""
         now_s = self._monotonic_s()
         for key in document_keys:
             self._until_s.setdefault(key, now_s)
 
-    def concerns(self, document_key: str) -> bool:
-        """Whether older points of this document may be there or come, until a purge has seen to it."""
+    def includes(self, document_key: str) -> bool:
+        """Whether older points of this document may be there or come, because no delete has resolved that yet."""
         return document_key in self._until_s
 
     def waits_s(self, document_keys: Collection[str]) -> dict[str, float]:
-        """By document, the seconds until nothing of it can land any more; those with nothing under way are left out."""
+        """By document, the seconds until nothing of it can land any more; without those that have nothing in doubt."""
         if not self._until_s:
             return {}
         now_s = self._monotonic_s()
@@ -53,7 +50,7 @@ class InDoubtRequests:
             if key in self._until_s and self._until_s[key] > now_s
         }
 
-    def over(self, document_keys: Iterable[str]) -> None:
-        """A purge began after the time of these documents was over."""
+    def resolve(self, document_keys: Iterable[str]) -> None:
+        """A delete began after the time of these documents was over."""
         for key in document_keys:
             self._until_s.pop(key, None)

@@ -7,7 +7,7 @@ from typing import Any
 from streamdex.config import Settings
 from streamdex.index.bookkeeping import Bookkeeping
 from streamdex.index.client.connection import Connection, require_version
-from streamdex.index.client.store import Store
+from streamdex.index.client.store import CollectionStore
 from streamdex.index.collection import Setup
 from streamdex.index.guards import Guards
 from streamdex.index.in_doubt import InDoubtRequests
@@ -31,7 +31,12 @@ class Index:
     """
 
     def __init__(
-        self, connection: Connection, store: Store, settings: Settings, dimension: int, clock_ms: Callable[[], int]
+        self,
+        connection: Connection,
+        store: CollectionStore,
+        settings: Settings,
+        dimension: int,
+        clock_ms: Callable[[], int],
     ) -> None:
         qdrant, worker = settings.qdrant, settings.worker
         guards = Guards(worker.order)
@@ -67,7 +72,7 @@ class Index:
         try:
             await require_version(connection)
             prepared = await Setup(connection, settings.qdrant, dimension, Guards(order)).prepare(create)
-            store = Store(connection, prepared.names, prepared.replicated)
+            store = CollectionStore(connection, prepared.names, prepared.replicated)
             index = cls(connection, store, settings, dimension, clock_ms)
             if create:
                 await index.bookkeeping.agree(order, fingerprint)

@@ -1,4 +1,4 @@
-"""What the room is asked to write, and how that ended."""
+"""What a write is given, and how it ended."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,9 @@ from streamdex.model import Chunk, DocumentWrite, Rank
 class WriteJob:
     """One document to write, with the vectors (packed float32) by chunk id of the chunks that are to be upserted.
 
-    `metadata` is what `Index.check` answered: nothing is written that has not been checked. `new` are the chunks that
-    come with a vector, `kept` those that have theirs in the collection already.
-    `may_skip_delete` is the caller's part of the rule for leaving out the purge: `offset` order, and no older generation
-    that may have cut the same event otherwise.
+    `metadata` is what `check` returned: nothing is written that was not checked. `new` are the chunks that come with a
+    vector, `kept` those that have theirs in the collection already. `may_skip_delete` is the caller's part of the rule
+    for step 5: no older event or generation can have left other chunks.
     """
 
     write: DocumentWrite
@@ -45,8 +44,8 @@ class Written(NamedTuple):
 
     `found` is the rank its manifest has now: above the write's own where a newer event was faster. `missing` are kept
     chunks that another writer deleted meanwhile: embed them and write again with their vectors too. `fault`: Qdrant
-    refuses this document alone. `in_doubt_s`: a request was given up that may land later; settle only after
-    a `sweep` at `found`, so many seconds from now.
+    refuses this document alone. `in_doubt_s`: a request got no answer and may land later; wait so many
+    seconds, call `delete_overtaken` at `found`, then settle.
     """
 
     found: Rank | None = None

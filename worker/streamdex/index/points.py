@@ -8,7 +8,7 @@ from qdrant_client import grpc as q
 
 from streamdex.errors import ServiceFault, SuspectFault
 from streamdex.index.bisect import bisect, send_all
-from streamdex.index.client.store import Store
+from streamdex.index.client.store import CollectionStore
 from streamdex.index.encoding.requests import payload_change, upsert
 from streamdex.index.encoding.wire import UUID_BYTES
 from streamdex.index.guards import Guards
@@ -39,7 +39,7 @@ class NewPoint(NamedTuple):
 
 
 class PayloadChange(NamedTuple):
-    """Entries for the payload of kept chunks; `overwrite` removes what they do not name.
+    """Entries for the payload of kept chunks; `overwrite` deletes what they do not name.
 
     With `known`, only points of that rank, or already of the write's own, are changed: only of those it is certain that
     what the entries do not name is right.
@@ -61,14 +61,19 @@ class PayloadChange(NamedTuple):
         return sum(map(len, self.entries)) + UUID_BYTES * len(self.ids)
 
 
-Entry = NewPoint | PayloadChange
+PointEntry = NewPoint | PayloadChange
 
 
 class PointWriter:
     """Writes the points of a batch. `clock_ms` gives epoch milliseconds."""
 
     def __init__(
-        self, store: Store, guards: Guards, points: PointFormat, in_doubt: InDoubtRequests, clock_ms: Callable[[], int]
+        self,
+        store: CollectionStore,
+        guards: Guards,
+        points: PointFormat,
+        in_doubt: InDoubtRequests,
+        clock_ms: Callable[[], int],
     ) -> None:
         self._store = store
         self._guards = guards
@@ -80,8 +85,8 @@ class PointWriter:
         """Upsert new chunks and change kept ones; answers which documents Qdrant refuses alone, and why."""
         now = indexed_at(self._clock_ms())
         # New points first: a document whose points are refused must not have its kept chunks changed.
-        changes: list[Entry] = []
-        entries: list[Entry] = []
+        changes: list[PointEntry] = []
+        entries: list[PointEntry] = []
         for job in jobs:
             shared = self._format.shared(job.write, job.metadata, now)
             entries.extend([self._new_point(job, chunk, shared) for chunk in job.new])
@@ -106,7 +111,7 @@ class PointWriter:
         """The kept check: by document, the ids of kept chunks that another writer has deleted meanwhile.
 
         What another writer has changed meanwhile, or an attempt at another event before it died, gets its whole payload
-        anew: the manifest could not tell what is there. Then it is looked at again.
+        again: the manifest does not say what is there. Then it is read once more.
         """
         kept = {chunk.id: (job, chunk) for job in jobs for chunk in job.kept}
         if not kept:
@@ -141,7 +146,7 @@ class PointWriter:
     def _payload_changes(self, job: WriteJob, shared: Sequence[bytes]) -> list[PayloadChange]:
         """One change for all kept chunks of a document, and one for each whose place moved.
 
-        Another generation may store other payload keys: then each kept chunk gets its whole payload anew.
+        Another generation may store other payload keys: then each kept chunk gets its whole payload again.
         """
         kept, write = job.kept, job.write
         if not kept:
@@ -154,7 +159,7 @@ class PointWriter:
     def _whole(self, job: WriteJob, chunk: Chunk, shared: Sequence[bytes]) -> PayloadChange:
         return PayloadChange(job, (chunk.id,), self._format.whole(chunk, shared), overwrite=True)
 
-    async def _send(self, entries: Sequence[Entry]) -> None:
+    async def _send(self, entries: Sequence[PointEntry]) -> None:
         """One request: all new points under one guard, then the payload changes, each under its own."""
         new = [entry for entry in entries if isinstance(entry, NewPoint)]
         operations = [self._upsert(new)] if new else []
@@ -164,7 +169,7 @@ class PointWriter:
         except (ServiceFault, asyncio.CancelledError) as gone:
             # Only inserts matter: any other request that lands late meets points and manifests newer than itself.
             if isinstance(gone, asyncio.CancelledError) or gone.unanswered:
-                self._in_doubt.given_up(entry.job.document_key for entry in new)
+                self._in_doubt.add(entry.job.document_key for entry in new)
             raise
 
     def _upsert(self, new: Sequence[NewPoint]) -> list[bytes]:
@@ -192,9 +197,9 @@ class PointWriter:
             self._guards.add_ranked(which, (change.known, change.job.write.rank), change.ids)
 
 
-def in_requests(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+def in_requests(entries: Sequence[PointEntry]) -> Iterator[list[PointEntry]]:
     """Cut the entries into requests of at most REQUEST_ENTRIES and about REQUEST_BYTES."""
-    part: list[Entry] = []
+    part: list[PointEntry] = []
     size_bytes = 0
     for entry in entries:
         entry_bytes = entry.size_bytes

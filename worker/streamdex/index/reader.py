@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from streamdex.index.client.store import Store, by_keyword
+from streamdex.index.client.store import CollectionStore, by_keyword
 from streamdex.index.encoding.values import get, get_all
 from streamdex.index.guards import DOCUMENT_KEY, Guards
 from streamdex.index.schema.keys import CANARY_ID, manifest_id
@@ -54,7 +54,7 @@ class Reader:
 
     def __init__(
         self,
-        store: Store,
+        store: CollectionStore,
         guards: Guards,
         manifests: ManifestFormat,
         vector: PackedVector,
@@ -169,7 +169,7 @@ class Reader:
         )
 
 
-async def manifests_in(store: Store, manifests: ManifestFormat) -> AsyncIterator[Manifest]:
+async def manifests_in(store: CollectionStore, manifests: ManifestFormat) -> AsyncIterator[Manifest]:
     """Every document's manifest of a store, in the order of their ids."""
     async for point in store.scroll(store.names.manifests):
         if KIND not in point.payload:

@@ -87,7 +87,7 @@ class WriteQueue:
         await retry_forever(lambda: self.writer.delete_manifests(manifests), self._health, self._metrics)
 
     def abandon(self, document_key: str) -> None:
-        """Delete, in the background, what a write that was given up half-way has left, or what may land late.
+        """Delete, in the background, what an abandoned write has left, or what may land late.
 
         The next owner of the partition cannot do that: it may have settled the event before our last request lands.
         """

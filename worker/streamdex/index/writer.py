@@ -6,10 +6,10 @@
 4. read the manifests' ranks back
 5. delete each document's points below the rank that was found, unless its manifest is the first one
 
-Why it holds: a losing writer inserts before it reads the manifest, the winning writer deletes after it wrote the
-manifest. So either the loser sees the winner and cleans up, or the winner's delete comes after the loser's insert.
-Every step may be repeated, and a crash between any two is healed by doing the event again. Each rule stands in a method
-of its own, so that a test can take it out and show that it is needed.
+Why it holds: the losing writer inserts before it reads the manifest, and the winning writer deletes after it wrote the
+manifest. So either the loser sees the winner and deletes its own points, or the winner's delete comes after the loser's
+insert. Every step may be repeated, and a crash between any two is healed by redelivery. Each rule is a method of
+its own, so that a test can remove it and show that it is needed.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,7 +18,7 @@ from typing import Any
 from streamdex.config import CapsSettings
 from streamdex.errors import Service, ServiceFault
 from streamdex.index.bisect import send_all
-from streamdex.index.client.store import Store
+from streamdex.index.client.store import CollectionStore
 from streamdex.index.guards import Guards
 from streamdex.index.in_doubt import InDoubtRequests
 from streamdex.index.jobs import WriteJob, Written, newest_by_document
@@ -34,7 +34,7 @@ class Writer:
 
     def __init__(
         self,
-        store: Store,
+        store: CollectionStore,
         guards: Guards,
         points: PointWriter,
         manifests: ManifestFormat,
@@ -58,15 +58,15 @@ class Writer:
         return check_payload(write, self._caps)
 
     async def write(self, jobs: Sequence[WriteJob]) -> list[Written]:
-        """Write a batch; the answers come in its order. Raises ServiceFault and AccountFault: do it again, whole."""
+        """Write a batch; the results come in its order. After a ServiceFault or AccountFault write all of it again."""
         newest = newest_by_document(jobs)
-        crowded = len(newest) < len(jobs)  # older events of the batch's documents must be purged
+        crowded = len(newest) < len(jobs)  # the points of older events in the batch must be deleted
         faulty = await self._points.write(list(newest.values()))
         sound = [job for key, job in newest.items() if key not in faulty]
         missing = await self._points.vanished(sound)
         whole = [job for job in sound if job.document_key not in missing] if missing else sound
         if crowded:
-            self._in_doubt.purge_is_due(newest)
+            self._in_doubt.require_delete(newest)
         found = await self._manifest_ranks(whole)
         waits_s = await self._delete_older(whole, found)
         return [
@@ -79,14 +79,14 @@ class Writer:
     async def _manifest_ranks(self, jobs: Sequence[WriteJob]) -> dict[str, Rank]:
         """Steps 3 and 4: each document's rank afterwards.
 
-        A document without a manifest at the plan may get one meanwhile from an older event of another partition. Its
-        purge is left out only when its own manifest was the first, so that one is inserted and never replaces another.
+        A document that had no manifest when it was planned may get one meanwhile, from an older event of another
+        partition. Step 5 is skipped only for the first manifest of a document, so it is inserted and replaces none.
         """
         await self._write_manifests(jobs)
         found = await self._found_ranks(jobs)
         second = [job for job in jobs if found[job.document_key] < job.write.rank]
         if second:
-            self._in_doubt.purge_is_due(job.document_key for job in second)
+            self._in_doubt.require_delete(job.document_key for job in second)
             await self._write_manifests(second)
             found.update(await self._found_ranks(second))
         return found
@@ -107,7 +107,7 @@ class Writer:
         ids_by_rank: dict[Rank, list[str]] = {}
         new: list[str] = []
         for job in jobs:
-            same = new if self._may_be_new(job) else ids_by_rank.setdefault(job.write.rank, [])
+            same = new if self._is_first_write(job) else ids_by_rank.setdefault(job.write.rank, [])
             same.append(manifest_id(job.document_key))
         if new:
             self._guards.add_insert_guard(guard, new)
@@ -119,7 +119,7 @@ class Writer:
         ranks = await self._read_ranks([job.document_key for job in jobs])
         for job in jobs:
             rank = ranks.get(job.document_key)
-            if rank is None or (rank < job.write.rank and not self._may_be_new(job)):
+            if rank is None or (rank < job.write.rank and not self._is_first_write(job)):
                 raise ServiceFault(Service.QDRANT, "Qdrant does not show a manifest that it has just confirmed")
         return ranks
 
@@ -128,29 +128,32 @@ class Writer:
         found = await self._store.get(self._store.names.manifests, list(ids), self._guards.rank_fields)
         return {ids[point_id]: self._guards.get_rank(payload) for point_id, payload in found.items()}
 
-    # --- step 5: purges -----------------------------------------------------------------------------------------
+    # --- step 5: deletes ----------------------------------------------------------------------------------------
 
     async def _delete_older(self, jobs: Sequence[WriteJob], found: Mapping[str, Rank]) -> dict[str, float]:
-        """Step 5; answers how long documents must wait for a request that was given up."""
+        """Step 5. Returns the seconds that documents with a request in doubt must wait before they settle."""
         below = {
             job.document_key: found[job.document_key]
             for job in jobs
-            if not (self._may_be_new(job) and found[job.document_key] == job.write.rank)
+            if not (self._is_first_write(job) and found[job.document_key] == job.write.rank)
         }
         waits = self._in_doubt.waits_s(below)
         await self.delete_below(below)
-        self._in_doubt.over(key for key in below if key not in waits)
+        self._in_doubt.resolve(key for key in below if key not in waits)
         return waits
 
-    def _may_be_new(self, job: WriteJob) -> bool:
-        """Whether nothing lies below, if its manifest is the first: a new document, alone, every request answered."""
+    def _is_first_write(self, job: WriteJob) -> bool:
+        """Whether the document cannot have older points, provided that its manifest is the first one.
+
+        True for a new document without coalesced events, of which every request was answered.
+        """
         write = job.write
         return (
             job.may_skip_delete
             and self._guards.order is Order.OFFSET
             and write.before is None
             and not write.coalesced
-            and not self._in_doubt.concerns(job.document_key)
+            and not self._in_doubt.includes(job.document_key)
         )
 
     async def delete_below(self, below: Mapping[str, Rank]) -> None:
@@ -159,39 +162,42 @@ class Writer:
 
     async def _send_delete(self, below: Sequence[tuple[str, Rank]]) -> None:
         documents = dict(below)
-        await self._store.delete(self._store.names.points, lambda which: self._guards.add_purge(which, documents))
+        await self._store.delete(self._store.names.points, lambda which: self._guards.add_below(which, documents))
 
     async def delete_overtaken(self, below: Mapping[str, Rank]) -> None:
-        """Purge documents that are not written now: overtaken ones, and once more those of a request given up.
+        """Delete the older points of documents that are not written now: overtaken or in doubt.
 
-        For the latter at the rank that the manifest has by then: a newer event's purge may have come before the late
-        landing, and its rank is the one to go by.
+        For the latter the rank that the manifest has by now counts. A newer event may have done its delete before the
+        request in doubt landed, and then its rank is the one to delete below.
         """
-        late = [key for key in below if self._in_doubt.concerns(key)]
+        late = [key for key in below if self._in_doubt.includes(key)]
         ranks = await self._read_ranks(late)
         waits_s = self._in_doubt.waits_s(late)
         await self.delete_below({key: max(rank, ranks.get(key, rank)) for key, rank in below.items()})
-        self._in_doubt.over(key for key in late if key not in waits_s)
+        self._in_doubt.resolve(key for key in late if key not in waits_s)
 
     async def delete_abandoned(self, document_key: str) -> float | None:
-        """Purge a document below its manifest, if it has one; answers when to come again, for what may land later."""
+        """Delete a document's points below its manifest, if it has one.
+
+        Returns the seconds after which to do so again, because a request in doubt may land until then; else None.
+        """
         wait_s = self._in_doubt.waits_s((document_key,)).get(document_key)
         await self.delete_below(await self._read_ranks((document_key,)))
         if wait_s is None:
-            self._in_doubt.over((document_key,))
+            self._in_doubt.resolve((document_key,))
         return wait_s
 
     async def delete_leftovers(self, write: DocumentWrite) -> None:
-        """Before a verdict: delete what attempts at this event have left at or below its rank outside the manifest.
+        """Before a dead letter: delete what attempts at this event have left outside the manifest.
 
-        Waits out the horizon of a request given up: a dead letter settles its record, and nothing may come after.
+        Waits until no request in doubt can land any more: a dead letter settles its record, and nothing may come after.
         """
         await self._delete_leftovers_once(write)
         wait_s = self._in_doubt.waits_s((write.event.document_key,)).get(write.event.document_key)
         if wait_s is not None:
             await self._in_doubt.sleep(wait_s)
             await self._delete_leftovers_once(write)
-        self._in_doubt.over((write.event.document_key,))
+        self._in_doubt.resolve((write.event.document_key,))
 
     # --- probes and upkeep --------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The connection: qdrant_client's gRPC stubs over a channel of our own, with limits, faults, metrics, a key read anew.
+"""The connection: qdrant_client's gRPC stubs over a channel of our own, with limits, faults and metrics.
 
 Not its `AsyncQdrantClient`: that sends messages only, where the frequent requests are bytes (see `wire.py`), and each
 call passes an interceptor there, which costs as much as the call.
@@ -37,7 +37,7 @@ SENT_AS_BYTES: Mapping[str, Any] = {
 
 
 class Connection:
-    """One gRPC channel to Qdrant, made anew when a key file has another key.
+    """One gRPC channel to Qdrant, recreated when a key file has another key.
 
     One channel, not the client's three: after an outage each channel has a back-off of its own, so a probe on one would
     tell nothing of the next; one HTTP/2 connection carries our few requests in flight as fast.
@@ -50,7 +50,7 @@ class Connection:
         self._client = make_client(settings, self._key)
         self._interrupted = False
         self.deadline_s = settings.timeout_s
-        # The server should give up first, so that it can still say so.
+        # The server should time out first, so that it can still say so.
         self.server_timeout_s = max(1, math.floor(settings.timeout_s * 0.8))
 
     async def points(self, method: str, request: Any) -> Any:
@@ -127,7 +127,7 @@ class Connection:
             await old.close(CLOSE_GRACE_S)
 
 
-class Client:
+class GrpcClient:
     """Qdrant's services over one channel. `metadata` goes with each call."""
 
     def __init__(self, channel: grpc.aio.Channel, key: str | None) -> None:
@@ -146,13 +146,13 @@ class Client:
         await self._channel.close(grace_s)
 
 
-def make_client(settings: QdrantSettings, key: str | None) -> Client:
+def make_client(settings: QdrantSettings, key: str | None) -> GrpcClient:
     """A client with a channel of its own. Raises ConfigurationError for a URL that is none."""
     target, secure = target_of(settings.url, settings.grpc_port)
     options = tuple(GRPC_OPTIONS.items())
     if secure:
-        return Client(grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options), key)
-    return Client(grpc.aio.insecure_channel(target, options), key)
+        return GrpcClient(grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options), key)
+    return GrpcClient(grpc.aio.insecure_channel(target, options), key)
 
 
 def target_of(url: str, port: int) -> tuple[str, bool]:

@@ -34,7 +34,7 @@ class Meaning(NamedTuple):
     fix: str = ""
 
 
-_KEY = "Give a key that may read and write in qdrant.api_key; one in qdrant.api_key_file is read anew."
+_KEY = "Give a key that may read and write in qdrant.api_key; one in qdrant.api_key_file is read again."
 
 _MEANINGS: dict[grpc.StatusCode, Meaning] = {
     grpc.StatusCode.UNAVAILABLE: Meaning("service", "cannot be reached", unanswered=True),
@@ -53,7 +53,7 @@ _MEANINGS: dict[grpc.StatusCode, Meaning] = {
     grpc.StatusCode.NOT_FOUND: Meaning(
         "account",
         "does not have the collection",
-        fix="Restore it, or start the worker anew: it makes the collection and reads the topic from its beginning.",
+        fix="Restore it, or start the worker again: it creates the collection and reads the topic from its beginning.",
     ),
     grpc.StatusCode.UNAUTHENTICATED: Meaning("account", "refuses the key", fix=_KEY),
     grpc.StatusCode.PERMISSION_DENIED: Meaning("account", "does not grant the key this request", fix=_KEY),
@@ -109,7 +109,7 @@ def refuse_unfinished(operation: str, results: Sequence[q.UpdateResult], expecte
 
 
 def as_account_fault(fault: SuspectFault) -> AccountFault:
-    """A refusal of what carries nothing of the user's: no record can be to blame, so a person must look."""
+    """A refusal of what carries nothing of the user's: no record can be at fault, so a person must look."""
     return AccountFault(
         Service.QDRANT,
         fault.message,

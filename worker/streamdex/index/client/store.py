@@ -24,7 +24,7 @@ class Names:
     manifests: str
 
 
-class Store:
+class CollectionStore:
     """Reads and writes. A `replicated` collection is written in strong order and read by majority."""
 
     def __init__(self, connection: Connection, names: Names, replicated: bool) -> None:
@@ -35,7 +35,7 @@ class Store:
     async def update(self, collection: str, operations: Sequence[Sequence[bytes]]) -> None:
         """Apply the operations (see `requests.py`) in order; Qdrant stops at the first that fails.
 
-        Raises SuspectFault where the content is refused: the caller knows whether a record can be to blame.
+        Raises SuspectFault where the content is refused: the caller knows whether a record can be at fault.
         """
         request = self._written(q.UpdateBatchPoints(), collection)
         response = await self._connection.points("UpdateBatch", with_operations(request, operations))

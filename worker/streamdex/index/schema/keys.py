@@ -11,7 +11,7 @@ from streamdex.model import uuid5
 MANIFEST_NAMESPACE = uuid.UUID("0b8a3c52-5e0f-5d0a-8f39-6f2f1f6f0c7e")
 _NAMESPACE_BYTES = MANIFEST_NAMESPACE.bytes
 
-# Document keys begin with "s:" or "i:", so that no document's manifest can meet a reserved one.
+# Document keys begin with "s:" or "i:", so no document's manifest meets one of the bookkeeping.
 _BOOKKEEPING = "streamdex:"
 
 
@@ -22,8 +22,8 @@ def manifest_id(document_key: str) -> str:
 
 
 def bookkeeping_id(name: str) -> str:
-    """Where the reserved manifest of that name is kept, as a UUID's text."""
+    """The id of a manifest of the bookkeeping, as a UUID's text."""
     return manifest_id(_BOOKKEEPING + name)
 
 
-CANARY_ID = bookkeeping_id("canary")  # a point, written and removed at once to learn whether any write passes
+CANARY_ID = bookkeeping_id("canary")  # a point, written and deleted at once to learn whether any write passes
