@@ -58,7 +58,7 @@ class Sent:
         self.at_s: list[float] = []
         self.offsets: list[int] = []
         self.faults: dict[int, Exception] = {}
-        """Instead of the letter at this offset, each time."""
+        """Instead of the dead letter at this offset, each time."""
         self.breaks: set[int] = set()
         """Fails once, as a neighbour of one that was refused does."""
         self.renewed = 0
@@ -103,8 +103,8 @@ def replayed(folder: Path, count: int, rate: int, **reader_says: Any) -> tuple[R
 
     async def run() -> Replayed:
         settings = Settings.model_validate({"kafka": {"topics": "documents"}})
-        with DeadLetterIndex(folder / "letters") as register:
-            box = DeadLetterBox(settings, reader, register, 0)  # type: ignore[arg-type]  # in the reader's place
+        with DeadLetterIndex(folder / "letters") as index:
+            box = DeadLetterBox(settings, reader, index, 0)  # type: ignore[arg-type]  # in the reader's place
             await box.read(lambda *_: None)
             return await box.send_back(Wanted(), rate, lambda *said: told.append(said))
 
@@ -155,7 +155,7 @@ def test_one_that_is_too_large_is_left_and_its_neighbours_go(sent: Sent, tmp_pat
 def test_a_service_that_fails_is_told_with_how_far_it_went(sent: Sent, tmp_path: Path) -> None:
     sent.faults[25] = ServiceFault(Service.KAFKA, "the topic documents does not acknowledge")
     with pytest.raises(
-        ServiceFault, match="does not acknowledge; 29 of 60 letters were replayed; to replay those again"
+        ServiceFault, match="does not acknowledge; 29 of 60 dead letters were replayed; to replay those again"
     ):
         replayed(tmp_path, 60, 100)
 
@@ -163,7 +163,7 @@ def test_a_service_that_fails_is_told_with_how_far_it_went(sent: Sent, tmp_path:
 @pytest.mark.usefixtures("sent")
 def test_so_is_a_reader_that_fails(tmp_path: Path) -> None:
     fault = ServiceFault(Service.KAFKA, "the brokers do not send what stands on the topics")
-    with pytest.raises(ServiceFault, match=r"do not send .*; 20 of 60 letters were replayed"):
+    with pytest.raises(ServiceFault, match=r"do not send .*; 20 of 60 dead letters were replayed"):
         replayed(tmp_path, 60, 100, faults={25: fault})
 
 

@@ -1,4 +1,4 @@
-"""`streamdex dlq`: what lies in the dead-letter topics, one letter of it, and the way back."""
+"""`streamdex dlq`: what lies in the dead-letter topics, one dead letter of it, and the way back."""
 
 import asyncio
 import re
@@ -58,9 +58,9 @@ def list_letters(
 ) -> None:
     """List dead letters by reason, and the newest of them one by one.
 
-    A record that was replayed and failed again counts once, by its last letter. Letters stay in their topic until its
-    retention ends, also when their record was replayed and indexed since: `streamdex explain` tells that. What is known
-    of them is kept in the temporary folder (TMPDIR), some 500 bytes for each.
+    A record that was replayed and failed again counts once, by its last dead letter. Dead letters stay in their
+    topic until its retention ends, also when their record was replayed and indexed since: `streamdex explain` tells
+    that. What is known of them is kept in the temporary folder (TMPDIR), some 500 bytes for each.
 
     Exit codes: 0 listed, also when there are none; 1 the brokers fail; 2 configuration.
 
@@ -74,7 +74,7 @@ def list_letters(
 @dlq.command("show")
 def show_letter(
     place: Annotated[
-        str, typer.Argument(metavar="PLACE", help="Where the letter stands, as `list` prints it.", show_default=False)
+        str, typer.Argument(metavar="PLACE", help="Where it stands, as `list` prints it.", show_default=False)
     ],
     config_file: ConfigOption = None,
     overrides: SetOption = None,
@@ -85,7 +85,7 @@ def show_letter(
 ) -> None:
     """Show one dead letter: where its record came from, why it failed, and its key. Its value only with --value.
 
-    Exit codes: 0 shown, 1 the brokers fail, 2 no letter there, or configuration.
+    Exit codes: 0 shown, 1 the brokers fail, 2 no dead letter there, or configuration.
 
     Example: `streamdex dlq show 'articles.dlq[3]@42' --value | jq .`
     """
@@ -123,15 +123,15 @@ def replay_letters(
     """Send dead letters back to the topic and partition they came from, byte for byte, for the workers to try again.
 
     A replayed event keeps the place in the order that it had first: what is newer in the collection is not
-    overwritten, and to replay a letter twice does no harm. What fails again becomes a letter again. Without filters all
-    letters are replayed; mend first what made them fail.
+    overwritten, and to replay a dead letter twice does no harm. What fails again becomes a dead letter again.
+    Without filters all dead letters are replayed; fix first what made them fail.
 
     Some stay where they are, and are counted: what came back three times; what had lost its place in the order; and
     what is older than deletes are remembered, unless --old is given. A compacted topic takes nothing back: the
     replayed event would push out newer ones of its key.
 
-    Exit codes: 0 replayed, also when there was nothing; 1 the brokers fail, or a letter is too large for its topic; 2
-    configuration.
+    Exit codes: 0 replayed, also when there was nothing; 1 the brokers fail, or a dead letter is too large for its
+    topic; 2 configuration.
 
     Example: `streamdex dlq replay --reason too_many_tokens --dry-run`
     """
@@ -187,14 +187,14 @@ def _parse_place(place: str) -> tuple[Partition, int]:
 async def _list(settings: Settings, wanted: Wanted, limit: int, *, with_old: bool, as_json: bool) -> None:
     with temporary_folder("dlq") as folder, ProgressBars(quiet=as_json) as progress:
         async with opened(settings, folder, progress, with_old=with_old) as box:
-            counts, shown = box.register.count(wanted), list(box.register.newest(wanted, limit))
-            stay = box.register.staying(replace(wanted, to_replay=False))
+            counts, shown = box.index.count(wanted), list(box.index.newest(wanted, limit))
+            stay = box.index.staying(replace(wanted, to_replay=False))
     if not as_json:
         _print_list(box, counts, shown)
         _print_staying(stay)
         return
     whole = {
-        "letters": box.dead_letters,
+        "dead letters": box.dead_letters,
         "not_ours": box.others,
         "records": sum(counts.values()),
         "by_reason": counts,
@@ -207,13 +207,13 @@ async def _list(settings: Settings, wanted: Wanted, limit: int, *, with_old: boo
 async def _replay(settings: Settings, wanted: Wanted, rate: int, *, with_old: bool, as_json: bool) -> None:
     with temporary_folder("dlq") as folder, ProgressBars(quiet=as_json) as progress:
         async with opened(settings, folder, progress, with_old=with_old) as box:
-            stay = box.register.staying(wanted)
+            stay = box.index.staying(wanted)
             done = await box.send_back(wanted, rate, progress)
     large = [_place(record) for record in done.too_large]
     if as_json:
         typer.echo(orjson.dumps({"replayed": done.sent, "stay": stay, "too_large": large}).decode())
     else:
-        typer.echo(f"Letters replayed: {done.sent:,}." if done.sent else "Nothing was replayed.")
+        typer.echo(f"Dead letters replayed: {done.sent:,}." if done.sent else "Nothing was replayed.")
         _print_staying(stay)
     if large:
         typer.echo(_too_large(done, large), err=True)
@@ -223,7 +223,7 @@ async def _replay(settings: Settings, wanted: Wanted, rate: int, *, with_old: bo
 def _too_large(done: Replayed, places: list[str]) -> str:
     topics = sorted({parse_dead_letter(record).position.topic for record in done.too_large})
     return (
-        f"Error: {len(places):,} letters are larger than their topic takes, with the headers of a replay\n"
+        f"Error: {len(places):,} dead letters are larger than their topic takes, with the headers of a replay\n"
         f"  where: {places[0]}{' and others' if len(places) > 1 else ''}\n"
         f"  fix:   Raise max.message.bytes of {', '.join(topics)}, then replay again."
     )
@@ -259,7 +259,7 @@ def _facts_as_json(facts: DeadLetterFacts) -> dict[str, Any]:
 
 def _print_list(box: DeadLetterBox, counts: dict[str, int], shown: list[Entry]) -> None:
     if not counts:
-        typer.echo("There are no such letters." if box.dead_letters else "There are no dead letters.")
+        typer.echo("There are no such dead letters." if box.dead_letters else "There are no dead letters.")
     for reason, count in counts.items():
         typer.echo(f"{count:>10,}  {reason}")
     for dead_letter in shown:  # lines, no table: a place must be whole in a narrow terminal, and in a pipe
@@ -273,7 +273,7 @@ def _print_list(box: DeadLetterBox, counts: dict[str, int], shown: list[Entry]) 
     if sum(counts.values()) > len(shown) > 0:
         typer.echo(f"Shown are the newest {len(shown):,}; --limit shows more.")
     if box.others:
-        typer.echo(f"Records there that are no letters of these topics: {box.others:,}.")
+        typer.echo(f"Records there that are no dead letters of these topics: {box.others:,}.")
 
 
 def _print_staying(stay: dict[str, int]) -> None:

@@ -1,7 +1,7 @@
 """The way out: records that are proven to be at fault, byte for byte, into a topic of their own.
 
-Promises that `send` returns only when the letter is acknowledged, and that nothing of the record is changed. And the
-way back: which letters there are, and a resender for those that are to be tried again.
+Promises that `send` returns only when the dead letter is acknowledged, and that nothing of the record is changed. For
+the way back: which dead letters there are, and a resender for those that are tried again.
 """
 
 from streamdex.deadletter.headers import DeadLetterFacts, count_replays, parse_dead_letter, replay_headers

@@ -58,9 +58,9 @@ def dead_letter_headers(
 
 
 def replay_headers(dead_letter: Record) -> Headers:
-    """What a letter carries when it goes back to its topic: its own headers, its first position, one replay more.
+    """What a dead letter carries when it goes back to its topic: its own headers, its first position, one replay more.
 
-    Raises ValueError when the letter does not say where it came from.
+    Raises ValueError when the dead letter does not say where it came from.
     """
     position = parse_position(dead_letter.headers)
     if position is None:
@@ -69,7 +69,7 @@ def replay_headers(dead_letter: Record) -> Headers:
 
 
 def parse_dead_letter(dead_letter: Record) -> DeadLetterFacts:
-    """What a letter says of itself. Raises ValueError for one that is not ours, or damaged."""
+    """What a dead letter says of itself. Raises ValueError for one that is not ours, or damaged."""
     position = parse_position(dead_letter.headers)
     if position is None:
         raise ValueError("not a dead letter of streamdex")

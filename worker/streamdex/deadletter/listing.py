@@ -1,7 +1,7 @@
-"""The last letter of each record, on disk, so that a dead-letter topic of any size fits in little memory.
+"""The last dead letter of each record, on disk, so that a dead-letter topic of any size fits in little memory.
 
-A record that was replayed and failed again has a letter for each time. Only the last counts, which tells how often it
-came back: to replay an earlier one would begin that count anew, for ever.
+A record that was replayed and failed again has a dead letter for each time. Only the last counts: it says how often it
+came back: to replay an earlier one would begin that count again, for ever.
 """
 
 import json
@@ -20,27 +20,27 @@ MOST_REPLAYS = 3
 
 
 class Stays(StrEnum):
-    """Why a letter is not replayed."""
+    """Why a dead letter is not replayed."""
 
     CAME_BACK = f"came back {MOST_REPLAYS} times"
     """It is not cured by trying."""
     MISPLACED = "their place in the order is lost"
     """It would rank above events that are newer."""
     OLD = "older than deletes are remembered (worker.tombstone_ttl_s)"
-    """A document that was deleted since, and forgotten, would come back."""
+    """A document that was deleted since, and of which no tombstone is left, would come back."""
 
 
 # All of it can be made again: no journal, nothing is flushed.
 _SCHEMA = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-16384;
-CREATE TABLE letters (topic TEXT, partition INTEGER, epoch INTEGER, offset INTEGER, replays INTEGER, reason TEXT,
+CREATE TABLE dead_letters (topic TEXT, partition INTEGER, epoch INTEGER, offset INTEGER, replays INTEGER, reason TEXT,
                       failed_at_ms INTEGER, document TEXT, at_topic TEXT, at_partition INTEGER, at_offset INTEGER,
                       stays TEXT, body TEXT, PRIMARY KEY (topic, partition, epoch, offset)) WITHOUT ROWID;
-CREATE INDEX by_place ON letters (at_topic, at_partition, at_offset);
+CREATE INDEX by_place ON dead_letters (at_topic, at_partition, at_offset);
 BEGIN;
 """
 _INSERT = """
-INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (topic, partition, epoch, offset) DO UPDATE
 SET replays = excluded.replays, reason = excluded.reason, failed_at_ms = excluded.failed_at_ms,
     document = excluded.document, at_topic = excluded.at_topic, at_partition = excluded.at_partition,
@@ -52,13 +52,13 @@ _WANTED = """
 AND (:reasons IS NULL OR reason IN (SELECT value FROM json_each(:reasons)))
 AND (:document IS NULL OR document = :document) AND (NOT :to_replay OR stays IS NULL)
 """
-_BY_REASON = f"SELECT reason, count(*) FROM letters WHERE {_WANTED} GROUP BY reason ORDER BY 2 DESC, 1"  # noqa: S608  # constants
-_STAYING = f"SELECT stays, count(*) FROM letters WHERE {_WANTED} AND stays IS NOT NULL GROUP BY stays ORDER BY 1"  # noqa: S608  # constants
-_NEWEST = f"SELECT body FROM letters WHERE {_WANTED} ORDER BY failed_at_ms DESC, at_offset DESC LIMIT :most"  # noqa: S608  # constants
-_RANGES = f"""SELECT at_topic, at_partition, min(at_offset), max(at_offset) + 1 FROM letters WHERE {_WANTED}
+_BY_REASON = f"SELECT reason, count(*) FROM dead_letters WHERE {_WANTED} GROUP BY reason ORDER BY 2 DESC, 1"  # noqa: S608  # constants
+_STAYING = f"SELECT stays, count(*) FROM dead_letters WHERE {_WANTED} AND stays IS NOT NULL GROUP BY stays ORDER BY 1"  # noqa: S608  # constants
+_NEWEST = f"SELECT body FROM dead_letters WHERE {_WANTED} ORDER BY failed_at_ms DESC, at_offset DESC LIMIT :most"  # noqa: S608  # constants
+_RANGES = f"""SELECT at_topic, at_partition, min(at_offset), max(at_offset) + 1 FROM dead_letters WHERE {_WANTED}
 GROUP BY at_topic, at_partition"""  # noqa: S608  # constants
-_ONE = f"""SELECT 1 FROM letters WHERE at_topic = :at_topic AND at_partition = :at_partition AND at_offset = :at_offset
-AND {_WANTED}"""  # noqa: S608  # constants
+_ONE = f"""SELECT 1 FROM dead_letters
+WHERE at_topic = :at_topic AND at_partition = :at_partition AND at_offset = :at_offset AND {_WANTED}"""  # noqa: S608  # constants
 
 
 class Entry(NamedTuple):
@@ -78,7 +78,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which letters are meant; None: whichever. Times are those at which a record failed; `until` is not in."""
+    """Which dead letters are meant; None: whichever. Times are those at which a record failed; `until` is not in."""
 
     reasons: tuple[str, ...] | None = None
     since_ms: int | None = None
@@ -98,17 +98,17 @@ class Wanted:
         }
 
 
-def why_it_stays(facts: DeadLetterFacts, forgotten_before_ms: int) -> Stays | None:
-    """Why a letter is not replayed. A delete of an event written before `forgotten_before_ms` may be forgotten."""
+def why_it_stays(facts: DeadLetterFacts, unknown_before_ms: int) -> Stays | None:
+    """Why a dead letter is not replayed. Deletes of events written before `unknown_before_ms` may be unknown by now."""
     if facts.misplaced:
         return Stays.MISPLACED
     if facts.replays >= MOST_REPLAYS:
         return Stays.CAME_BACK
-    return Stays.OLD if facts.position.timestamp_ms < forgotten_before_ms else None
+    return Stays.OLD if facts.position.timestamp_ms < unknown_before_ms else None
 
 
 class DeadLetterIndex:
-    """Takes letters, in any order, then answers. A context manager; it needs some 500 bytes of disk for each record."""
+    """Takes dead letters, in any order, then answers. A context manager; it takes 500 bytes of disk a record."""
 
     def __init__(self, path: Path) -> None:
         """`path` is a file that does not exist yet."""
@@ -124,7 +124,7 @@ class DeadLetterIndex:
         self._database.close()
 
     def add(self, entry: Entry) -> None:
-        """The last of a record's letters stands: that with most replays, of equal ones the later."""
+        """The last of a record's dead letters stands: that with most replays, of equal ones the later."""
         facts = entry.facts
         first = facts.position
         known = (first.topic, first.partition, first.epoch, first.offset, facts.replays, facts.reason)
@@ -151,7 +151,7 @@ class DeadLetterIndex:
         return {Partition(topic, partition): (begin, end) for topic, partition, begin, end in rows}
 
     def holds(self, wanted: Wanted, at: Partition, offset: int) -> bool:
-        """Whether the letter at this place is wanted, and the last of its record."""
+        """Whether the dead letter at this place is wanted, and the last of its record."""
         place = {"at_topic": at.topic, "at_partition": at.number, "at_offset": offset}
         return self._database.execute(_ONE, {**wanted.values(), **place}).fetchone() is not None
 

@@ -1,4 +1,4 @@
-"""Sends dead letters. A letter is sent when the topic has acknowledged it; until then its record stays unsettled."""
+"""Sends dead letters. One is sent when its topic has acknowledged it; until then its record stays unsettled."""
 
 import asyncio
 from enum import StrEnum
@@ -20,7 +20,7 @@ HEALTH_NAME = "dead letters"
 
 
 class ProducerRestart(StrEnum):
-    """Why a producer was made anew: a label of the metric."""
+    """Why a producer was recreated: a label of the metric."""
 
     SEND_UNANSWERED = "send_unanswered"
     SEND_FAILED = "send_failed"
@@ -29,8 +29,8 @@ class ProducerRestart(StrEnum):
 class DeadLetters:
     """The way out for records that are proven to be at fault. `start`, `send` from as many tasks as you like, `close`.
 
-    aiokafka's idempotent producer never gives up and never returns while the broker is down, and after a refusal its
-    numbering has a hole. So each send has a time limit, and after any failure the producer is made anew. A letter
+    aiokafka's idempotent producer never ends and never returns while the broker is down, and after a refusal its
+    numbering has a hole. So each send has a time limit, and after any failure the producer is recreated. A dead letter
     whose acknowledgement was lost may therefore stand in its topic twice.
     """
 
@@ -133,9 +133,9 @@ class DeadLetters:
 
 
 def _tell(topic: DeadLetterTopic) -> str:
-    said = f"{topic.name} with {topic.partitions} partitions"
+    summary = f"{topic.name} with {topic.partitions} partitions"
     if topic.created:
-        return f"{said}, created"
+        return f"{summary}, created"
     if topic.small:
-        return f"{said}; it takes {topic.max_bytes} bytes, raise max.message.bytes to {topic.wanted_bytes}"
-    return said
+        return f"{summary}; it takes {topic.max_bytes} bytes, raise max.message.bytes to {topic.wanted_bytes}"
+    return summary

@@ -56,9 +56,9 @@ class Resender:
         self._producer = await open_producer(self._settings)
 
     async def send(self, dead_letter: Record) -> None:
-        """Returns when the letter's own topic has acknowledged it, in the partition that it came from.
+        """Returns when the dead letter's own topic has acknowledged it, in the partition that it came from.
 
-        Raises ValueError for what is no letter of ours, TooLarge, ConfigurationError or ServiceFault.
+        Raises ValueError for what is no dead letter of ours, TooLarge, ConfigurationError or ServiceFault.
         """
         headers = replay_headers(dead_letter)
         first = parse_dead_letter(dead_letter).position
@@ -83,7 +83,7 @@ def _refuse_compacted(policies: Mapping[str, str]) -> None:
     for topic, policy in policies.items():
         if "compact" in policy:
             what = f"the topic {topic} is compacted: a replayed event would push out newer ones of its key"
-            raise ConfigurationError(what, "kafka.topics", "Produce these documents anew instead.")
+            raise ConfigurationError(what, "kafka.topics", "Produce these documents again instead.")
 
 
 def _fault(error: KafkaError, topic: str) -> ServiceFault | ConfigurationError:

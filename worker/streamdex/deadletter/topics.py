@@ -41,7 +41,7 @@ class _Plan(NamedTuple):
 async def prepare_topics(settings: KafkaSettings, *, create: bool) -> list[DeadLetterTopic]:
     """The dead-letter topics of all sources; those that are missing are made if `create`.
 
-    Raises ConfigurationError with the mend, or ServiceFault.
+    Raises ConfigurationError with the fix, or ServiceFault.
     """
     names = {topic: settings.dead_letter_topic_of(topic) for topic in settings.topics}
     if set(names.values()) & set(settings.topics):

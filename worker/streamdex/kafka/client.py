@@ -1,6 +1,6 @@
 """What every Kafka client of ours needs: how to connect, what the cluster has, and whose fault an error is.
 
-Shared by the rooms that read and write Kafka, which do not know each other.
+Shared by the packages that read and write Kafka, which do not know each other.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class ClusterFacts(NamedTuple):
 
 
 class _Refusal(NamedTuple):
-    """An error that only a person can mend."""
+    """An error that only a person can fix."""
 
     what: str
     where: str
@@ -70,7 +70,7 @@ _TOO_LARGE = _Refusal(
     "Raise max.message.bytes of the dead-letter topic (kafka-configs --alter).",
 )
 
-# Every error that means "mend something"; all others are the service's, and time mends them.
+# Every error that means "fix something"; all others are the service's, and they pass with time.
 _REFUSALS: Mapping[type[Exception], _Refusal] = {
     errors.AuthenticationFailedError: _CREDENTIALS,
     errors.SaslAuthenticationFailed: _CREDENTIALS,
@@ -130,7 +130,7 @@ _REFUSALS: Mapping[type[Exception], _Refusal] = {
 
 
 def as_fault(error: Exception) -> ServiceFault | AccountFault:
-    """Whose fault it is, seen while running. Told by type alone; the error's own words are left out."""
+    """Whose fault it is, seen while running. Decided by type alone; the error's own words are left out."""
     refusal = _REFUSALS.get(type(error))
     if refusal is not None:
         return AccountFault(Service.KAFKA, refusal.what, f"{refusal.fix} ({refusal.where})")
@@ -138,7 +138,7 @@ def as_fault(error: Exception) -> ServiceFault | AccountFault:
 
 
 def at_start(error: Exception) -> ServiceFault | ConfigurationError:
-    """Whose fault it is, seen at the start, when a person is there to mend the settings."""
+    """Whose fault it is, seen at the start, when a person is there to fix the settings."""
     refusal = _REFUSALS.get(type(error))
     if refusal is not None:
         return ConfigurationError(*refusal)
@@ -146,7 +146,7 @@ def at_start(error: Exception) -> ServiceFault | ConfigurationError:
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """Keyword arguments that all of aiokafka's clients take. Secrets are read anew, so a rotated one takes effect.
+    """Keyword arguments that all of aiokafka's clients take. Secrets are read again, so a rotated one takes effect.
 
     Raises ConfigurationError for key files, passwords or addresses that cannot be used.
     """

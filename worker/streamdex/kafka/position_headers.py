@@ -1,4 +1,4 @@
-"""The record headers that carry a dead letter's original position. Shared by the rooms that write and read them.
+"""The record headers that carry a dead letter's original position. Shared by the packages that write and read them.
 
 All of our headers begin with `__streamdex.`; numbers are decimal digits in ASCII. The names are what people's tools
 rely on.

@@ -109,7 +109,7 @@ class _Question:
         """The request, if the broker knows it: `versions` has the lowest and the highest it knows for each key."""
         lowest, highest = versions.get(self._request.API_KEY, (0, -1))
         if not lowest <= self._request.API_VERSION <= highest:
-            raise errors.IncompatibleBrokerVersion("rights are told since Kafka 2.3")
+            raise errors.IncompatibleBrokerVersion("brokers name rights since Kafka 2.3")
         return self._request
 
 

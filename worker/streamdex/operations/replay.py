@@ -15,7 +15,7 @@ from streamdex.kafka.topic_reader import TopicReader
 from streamdex.model import Partition, Record
 from streamdex.operations.verify.verification import OnProgress, dead_letter_topics, records_in, with_progress
 
-# Letters are sent together, in so many windows a second, and each window waits for its acknowledgements. Its bytes are
+# Dead letters are sent in so many windows a second, and each window waits for its acknowledgements. Its bytes are
 # bounded since aiokafka compresses on the event loop, while the limits of all that are sent with it run.
 WINDOWS_PER_S = 10
 WINDOW_DEAD_LETTERS = 100
@@ -31,20 +31,18 @@ class Replayed:
 
 
 class DeadLetterBox:
-    """The letters of the topics that are read, as they stood when it was opened. `register` answers about them."""
+    """The dead letters of the topics that are read, as they stood when it was opened. `index` answers about them."""
 
-    def __init__(
-        self, settings: Settings, reader: TopicReader, register: DeadLetterIndex, forgotten_before_ms: int
-    ) -> None:
-        """Of events written before `forgotten_before_ms` a later delete may be forgotten: they stay."""
+    def __init__(self, settings: Settings, reader: TopicReader, index: DeadLetterIndex, unknown_before_ms: int) -> None:
+        """Of events written before `unknown_before_ms` a later delete may be no longer known: they stay."""
         self._settings = settings
         self._reader = reader
-        self._forgotten_before_ms = forgotten_before_ms
+        self._forgotten_before_ms = unknown_before_ms
         self._decoder = Decoder(settings.mapping, settings.caps)
-        self.register = register
+        self.index = index
         self.dead_letters = 0
         self.others = 0
-        """Records that are no letters of ours, or letters of topics that are not read."""
+        """Records that are no dead letters of ours, or dead letters of topics that are not read."""
 
     async def read(self, on_progress: OnProgress) -> None:
         """Look at all of them. Raises ConfigurationError or ServiceFault."""
@@ -57,15 +55,15 @@ class DeadLetterBox:
                 self.others += 1
             else:
                 self.dead_letters += 1
-                self.register.add(entry)
+                self.index.add(entry)
 
     async def send_back(self, wanted: Wanted, rate: int, on_progress: OnProgress) -> Replayed:
-        """Send the wanted letters to their own topics, at most `rate` a second, but those that stay.
+        """Send the wanted dead letters to their own topics, at most `rate` a second, but those that stay.
 
         Raises ConfigurationError or ServiceFault; then some were sent, and may be sent again.
         """
         wanted = replace(wanted, to_replay=True)
-        total = sum(self.register.count(wanted).values())
+        total = sum(self.index.count(wanted).values())
         done = Replayed()
         if not total:
             return done
@@ -75,13 +73,13 @@ class DeadLetterBox:
                     await _send_window(resender, window, done)
                     on_progress("replay", len(window), total)
         except ServiceFault as fault:
-            far = f"{done.sent:,} of {total:,} letters were replayed; to replay those again does no harm"
+            far = f"{done.sent:,} of {total:,} dead letters were replayed; to replay those again does no harm"
             raise ServiceFault(Service.KAFKA, f"{fault.message}; {far}") from None
         return done
 
     async def _wanted(self, wanted: Wanted) -> AsyncIterator[Record]:
-        async for record in self._reader.records(self.register.ranges(wanted)):
-            if self.register.holds(wanted, Partition(record.topic, record.partition), record.offset):
+        async for record in self._reader.records(self.index.ranges(wanted)):
+            if self.index.holds(wanted, Partition(record.topic, record.partition), record.offset):
                 yield record
 
     def _entry(self, record: Record) -> Entry | None:
@@ -111,14 +109,14 @@ class DeadLetterBox:
 async def opened(
     settings: Settings, folder: Path, on_progress: OnProgress = lambda *_: None, *, with_old: bool = False
 ) -> AsyncIterator[DeadLetterBox]:
-    """All letters, read. `folder` takes the register; `with_old`: also those of which a delete may be forgotten.
+    """All dead letters, read. `folder` takes the index; `with_old`: also those of which a delete may be unknown.
 
     Raises ConfigurationError or ServiceFault.
     """
-    forgotten_before_ms = 0 if with_old else int((time.time() - settings.worker.tombstone_ttl_s) * 1000)
+    unknown_before_ms = 0 if with_old else int((time.time() - settings.worker.tombstone_ttl_s) * 1000)
     async with TopicReader(settings.kafka) as reader:
-        with DeadLetterIndex(folder / "letters") as register:
-            box = DeadLetterBox(settings, reader, register, forgotten_before_ms)
+        with DeadLetterIndex(folder / "dead letters") as index:
+            box = DeadLetterBox(settings, reader, index, unknown_before_ms)
             await box.read(on_progress)
             yield box
 
@@ -157,7 +155,7 @@ async def _send_window(resender: Resender, window: Sequence[Record], done: Repla
 
 
 async def _paced(windows: AsyncIterator[Sequence[Record]], rate: int) -> AsyncIterator[Sequence[Record]]:
-    """The windows, so far apart that `rate` letters a second are not exceeded. What was late is not caught up."""
+    """The windows, so far apart that `rate` dead letters a second are not exceeded. What was late is not caught up."""
     clock = asyncio.get_running_loop()
     next_s = clock.time()
     async for window in windows:
