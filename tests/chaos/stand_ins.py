@@ -11,14 +11,12 @@ import httpx
 
 from harness import guardian
 
+FAULTS_PATH = "/_control/faults"
 START_LIMIT_S = 90.0  # far above what it takes: a busy machine is no fault that was asked for
 
 
 class StandIn:
     """A process that listens on fixed ports, so that it can be started again where it was."""
-
-    faults_path = "/faults"
-    ready_path = "/stats"
 
     def __init__(self, arguments: list[str], log: Path, control_url: str) -> None:
         self._arguments = arguments
@@ -71,34 +69,31 @@ class StandIn:
 
     async def inject(self, order: dict[str, Any]) -> int:
         """Set a fault; its number. Raises httpx.HTTPError."""
-        answer = await self._control.post(self.faults_path, json=order)
+        answer = await self._control.post(FAULTS_PATH, json=order)
         answer.raise_for_status()
         return int(answer.json()["number"])
 
     async def take_back(self, number: int) -> int:
-        """Take a fault back; how often it fired. Raises httpx.HTTPError, also when the process was made anew since."""
-        answer = await self._control.delete(f"{self.faults_path}/{number}")
+        """Take a fault back; how often it fired. Raises httpx.HTTPError, also when the process was restarted since."""
+        answer = await self._control.delete(f"{FAULTS_PATH}/{number}")
         answer.raise_for_status()
         return int(answer.json()["fired"])
 
     async def fired(self, number: int) -> int:
-        """How often a fault fired so far. Raises httpx.HTTPError, also when the process was made anew since."""
-        answer = await self._control.get(f"{self.faults_path}/{number}")
+        """How often a fault fired so far. Raises httpx.HTTPError, also when the process was restarted since."""
+        answer = await self._control.get(f"{FAULTS_PATH}/{number}")
         answer.raise_for_status()
         return int(answer.json()["fired"])
 
     async def _answers(self) -> bool:
         try:
-            return (await self._control.get(self.ready_path)).status_code == 200
+            return (await self._control.get("/_control/stats")).status_code == 200
         except httpx.HTTPError:
             return False
 
 
 class JinaStandIn(StandIn):
     """`streamdex serve-embeddings`, with limits that are felt."""
-
-    faults_path = "/_control/faults"
-    ready_path = "/_control/stats"
 
     def __init__(self, port: int, billing: Path, log: Path, limits: tuple[int, int, int], key: str) -> None:
         requests, tokens, concurrency = limits

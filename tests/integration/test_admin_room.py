@@ -14,8 +14,8 @@ import pytest
 from harness.deployment import KEY, LIMIT_S, Deployment, message, stream, until
 from harness.fixtures_qdrant import QdrantAddress
 from harness.kafka import Kafka
-from streamdex.standins.jina import FaultKind, JinaServer
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.jina import JinaFaultKind, JinaServer
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 
 PARTITIONS = 4
 DOCUMENTS = 40
@@ -74,7 +74,7 @@ class Outside:
 async def test_a_worker_tells_how_it_stands_from_before_its_start_to_its_end(
     deployment: Deployment, qdrant_server: EmbeddedQdrant
 ) -> None:
-    refused = qdrant_server.faults.inject(Fault(Kind.UNAVAILABLE))
+    refused = qdrant_server.faults.inject(QdrantFault(FaultKind.UNAVAILABLE))
     async with (
         deployment.worker() as worker,
         httpx.AsyncClient(base_url=await worker.admin_url(), trust_env=False) as client,
@@ -88,7 +88,7 @@ async def test_a_worker_tells_how_it_stands_from_before_its_start_to_its_end(
         await embedder_down(outside, deployment)
         await store_down(outside, deployment, qdrant_server)
         told = worker.log + str(await outside.status()) + await outside.metrics()
-        hanging = deployment.jina.inject(FaultKind.HANG, "30", times=1)
+        hanging = deployment.jina.inject(JinaFaultKind.HANG, "30", times=1)
         await deployment.produce([message("doc-last", "a text whose answer hangs")])
         await until(lambda: hanging.fired > 0)
         os.kill(worker.pid, signal.SIGTERM)
@@ -129,7 +129,7 @@ async def working(outside: Outside, deployment: Deployment) -> None:
 
 
 async def embedder_down(outside: Outside, deployment: Deployment) -> None:
-    outage = deployment.jina.inject(FaultKind.STATUS, "503")
+    outage = deployment.jina.inject(JinaFaultKind.STATUS, "503")
     await deployment.produce([message(f"doc-new-{number}", f"new text {number}") for number in range(8)])
     await outside.not_ready("jina")
     status = await outside.until(lambda status: status["open"]["records"] == 8)
@@ -140,7 +140,7 @@ async def embedder_down(outside: Outside, deployment: Deployment) -> None:
 
 
 async def store_down(outside: Outside, deployment: Deployment, server: EmbeddedQdrant) -> None:
-    outage = server.faults.inject(Fault(Kind.UNAVAILABLE))
+    outage = server.faults.inject(QdrantFault(FaultKind.UNAVAILABLE))
     await deployment.produce([message("doc-more", "one more text")])
     await outside.not_ready("qdrant")
     server.faults.heal()

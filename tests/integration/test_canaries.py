@@ -26,8 +26,8 @@ from streamdex.operations.search import search_collection
 from streamdex.plan import Planner
 from streamdex.standins.broker import EmbeddedBroker
 from streamdex.standins.jina import JinaServer, Options
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
-from streamdex.standins.qdrant.refusals import Refusal
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
+from streamdex.standins.qdrant.refusals import QdrantRefusal
 from streamdex.telemetry import configure_logging
 
 REFUSED = f"a {MARK} that Jina refuses"
@@ -58,12 +58,12 @@ JINA_FAULTS = [
 ]
 QDRANT_CODES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 QDRANT_KINDS = [
-    Kind.RATE_LIMITED,
-    Kind.INSUFFICIENT_STORAGE,
-    Kind.DISK_FULL,
-    Kind.WAIT_TIMEOUT,
-    Kind.LOST_ANSWER,
-    Kind.RESET,
+    FaultKind.RATE_LIMITED,
+    FaultKind.INSUFFICIENT_STORAGE,
+    FaultKind.DISK_FULL,
+    FaultKind.WAIT_TIMEOUT,
+    FaultKind.LOST_ANSWER,
+    FaultKind.RESET,
 ]
 POISON = [
     Message(f"key-{MARK}".encode(), f"{MARK}, not JSON".encode()),
@@ -122,7 +122,7 @@ async def test_all_that_may_befall_a_record(neighbours: EmbeddedServices, heard:
     jina, qdrant = neighbours.jina, neighbours.qdrant
     numbers = iter(range(1000))
     refused = jina.inject("refuse", REFUSED)
-    bad = qdrant.faults.inject(Fault(Kind.BAD_POINT, marker=BAD))
+    bad = qdrant.faults.inject(QdrantFault(FaultKind.BAD_POINT, marker=BAD))
     async with at_work(neighbours.settings(), neighbours.kafka, heard) as worker:
         await worker.settle(document(next(numbers)))
         for kind, argument in JINA_FAULTS:
@@ -136,7 +136,7 @@ async def test_all_that_may_befall_a_record(neighbours: EmbeddedServices, heard:
             assert refusal.fired == 1, code
             assert worker.failed("qdrant", code.name.lower()) > 0, code
         for kind in QDRANT_KINDS:
-            hit = qdrant.faults.inject(Fault(kind, times=1, delay_s=0.05, retry_after_s=0))
+            hit = qdrant.faults.inject(QdrantFault(kind, times=1, delay_s=0.05, retry_after_s=0))
             await worker.settle(document(next(numbers)))
             assert hit.fired == 1, kind
         await worker.settle(document(next(numbers), REFUSED), document(next(numbers), BAD), *POISON)
@@ -167,7 +167,7 @@ class Refuser:
         if method == "Points.UpdateBatch" and not self.fired:
             self.fired += 1
             # Trailers have a bound of some KB, past which the client would see another code.
-            raise Refusal(self._code, f"Wrong input: {MARK} in {str(request)[:500]!r}", (("x-quoted", MARK),))
+            raise QdrantRefusal(self._code, f"Wrong input: {MARK} in {str(request)[:500]!r}", (("x-quoted", MARK),))
 
 
 async def test_bugs_of_ours_that_quote_what_they_met(

@@ -9,7 +9,7 @@ from harness.kafka import Kafka
 from harness.verify import World, upsert
 from streamdex.run import suspects
 from streamdex.standins.jina import JinaServer
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 
 POINTS = frozenset({"Points.UpdateBatch"})
 
@@ -34,7 +34,7 @@ async def test_a_refusal_that_ends_is_not_the_records_fault(
         await world.drop_manifests(["one"])
         await world.drop("one", 0)
         monkeypatch.setattr(suspects, "REFUSALS", refusals)
-        refused = qdrant_server.faults.inject(Fault(Kind.BAD_POINT, POINTS, times=1))
+        refused = qdrant_server.faults.inject(QdrantFault(FaultKind.BAD_POINT, POINTS, times=1))
         result = await world.repair()
     finally:
         await world.client.close()

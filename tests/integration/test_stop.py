@@ -18,8 +18,8 @@ from harness.fixtures_qdrant import QdrantAddress, address_of
 from harness.kafka import Kafka, Message
 from harness.kafka_broker import KafkaBroker
 from harness.processes import WorkerProcess
-from streamdex.standins.jina import FaultKind, JinaServer
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.jina import JinaFaultKind, JinaServer
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 
 STOP_LIMIT_S = 25.0  # promised; orchestrators are told to grant 30
 MACHINE_S = 5.0  # what a busy machine may add
@@ -81,13 +81,13 @@ async def test_no_neighbour_holds_a_stop(kafka: Kafka, kafka_node: KafkaBroker, 
 
 
 async def jina_silent(deployment: Deployment) -> None:
-    hanging = deployment.jina.inject(FaultKind.HANG, match="of jina-silent")
+    hanging = deployment.jina.inject(JinaFaultKind.HANG, match="of jina-silent")
     async with deployment.worker("jina-silent") as worker:
         await deployment.produce(documents("jina-silent", "text"))
         await until(lambda: hanging.fired > 0)
         assert await stopped(worker) == 3
         assert worker.events("drain.incomplete")
-    deployment.jina.faults.remove(hanging)
+    deployment.jina.faults.clear(hanging)
     await done_again(deployment, "jina-back")
 
 
@@ -95,7 +95,7 @@ async def qdrant_silent(deployment: Deployment, server: EmbeddedQdrant) -> None:
     await deployment.produce(documents("qdrant-silent", "first text"))
     async with deployment.worker("qdrant-silent") as worker:
         await deployment.settled()
-        silence = server.faults.inject(Fault(Kind.SLOW, delay_s=300.0))
+        silence = server.faults.inject(QdrantFault(FaultKind.SLOW, delay_s=300.0))
         await deployment.produce(documents("qdrant-silent", "second text"))
         await taken_in(worker, DOCUMENTS)
         await until(lambda: silence.fired > 0)
@@ -124,7 +124,7 @@ def frozen_by(node: KafkaBroker) -> Iterator[Callable[[], None]]:
 
 async def settle_without(deployment: Deployment, end: Callable[[], None], how: str) -> None:
     """Kafka goes while the documents' texts are at Jina; the worker writes them all, and is stopped."""
-    held = deployment.jina.inject(FaultKind.HANG, "3", match=f"{how} ")
+    held = deployment.jina.inject(JinaFaultKind.HANG, "3", match=f"{how} ")
     async with deployment.worker(f"kafka-{how}") as worker:
         if deployment.produced:  # what an earlier worker could not commit is not counted with these
             await deployment.settled()
@@ -132,7 +132,7 @@ async def settle_without(deployment: Deployment, end: Callable[[], None], how: s
         await until(lambda: held.fired > 0)
         await taken_in(worker, DOCUMENTS)
         await asyncio.to_thread(end)
-        deployment.jina.faults.remove(held)
+        deployment.jina.faults.clear(held)
         assert await stopped(worker) == 3
         (left,) = worker.events("drain.incomplete")
         assert left["uncommitted"] == DOCUMENTS
@@ -163,7 +163,7 @@ async def test_a_stop_before_the_start_has_come_to_its_end(kafka: Kafka, deploy:
 async def test_a_stop_during_a_rebalance(kafka: Kafka, deploy: Deploy) -> None:
     """The one that joins leaves at once; the one that drains for it finishes that, or does not when told twice."""
     deployment = await deploy(kafka, "rebalance")
-    hanging = deployment.jina.inject(FaultKind.HANG)
+    hanging = deployment.jina.inject(JinaFaultKind.HANG)
     await deployment.produce(documents("rebalance", "text"))
     async with deployment.worker("draining") as draining:
         await until(lambda: hanging.fired > 0)

@@ -18,7 +18,7 @@ from streamdex.index import Progress
 from streamdex.kafka.client import survey
 from streamdex.model import Outcome, Partition
 from streamdex.operations.verify import DifferenceKind
-from streamdex.standins.jina import FaultKind, JinaServer
+from streamdex.standins.jina import JinaFaultKind, JinaServer
 
 MakeWorld = Callable[..., Awaitable[World]]
 
@@ -179,7 +179,7 @@ async def test_a_recreated_topic_is_refused(make_world: MakeWorld) -> None:
 
 async def test_dead_letters_their_replays_and_their_second_chances(make_world: MakeWorld) -> None:
     world = await make_world()
-    refused = world.jina.inject(FaultKind.REFUSE, match="unspeakable")
+    refused = world.jina.inject(JinaFaultKind.REFUSE, match="unspeakable")
     await world.produce(
         upsert("first", "plain words"), upsert("first", "unspeakable words"), upsert("other", "more unspeakable words")
     )
@@ -213,7 +213,7 @@ async def test_dead_letters_their_replays_and_their_second_chances(make_world: M
 
 async def test_a_dead_lettered_event_that_passes_when_it_is_read_again_is_no_difference(make_world: MakeWorld) -> None:
     world = await make_world()
-    world.jina.inject(FaultKind.REFUSE, match="unspeakable")
+    world.jina.inject(JinaFaultKind.REFUSE, match="unspeakable")
     await world.produce(upsert("first", "plain words"), upsert("other", "unspeakable words"))
     assert (await world.work())[Outcome.DEAD_LETTERED] == 1
     world.jina.faults.clear()
@@ -239,7 +239,7 @@ async def test_what_the_embedder_refuses_during_a_repair_becomes_a_dead_letter(m
     world = await make_world()
     await filled(world)
     await world.drop("doc-3", 1)
-    refused = world.jina.inject(FaultKind.REFUSE, match="doc-3 has paragraph 1")
+    refused = world.jina.inject(JinaFaultKind.REFUSE, match="doc-3 has paragraph 1")
     result = await world.repair()
     assert refused.fired > 0
     assert result.repaired is not None

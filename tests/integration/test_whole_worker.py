@@ -13,7 +13,7 @@ from harness.fixtures_qdrant import QdrantSpace
 from harness.kafka import Kafka, Message
 from oracle.fold import fold, read_collection, without_blanks
 from streamdex.model import Partition
-from streamdex.standins.jina import FaultKind, JinaServer
+from streamdex.standins.jina import JinaFaultKind, JinaServer
 
 PARTITIONS = 4
 
@@ -71,7 +71,7 @@ async def never_above_unsettled(deployment: Deployment, committed: dict[Partitio
 
 
 async def test_poison_becomes_dead_letters_byte_for_byte_and_the_rest_is_indexed(deployment: Deployment) -> None:
-    refused = deployment.jina.inject(FaultKind.REFUSE, match="unspeakable")
+    refused = deployment.jina.inject(JinaFaultKind.REFUSE, match="unspeakable")
     poison = [
         Message(b"p1", b"\xff not JSON", headers=[("trace", b"\x00\x01")]),
         Message(None, b'{"text": "no id"}'),
@@ -98,7 +98,7 @@ async def test_poison_becomes_dead_letters_byte_for_byte_and_the_rest_is_indexed
 
 
 async def test_an_outage_of_the_embedder_loses_nothing_and_dead_letters_nothing(deployment: Deployment) -> None:
-    outage = deployment.jina.inject(FaultKind.STATUS, "503", times=6)
+    outage = deployment.jina.inject(JinaFaultKind.STATUS, "503", times=6)
     await deployment.produce(stream(100, random.Random(4)))
     async with deployment.worker() as worker:
         await deployment.settled()
@@ -110,7 +110,7 @@ async def test_an_outage_of_the_embedder_loses_nothing_and_dead_letters_nothing(
 
 
 async def test_a_second_signal_does_not_wait_and_says_that_work_is_left(deployment: Deployment) -> None:
-    hanging = deployment.jina.inject(FaultKind.HANG, "30", times=1)
+    hanging = deployment.jina.inject(JinaFaultKind.HANG, "30", times=1)
     await deployment.produce([message("doc-1", "a text whose answer hangs")])
     async with deployment.worker() as worker:
         await until(lambda: hanging.fired > 0)

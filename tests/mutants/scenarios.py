@@ -11,8 +11,8 @@ from mutants.mutant import Violation, Wrong
 from mutants.stage import BOUND, LOOK_EVERY_S, Stage
 from streamdex.index.schema.payload import check_payload
 from streamdex.model import Partition
-from streamdex.standins.jina import FaultKind
-from streamdex.standins.qdrant import Fault, Kind
+from streamdex.standins.jina import JinaFaultKind
+from streamdex.standins.qdrant import FaultKind, QdrantFault
 
 POINTS = frozenset({"Points.UpdateBatch"})
 REFUSED = "a text that the service refuses"
@@ -31,7 +31,7 @@ def produce(stage: Stage, partition: Partition, *documents: str) -> None:
 
 async def a_slow_record_in_front(stage: Stage) -> None:
     """The first record's embedding hangs, those behind it come to their end, and the worker dies."""
-    hang = stage.jina.inject(FaultKind.HANG, match=text_of("slow"))
+    hang = stage.jina.inject(JinaFaultKind.HANG, match=text_of("slow"))
     worker = await stage.start("a", P, Q)
     produce(stage, P, "slow")
     await stage.until(lambda: hang.fired)
@@ -68,7 +68,7 @@ async def a_write_that_hangs(stage: Stage) -> None:
 async def a_write_that_is_only_accepted(stage: Stage) -> None:
     """Qdrant answers that it has not finished the first write, twice; it lands when it likes, or never."""
     worker = await stage.start("a", P)
-    fault = worker.service.faults.inject(Fault(Kind.WAIT_TIMEOUT, POINTS, times=2))
+    fault = worker.service.faults.inject(QdrantFault(FaultKind.WAIT_TIMEOUT, POINTS, times=2))
     produce(stage, P, "x", "y")
     await stage.until(lambda: fault.fired == 2)
     await stage.until_settled()
@@ -79,7 +79,7 @@ async def a_store_that_is_away(stage: Stage) -> None:
     worker = await stage.start("a", P)
     produce(stage, P, "known")
     await stage.until(lambda: stage.group.settled)
-    fault = worker.service.faults.inject(Fault(Kind.UNAVAILABLE, POINTS, times=3))
+    fault = worker.service.faults.inject(QdrantFault(FaultKind.UNAVAILABLE, POINTS, times=3))
     produce(stage, P, "x", "y", "z")
     await stage.until(lambda: fault.fired)
     await stage.until_settled()
@@ -89,7 +89,7 @@ async def a_store_that_is_away(stage: Stage) -> None:
 async def a_store_that_refuses_everything(stage: Stage) -> None:
     """Qdrant takes no write for a while, as with a collection that somebody has changed."""
     worker = await stage.start("a", P)
-    fault = worker.service.faults.inject(Fault(Kind.BAD_POINT, POINTS, times=12))
+    fault = worker.service.faults.inject(QdrantFault(FaultKind.BAD_POINT, POINTS, times=12))
     produce(stage, P, "x", "y", "z")
     await stage.until(lambda: fault.fired == 12)
     await stage.until_settled()
@@ -98,7 +98,7 @@ async def a_store_that_refuses_everything(stage: Stage) -> None:
 async def a_store_whose_refusals_end(stage: Stage) -> None:
     """Qdrant refuses one write, of one document alone, and takes the next one, which is the canary's."""
     worker = await stage.start("a", P)
-    fault = worker.service.faults.inject(Fault(Kind.BAD_POINT, POINTS, times=1))
+    fault = worker.service.faults.inject(QdrantFault(FaultKind.BAD_POINT, POINTS, times=1))
     produce(stage, P, "x")
     await stage.until(lambda: fault.fired == 1)
     await stage.until_settled()
@@ -106,7 +106,7 @@ async def a_store_whose_refusals_end(stage: Stage) -> None:
 
 async def an_embedder_that_is_away(stage: Stage) -> None:
     """Every request to the embedding service fails for a while."""
-    fault = stage.jina.inject(FaultKind.STATUS, "503", times=12)
+    fault = stage.jina.inject(JinaFaultKind.STATUS, "503", times=12)
     await stage.start("a", P)
     produce(stage, P, "x", "y", "z")
     await stage.until(lambda: fault.fired == 12)
@@ -115,7 +115,7 @@ async def an_embedder_that_is_away(stage: Stage) -> None:
 
 async def an_embedder_that_is_busy(stage: Stage) -> None:
     """The first requests are refused because a limit of the key is reached."""
-    fault = stage.jina.inject(FaultKind.STATUS, "429:RATE_REQUEST_LIMIT_EXCEEDED", times=3)
+    fault = stage.jina.inject(JinaFaultKind.STATUS, "429:RATE_REQUEST_LIMIT_EXCEEDED", times=3)
     await stage.start("a", P)
     produce(stage, P, "x", "y", "z")
     await stage.until(lambda: fault.fired)
@@ -125,7 +125,7 @@ async def an_embedder_that_is_busy(stage: Stage) -> None:
 
 async def answers_in_another_order(stage: Stage) -> None:
     """The service may give the vectors of a request in any order."""
-    fault = stage.jina.inject(FaultKind.SHUFFLED)
+    fault = stage.jina.inject(JinaFaultKind.SHUFFLED)
     stage.jina_open.clear()
     await stage.start("a", P)
     produce(stage, P, "first")
@@ -186,7 +186,7 @@ async def a_partition_that_leaves_while_it_is_paid_for(stage: Stage) -> None:
 
 async def a_drain_that_is_cut(stage: Stage) -> None:
     """A request is under way when the partition leaves, and fails afterwards: that worker is not to try again."""
-    stage.jina.inject(FaultKind.STATUS, "503", times=1)
+    stage.jina.inject(JinaFaultKind.STATUS, "503", times=1)
     stage.jina_open.clear()
     first = await stage.start("a", P, drain_timeout_s=0.05)
     produce(stage, P, "x")
@@ -244,7 +244,7 @@ async def letters_that_are_refused(stage: Stage) -> None:
 
 async def a_poisoned_event_that_swallowed_a_good_one(stage: Stage) -> None:
     """Two events wait behind the one in flight: the newest takes the other along, and then is refused."""
-    stage.jina.inject(FaultKind.REFUSE, REFUSED)
+    stage.jina.inject(JinaFaultKind.REFUSE, REFUSED)
     stage.jina_open.clear()
     await stage.start("a", P)
     stage.produce(P, "x", "the first text")

@@ -5,7 +5,7 @@ import contextlib
 from functools import cache
 
 from harness.protocol.deployments import made_engine
-from streamdex.standins.qdrant import Engine, Refusal
+from streamdex.standins.qdrant import Engine, QdrantRefusal
 
 
 @cache
@@ -19,5 +19,5 @@ def shared_engine() -> Engine:
 def emptied(engine: Engine, *collections: str) -> None:
     """Leave nothing in these collections, as far as they are there."""
     for collection in collections:
-        with contextlib.suppress(Refusal):
+        with contextlib.suppress(QdrantRefusal):
             engine.clear(collection)

@@ -23,7 +23,7 @@ from streamdex.config import Settings
 from streamdex.model import Partition
 from streamdex.run.worker import Worker
 from streamdex.standins.jina import JinaServer, Latency, Options
-from streamdex.standins.qdrant import DirectClient, Engine, Refusal, Service
+from streamdex.standins.qdrant import DirectClient, Engine, QdrantRefusal, QdrantService
 
 BOUND = 64  # records open per partition
 LOOK_EVERY_S = 0.005
@@ -47,7 +47,7 @@ class Replica:
     """One worker, with its own way to the store."""
 
     def __init__(self, group: Group, engine: Engine, settings: Settings, name: str) -> None:
-        self.service = Service(engine)
+        self.service = QdrantService(engine)
         self._group = group
         self._name = name
         self.worker = Worker(settings, name)
@@ -87,7 +87,7 @@ class Replica:
         """As by kill -9: nothing more of it comes through."""
 
         async def refuse(*_: object) -> None:
-            raise Refusal(grpc.StatusCode.UNAVAILABLE, "gone")
+            raise QdrantRefusal(grpc.StatusCode.UNAVAILABLE, "gone")
 
         self.member.dead = True
         self.service.before = refuse

@@ -15,7 +15,7 @@ from streamdex.index import Index
 from streamdex.index.client import connection as connection_module
 from streamdex.model import Order, Partition
 from streamdex.plan import Chunker
-from streamdex.standins.qdrant import DirectClient, Engine, Service
+from streamdex.standins.qdrant import DirectClient, Engine, QdrantService
 from streamdex.telemetry import Metrics
 
 DIMENSION = 4
@@ -75,7 +75,7 @@ def chunker_of(order: Order, generation: int, late_chunking: bool) -> Chunker:
 def made_engine() -> Iterator[Engine]:
     """An engine with the collections of both orders, made by the shipped set-up."""
     engine = Engine()
-    client = DirectClient(Service(engine))
+    client = DirectClient(QdrantService(engine))
 
     async def make() -> None:
         for order in Order:

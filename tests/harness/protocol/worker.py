@@ -37,7 +37,7 @@ from streamdex.run.document import Document, DocumentPath, OpenRecord
 from streamdex.run.suspects import RecordSuspects
 from streamdex.settle import Ledger, Tracker
 from streamdex.settle.report import settled_twice_reporter
-from streamdex.standins.qdrant import DirectClient, Fault, Kind, Service
+from streamdex.standins.qdrant import DirectClient, FaultKind, QdrantFault, QdrantService
 from streamdex.telemetry import Health
 
 if TYPE_CHECKING:
@@ -153,9 +153,9 @@ class Worker:
         self.at: dict[Partition, int] = {}
         self.leaving: set[Partition] = set()
         self.dead = False
-        self.service = Service(world.engine)
+        self.service = QdrantService(world.engine)
         self.service.before = self._before
-        self.service.faults.inject(Fault(Kind.BAD_POINT, frozenset({"Points.UpdateBatch"}), marker=REFUSED))
+        self.service.faults.inject(QdrantFault(FaultKind.BAD_POINT, frozenset({"Points.UpdateBatch"}), marker=REFUSED))
         self.health = Health()
         self.ledger = Ledger(settled_twice_reporter(METRICS))
         self.back_pressure = BackPressure(world.bound, 1 << 30)

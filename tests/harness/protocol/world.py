@@ -21,7 +21,7 @@ from harness.protocol.time import HandLoop
 from harness.protocol.worker import Asked, HandLetters, Worker
 from streamdex.model import Order, Partition, Record
 from streamdex.settle import Tracker
-from streamdex.standins.qdrant import Engine, Refusal
+from streamdex.standins.qdrant import Engine, QdrantRefusal
 
 
 @dataclass(eq=False)
@@ -132,7 +132,7 @@ class World:
         """The sender learns that the connection broke. The request may still take effect, or never will."""
         if may_land:
             self.given_up(asked)
-        asked.answer.set_exception(Refusal(grpc.StatusCode.UNAVAILABLE, "Socket closed"))
+        asked.answer.set_exception(QdrantRefusal(grpc.StatusCode.UNAVAILABLE, "Socket closed"))
         self.loop.settle_down()
 
     def given_up(self, asked: Asked) -> None:
@@ -147,7 +147,7 @@ class World:
         self._apply(late)
 
     def _apply(self, late: Late) -> None:
-        with contextlib.suppress(Refusal):  # nobody is left to be told
+        with contextlib.suppress(QdrantRefusal):  # nobody is left to be told
             self.engine.handle(late.method, late.request)
 
     def pass_time(self) -> None:

@@ -115,7 +115,5 @@ def test_those_that_stay_are_counted_by_why(index: DeadLetterIndex) -> None:
         ({"misplaced": True}, 0, Stays.MISPLACED),
     ],
 )
-def test_what_must_not_be_replayed_stays(
-    changes: dict[str, Any], unknown_before_ms: int, stays: Stays | None
-) -> None:
+def test_what_must_not_be_replayed_stays(changes: dict[str, Any], unknown_before_ms: int, stays: Stays | None) -> None:
     assert why_it_stays(dead_letter(1, 10).facts._replace(**changes), unknown_before_ms) is stays

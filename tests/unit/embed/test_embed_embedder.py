@@ -16,7 +16,7 @@ from harness.fixtures_jina import StartJina
 from streamdex.config import JinaSettings
 from streamdex.embed import MODELS, Embedder, EmbedJob, resolve
 from streamdex.errors import AccountFault, Reason, RecordFault, ServiceFault, SuspectFault
-from streamdex.standins.jina import FaultKind, FieldMode, JinaServer, Options
+from streamdex.standins.jina import FieldMode, JinaFaultKind, JinaServer, Options
 from streamdex.telemetry import Health, Metrics
 
 KEY = "jina_canary_key_0123456789"
@@ -141,21 +141,21 @@ async def test_aliases_or_strict_makes_no_difference_to_us(start_jina: StartJina
 @pytest.mark.parametrize(
     "kind",
     [
-        FaultKind.WRONG_COUNT,
-        FaultKind.WRONG_DIMENSION,
-        FaultKind.NAN,
-        FaultKind.INFINITE,
-        FaultKind.ZERO,
-        FaultKind.DUPLICATE_INDEX,
-        FaultKind.MISSING_INDEX,
-        FaultKind.INDEX_OUT_OF_RANGE,
-        FaultKind.TRUNCATED_JSON,
-        FaultKind.HTML,
-        FaultKind.RESET,
+        JinaFaultKind.WRONG_COUNT,
+        JinaFaultKind.WRONG_DIMENSION,
+        JinaFaultKind.NAN,
+        JinaFaultKind.INFINITE,
+        JinaFaultKind.ZERO,
+        JinaFaultKind.DUPLICATE_INDEX,
+        JinaFaultKind.MISSING_INDEX,
+        JinaFaultKind.INDEX_OUT_OF_RANGE,
+        JinaFaultKind.TRUNCATED_JSON,
+        JinaFaultKind.HTML,
+        JinaFaultKind.RESET,
     ],
 )
-async def test_a_wrong_answer_is_asked_for_again_and_never_passed_on(kind: FaultKind, jina: JinaServer) -> None:
-    fault = jina.inject(kind, "200" if kind is FaultKind.HTML else "", times=1)
+async def test_a_wrong_answer_is_asked_for_again_and_never_passed_on(kind: JinaFaultKind, jina: JinaServer) -> None:
+    fault = jina.inject(kind, "200" if kind is JinaFaultKind.HTML else "", times=1)
     async with embedder_on(jina) as at:
         jobs = [at.submit(f"text {number}") for number in range(8)]
         await at.until_done(8)
@@ -164,12 +164,13 @@ async def test_a_wrong_answer_is_asked_for_again_and_never_passed_on(kind: Fault
     assert not at.faults
     assert [job.vectors[0] for job in jobs] == expected
     assert (
-        at.value("requests_failed", service="jina", kind="service" if kind is FaultKind.RESET else "wrong_answer") == 1
+        at.value("requests_failed", service="jina", kind="service" if kind is JinaFaultKind.RESET else "wrong_answer")
+        == 1
     )
 
 
 async def test_another_order_is_no_fault(jina: JinaServer) -> None:
-    fault = jina.inject(FaultKind.SHUFFLED, times=1)
+    fault = jina.inject(JinaFaultKind.SHUFFLED, times=1)
     async with embedder_on(jina) as at:
         jobs = [at.submit(f"text {number}") for number in range(8)]
         await at.until_done(8)
@@ -180,7 +181,7 @@ async def test_another_order_is_no_fault(jina: JinaServer) -> None:
 
 
 async def test_a_refused_text_is_dead_lettered_and_its_document_with_it(jina: JinaServer) -> None:
-    fault = jina.inject(FaultKind.REFUSE, "poison")
+    fault = jina.inject(JinaFaultKind.REFUSE, "poison")
     async with embedder_on(jina) as at:
         at.submit("a", "poison", "c")
         for number in range(200):
@@ -241,7 +242,7 @@ async def test_late_chunking_refuses_a_document_that_no_request_holds(
 
 
 async def test_a_late_chunked_document_is_dead_lettered_whole(jina: JinaServer) -> None:
-    jina.inject(FaultKind.REFUSE, "poison")
+    jina.inject(JinaFaultKind.REFUSE, "poison")
     async with embedder_on(jina, late_chunking=True) as at:
         bad = at.submit("a", "poison", together=True)
         at.submit("a", "b", together=True)
@@ -272,7 +273,7 @@ async def test_an_account_refused_holds_until_the_key_file_changes(start_jina: S
 
 @pytest.mark.parametrize("argument", ["402", "403:AUTHZ_INSUFFICIENT_BALANCE", "400:INPUT_MODEL_NOT_FOUND", "404"])
 async def test_what_a_person_must_fix_holds_and_dead_letters_nothing(argument: str, jina: JinaServer) -> None:
-    fault = jina.inject(FaultKind.STATUS, argument, times=2)
+    fault = jina.inject(JinaFaultKind.STATUS, argument, times=2)
     with capture_logs() as lines:
         async with embedder_on(jina) as at:
             for number in range(100):
@@ -287,7 +288,7 @@ async def test_what_a_person_must_fix_holds_and_dead_letters_nothing(argument: s
 
 async def test_a_limit_is_waited_out(start_jina: StartJina) -> None:
     server = await start_jina()
-    fault = server.inject(FaultKind.STATUS, "429:RATE_TOKEN_LIMIT_EXCEEDED", times=3)
+    fault = server.inject(JinaFaultKind.STATUS, "429:RATE_TOKEN_LIMIT_EXCEEDED", times=3)
     async with embedder_on(server) as at:
         for number in range(500):
             at.submit(f"text {number}")
@@ -308,7 +309,7 @@ async def test_concurrency_is_kept(start_jina: StartJina) -> None:
 
 
 async def test_what_was_not_sent_is_not_begun_and_can_be_withdrawn(jina: JinaServer) -> None:
-    jina.inject(FaultKind.HANG, match="first")
+    jina.inject(JinaFaultKind.HANG, match="first")
     async with embedder_on(jina, concurrency=1) as at:
         first = at.submit("first")
         await at.until(lambda: jina.in_flight == 1)
@@ -326,7 +327,7 @@ async def test_what_was_not_sent_is_not_begun_and_can_be_withdrawn(jina: JinaSer
 
 async def test_what_is_paid_for_can_be_cancelled_as_well_and_is_not_sent_again(jina: JinaServer) -> None:
     """A drain was cut short: what comes later is for nobody, and what fails later must not be tried again."""
-    broken = jina.inject(FaultKind.STATUS, "503", match="in trouble", times=2)
+    broken = jina.inject(JinaFaultKind.STATUS, "503", match="in trouble", times=2)
     async with embedder_on(jina) as at:
         mine, other = at.submit("in trouble"), at.submit("the other")
         await at.until(lambda: broken.fired > 0)
@@ -356,7 +357,7 @@ async def test_a_bug_of_ours_in_one_text_dead_letters_that_text(jina: JinaServer
 
 
 async def test_callers_that_are_cancelled_while_the_answer_comes_cost_nobody_else_a_vector(jina: JinaServer) -> None:
-    jina.inject(FaultKind.STATUS, "503", match="left", times=1)
+    jina.inject(JinaFaultKind.STATUS, "503", match="left", times=1)
     async with embedder_on(jina) as at:
         jobs = [at.submit(f"text {number}") for number in range(2000)]
         leaving = [at.submit(f"left {number}", "another text of it") for number in range(2000)]
@@ -378,7 +379,7 @@ async def test_closing_twice_is_safe(jina: JinaServer) -> None:
 
 @pytest.mark.parametrize(("argument", "kind"), [("401", AccountFault), ("400", SuspectFault), ("503", ServiceFault)])
 async def test_embed_once_tries_once_and_raises(argument: str, kind: type[Exception], jina: JinaServer) -> None:
-    fault = jina.inject(FaultKind.STATUS, argument)
+    fault = jina.inject(JinaFaultKind.STATUS, argument)
     at = Setup(jina)
     with pytest.raises(kind):
         await at.embedder.embed_once(["text"])
@@ -388,8 +389,8 @@ async def test_embed_once_tries_once_and_raises(argument: str, kind: type[Except
 
 async def test_the_key_shows_in_no_line_repr_or_fault(jina: JinaServer) -> None:
     for argument in ("401", "429", "503", "422", "418"):
-        jina.inject(FaultKind.STATUS, argument, times=1)
-    jina.inject(FaultKind.REFUSE, "poison")
+        jina.inject(JinaFaultKind.STATUS, argument, times=1)
+    jina.inject(JinaFaultKind.REFUSE, "poison")
     with capture_logs() as lines:
         async with embedder_on(jina) as at:
             at.submit("poison")

@@ -14,7 +14,7 @@ from streamdex.index.bisect import bisect, send_all
 from streamdex.index.in_doubt import InDoubtRequests
 from streamdex.index.schema.keys import manifest_id
 from streamdex.model import Rank
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 
 POINTS = frozenset({"Points.UpdateBatch"})
 
@@ -44,7 +44,7 @@ def on(clock: Clock, index: Index) -> InDoubtRequests:
 
 async def test_a_bad_point_is_named_and_the_rest_is_written(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        bad = qdrant_server.faults.inject(Fault(Kind.BAD_POINT, marker="poison"))
+        bad = qdrant_server.faults.inject(QdrantFault(FaultKind.BAD_POINT, marker="poison"))
         jobs = [job_of(write_of(f"s:{n}", 64 * n + 64, [f"{'poison' if n == 20 else 'fine'} {n}"])) for n in range(64)]
         qdrant_server.stats.requests.clear()
         results = await index.writer.write(jobs)
@@ -68,7 +68,7 @@ async def test_a_refused_document_keeps_the_payload_it_had(qdrant_server: Embedd
     async with opened(qdrant_server) as index:
         await put(index, "s:1", 64, ["a", "b"], metadata={"of": "the old"})
         await put(index, "s:2", 64, ["a", "b"], metadata={"of": "the old"})
-        qdrant_server.faults.inject(Fault(Kind.BAD_POINT, marker="poison"))
+        qdrant_server.faults.inject(QdrantFault(FaultKind.BAD_POINT, marker="poison"))
         manifests = await index.reader.manifests(["s:1", "s:2"])
         writes = [
             write_of("s:1", 128, ["b", "poison", "a"], manifests["s:1"], {"of": "the refused"}),
@@ -110,7 +110,7 @@ async def test_requests_are_halved_until_the_rate_limiter_takes_them(
 ) -> None:
     async with opened(qdrant_server) as index:
         await put(index, "s:0", 64, ["old"])
-        limited = qdrant_server.faults.inject(Fault(Kind.RATE_CAPACITY, capacity=capacity))
+        limited = qdrant_server.faults.inject(QdrantFault(FaultKind.RATE_CAPACITY, capacity=capacity))
         jobs = [job_of(write_of(f"s:{n}", 128 + n, [f"text {n}", "b"])) for n in range(32)]
         results = await index.writer.write(jobs)
         assert limited.fired > 0
@@ -121,7 +121,7 @@ async def test_requests_are_halved_until_the_rate_limiter_takes_them(
 
 async def test_a_single_point_that_a_busy_server_refuses_must_wait(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        busy = qdrant_server.faults.inject(Fault(Kind.RATE_LIMITED, POINTS, times=1))
+        busy = qdrant_server.faults.inject(QdrantFault(FaultKind.RATE_LIMITED, POINTS, times=1))
         with pytest.raises(Exhausted):
             await index.writer.write([job_of(write_of("s:1", 64, ["text"]))])
         assert busy.fired == 1
@@ -135,10 +135,10 @@ async def test_the_canary_tells_a_refusing_collection_from_a_refused_record(
     async with opened(qdrant_server) as index:
         assert await index.writer.canary()
         assert (await qdrant_client.count("documents")).count == 0
-        qdrant_server.faults.inject(Fault(Kind.BAD_POINT, POINTS))
+        qdrant_server.faults.inject(QdrantFault(FaultKind.BAD_POINT, POINTS))
         assert not await index.writer.canary()
         qdrant_server.faults.heal()
-        qdrant_server.faults.inject(Fault(Kind.DISK_FULL))
+        qdrant_server.faults.inject(QdrantFault(FaultKind.DISK_FULL))
         with pytest.raises(ServiceFault):
             await index.writer.canary()
 
@@ -155,7 +155,7 @@ async def test_a_refusal_of_what_holds_no_content_is_no_records_fault(
 ) -> None:
     async with opened(qdrant_server) as index:
         await put(index, "s:1", 64, ["a"])
-        refused = qdrant_server.faults.inject(Fault(Kind.BAD_POINT, frozenset({method})))
+        refused = qdrant_server.faults.inject(QdrantFault(FaultKind.BAD_POINT, frozenset({method})))
         with pytest.raises(AccountFault, match=r"server's log"):
             await _each_step(index)
         assert refused.fired == 1
@@ -207,12 +207,12 @@ async def test_sending_all_halves_what_is_too_large() -> None:
 # --- answers lost -----------------------------------------------------------------------------------------------
 
 
-LOST = [Kind.WAIT_TIMEOUT, Kind.LOST_ANSWER, Kind.UNANSWERED, Kind.SEVERED]
+LOST = [FaultKind.WAIT_TIMEOUT, FaultKind.LOST_ANSWER, FaultKind.UNANSWERED, FaultKind.SEVERED]
 
 
 @pytest.mark.parametrize("kind", LOST)
 async def test_a_request_given_up_that_lands_late_leaves_nothing_behind(
-    qdrant_server: EmbeddedQdrant, kind: Kind
+    qdrant_server: EmbeddedQdrant, kind: FaultKind
 ) -> None:
     async with (
         opened(qdrant_server, settings_for(qdrant_server, timeout_s=1.5)) as index,
@@ -220,7 +220,7 @@ async def test_a_request_given_up_that_lands_late_leaves_nothing_behind(
     ):
         clock = Clock()
         on(clock, index)
-        lost = qdrant_server.faults.inject(Fault(kind, POINTS, times=1))
+        lost = qdrant_server.faults.inject(QdrantFault(kind, POINTS, times=1))
         job = job_of(write_of("s:1", 64, ["a", "b"]), may_skip_delete=True)
         with pytest.raises(ServiceFault) as caught:
             await index.writer.write([job])
@@ -250,7 +250,7 @@ async def test_no_wait_when_the_horizon_has_passed_before_the_purge(qdrant_serve
     async with opened(qdrant_server) as index:
         clock = Clock()
         on(clock, index)
-        qdrant_server.faults.inject(Fault(Kind.WAIT_TIMEOUT, POINTS, times=1))
+        qdrant_server.faults.inject(QdrantFault(FaultKind.WAIT_TIMEOUT, POINTS, times=1))
         job = job_of(write_of("s:1", 64, ["a"]), may_skip_delete=True)
         with pytest.raises(ServiceFault):
             await index.writer.write([job])
@@ -267,7 +267,7 @@ async def test_requests_that_insert_nothing_leave_no_wait(qdrant_server: Embedde
     async with opened(qdrant_server) as index:
         await put(index, "s:1", 64, ["a"])
         for method in ("Points.Upsert", "Points.Delete", "Points.UpdateBatch"):
-            qdrant_server.faults.inject(Fault(Kind.WAIT_TIMEOUT, frozenset({method}), times=1))
+            qdrant_server.faults.inject(QdrantFault(FaultKind.WAIT_TIMEOUT, frozenset({method}), times=1))
         manifest = (await index.reader.manifests(["s:1"]))["s:1"]
         job = job_of(write_of("s:1", 128, ["a"], manifest))
         for _ in range(3):
@@ -278,7 +278,7 @@ async def test_requests_that_insert_nothing_leave_no_wait(qdrant_server: Embedde
 
 async def test_an_answered_refusal_leaves_no_wait(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        qdrant_server.faults.inject(Fault(Kind.RATE_LIMITED, POINTS, times=1, retry_after_s=1))
+        qdrant_server.faults.inject(QdrantFault(FaultKind.RATE_LIMITED, POINTS, times=1, retry_after_s=1))
         job = job_of(write_of("s:1", 64, ["a"]))
         with pytest.raises(ServiceFault):
             await index.writer.write([job])
@@ -310,7 +310,7 @@ async def test_clean_waits_out_a_request_given_up(qdrant_server: EmbeddedQdrant)
     async with opened(qdrant_server) as index:
         clock = Clock()
         in_doubt = on(clock, index)
-        qdrant_server.faults.inject(Fault(Kind.WAIT_TIMEOUT, POINTS, times=1))
+        qdrant_server.faults.inject(QdrantFault(FaultKind.WAIT_TIMEOUT, POINTS, times=1))
         job = job_of(write_of("s:1", 64, ["a"]))
         with pytest.raises(ServiceFault):
             await index.writer.write([job])

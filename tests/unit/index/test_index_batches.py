@@ -9,7 +9,7 @@ from harness.protocol.worker import Worker
 from harness.protocol.world import World, world
 from oracle.protocol_fold import differences, event_of
 from streamdex.model import Order
-from streamdex.standins.qdrant import Engine, Fault, Kind
+from streamdex.standins.qdrant import Engine, FaultKind, QdrantFault
 
 P, Q = PARTITIONS
 
@@ -76,7 +76,7 @@ def test_one_document_many_times_at_once(engine: Engine, order: Order) -> None:
 def test_requests_are_halved_until_they_are_small_enough(engine: Engine) -> None:
     with world(engine, Order.OFFSET, bound=1_000) as w:
         a = owner(w)
-        too_large = a.service.faults.inject(Fault(Kind.RATE_CAPACITY, capacity=10))
+        too_large = a.service.faults.inject(QdrantFault(FaultKind.RATE_CAPACITY, capacity=10))
         for number in range(40):
             w.produce(P, event_of(f"document {number}", "d"))
         points = run_to_the_end(w, a)

@@ -10,7 +10,7 @@ from streamdex.config import Settings
 from streamdex.errors import AccountFault, ConfigurationError, ServiceFault
 from streamdex.index.client.connection import Connection, require_version, target_of
 from streamdex.model import Rank
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 from streamdex.telemetry import Metrics
 
 
@@ -67,7 +67,7 @@ async def test_no_key_in_any_fault() -> None:
 
 async def test_during_an_outage_only_a_probe_is_sent(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        qdrant_server.faults.inject(Fault(Kind.UNAVAILABLE))
+        qdrant_server.faults.inject(QdrantFault(FaultKind.UNAVAILABLE))
         with pytest.raises(ServiceFault) as caught:
             await index.writer.delete_overtaken({"s:1": Rank(64)})
         assert caught.value.unanswered
@@ -154,7 +154,9 @@ async def test_target_and_tls_are_chosen_by_the_url(url: str, target: str, secur
 
 async def test_a_rate_limit_at_the_question_for_the_version_is_a_fault_of_ours() -> None:
     async with EmbeddedQdrant() as server:
-        server.faults.inject(Fault(Kind.RATE_LIMITED, frozenset({"Qdrant.HealthCheck"}), times=1, retry_after_s=7))
+        server.faults.inject(
+            QdrantFault(FaultKind.RATE_LIMITED, frozenset({"Qdrant.HealthCheck"}), times=1, retry_after_s=7)
+        )
         connection = Connection(settings_for(server).qdrant, Metrics())
         with pytest.raises(ServiceFault) as caught:
             await require_version(connection)

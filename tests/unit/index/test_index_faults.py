@@ -19,7 +19,7 @@ from streamdex.errors import (
     TooLarge,
 )
 from streamdex.index.client.faults import fault_of, refuse_unfinished
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 from streamdex.telemetry import Metrics
 
 Code = grpc.StatusCode
@@ -103,18 +103,18 @@ def test_a_result_that_is_missing_or_unknown_does_not_settle(results: list[Any],
 
 
 BAD_DAYS = [
-    (Fault(Kind.UNAVAILABLE), ServiceFault, True, None),
-    (Fault(Kind.RATE_LIMITED, retry_after_s=5), ServiceFault, False, 5.0),
-    (Fault(Kind.DISK_FULL), ServiceFault, True, None),
-    (Fault(Kind.INSUFFICIENT_STORAGE), ServiceFault, False, None),
-    (Fault(Kind.INTERNAL), ServiceFault, True, None),
-    (Fault(Kind.RESET), ServiceFault, True, None),
-    (Fault(Kind.WAIT_TIMEOUT), ServiceFault, True, None),
-    (Fault(Kind.LOST_ANSWER), ServiceFault, True, None),
-    (Fault(Kind.UNANSWERED), ServiceFault, True, None),
-    (Fault(Kind.SEVERED), ServiceFault, True, None),
-    (Fault(Kind.UNAUTHENTICATED), AccountFault, None, None),
-    (Fault(Kind.PERMISSION_DENIED), AccountFault, None, None),
+    (QdrantFault(FaultKind.UNAVAILABLE), ServiceFault, True, None),
+    (QdrantFault(FaultKind.RATE_LIMITED, retry_after_s=5), ServiceFault, False, 5.0),
+    (QdrantFault(FaultKind.DISK_FULL), ServiceFault, True, None),
+    (QdrantFault(FaultKind.INSUFFICIENT_STORAGE), ServiceFault, False, None),
+    (QdrantFault(FaultKind.INTERNAL), ServiceFault, True, None),
+    (QdrantFault(FaultKind.RESET), ServiceFault, True, None),
+    (QdrantFault(FaultKind.WAIT_TIMEOUT), ServiceFault, True, None),
+    (QdrantFault(FaultKind.LOST_ANSWER), ServiceFault, True, None),
+    (QdrantFault(FaultKind.UNANSWERED), ServiceFault, True, None),
+    (QdrantFault(FaultKind.SEVERED), ServiceFault, True, None),
+    (QdrantFault(FaultKind.UNAUTHENTICATED), AccountFault, None, None),
+    (QdrantFault(FaultKind.PERMISSION_DENIED), AccountFault, None, None),
 ]
 
 
@@ -123,7 +123,7 @@ BAD_DAYS = [
 )
 async def test_bad_days_of_the_server(
     qdrant_server: EmbeddedQdrant,
-    fault: Fault,
+    fault: QdrantFault,
     kind: type[StreamdexError],
     unanswered: bool | None,
     retry_after_s: float | None,
@@ -142,7 +142,7 @@ async def test_bad_days_of_the_server(
         assert "secret" not in repr(caught.value)
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
-        if fault.kind is not Kind.WAIT_TIMEOUT:
+        if fault.kind is not FaultKind.WAIT_TIMEOUT:
             assert total(metrics.registry, "streamdex_requests_failed_total") == 1
 
 

@@ -14,7 +14,7 @@ from streamdex.index.in_doubt import InDoubtRequests
 from streamdex.index.points import PayloadChange, PointWriter
 from streamdex.index.writer import Writer
 from streamdex.model import DocumentWrite, Rank
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 
 KEY = "s:1"
 
@@ -134,7 +134,7 @@ async def owner_dies_before_its_purge(two: Two) -> None:
 
 
 async def request_lands_after_it_was_given_up(two: Two) -> None:
-    two.server.faults.inject(Fault(Kind.WAIT_TIMEOUT, frozenset({"Points.UpdateBatch"}), times=1))
+    two.server.faults.inject(QdrantFault(FaultKind.WAIT_TIMEOUT, frozenset({"Points.UpdateBatch"}), times=1))
     job = job_of(await planned(two.one, 64, ["a"]))
     with pytest.raises(ServiceFault):
         await two.one.writer.write([job])

@@ -14,7 +14,7 @@ from streamdex.index import CollectionMissing
 from streamdex.index.bookkeeping import LogId, Progress, next_base
 from streamdex.index.collection import creation, harmless_differences, refuse_differences
 from streamdex.model import Order, Partition, Rank
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 
 
 async def names(client: AsyncQdrantClient) -> set[str]:
@@ -94,7 +94,9 @@ async def test_writers_stay_with_the_collection_when_the_alias_is_switched(
 async def test_a_start_that_broke_off_is_finished_by_the_next(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
-    crash = qdrant_server.faults.inject(Fault(Kind.INTERNAL, frozenset({"Collections.UpdateAliases"}), times=1))
+    crash = qdrant_server.faults.inject(
+        QdrantFault(FaultKind.INTERNAL, frozenset({"Collections.UpdateAliases"}), times=1)
+    )
     with pytest.raises(Exception, match="INTERNAL"):
         async with opened(qdrant_server):
             pytest.fail("the alias was made")
@@ -359,7 +361,7 @@ async def test_progress_never_goes_backwards(qdrant_server: EmbeddedQdrant) -> N
 
 async def test_a_refused_reserved_write_is_no_records_fault(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        fault = qdrant_server.faults.inject(Fault(Kind.BAD_POINT, marker="progress"))
+        fault = qdrant_server.faults.inject(QdrantFault(FaultKind.BAD_POINT, marker="progress"))
         with pytest.raises(AccountFault, match="refused the request's content"):
             await index.bookkeeping.write_progress("c", 0, {Partition("t", 0): Progress(10, 111)})
         assert fault.fired == 1

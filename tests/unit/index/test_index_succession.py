@@ -9,7 +9,7 @@ from streamdex.errors import AccountFault, ConfigurationError
 from streamdex.index import Alias, AliasSwitch, CollectionMissing, Progress
 from streamdex.index.alias_switch import alias_switch_of
 from streamdex.model import Order, Partition, Rank
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 from streamdex.telemetry import Metrics
 
 FIRST, SECOND, THIRD = "articles__1", "articles__2", "articles__3"
@@ -183,7 +183,9 @@ async def test_a_switch_that_is_refused_is_no_bug_of_ours(
     async with opened(qdrant_server, settings), Alias(settings, Metrics()) as alias:
         alias_switch = await alias.alias_switch(from_scratch=False)
         await alias.begin(alias_switch, DIMENSION)
-        refused = qdrant_server.faults.inject(Fault(Kind.PERMISSION_DENIED, frozenset({"Collections.UpdateAliases"})))
+        refused = qdrant_server.faults.inject(
+            QdrantFault(FaultKind.PERMISSION_DENIED, frozenset({"Collections.UpdateAliases"}))
+        )
         with pytest.raises(AccountFault):
             await alias.switch(alias_switch)
         assert refused.fired

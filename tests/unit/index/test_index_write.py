@@ -13,7 +13,7 @@ from streamdex.index import Index
 from streamdex.index.guards import Guards
 from streamdex.index.schema.keys import manifest_id
 from streamdex.model import Manifest, Order, Rank
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 
 LETTERS = list("abcdefghij")
 
@@ -317,7 +317,9 @@ async def test_large_reads_are_halved_when_qdrant_asks_for_it(qdrant_server: Emb
         keys = [f"s:{number}" for number in range(10)]
         await index.writer.write([job_of(write_of(key, 64, [key])) for key in keys])
         refused = qdrant_server.faults.inject(
-            Fault(Kind.RATE_CAPACITY, frozenset({"Points.Get"}), when=lambda _, request: len(request.ids) > 3)
+            QdrantFault(
+                FaultKind.RATE_CAPACITY, frozenset({"Points.Get"}), when=lambda _, request: len(request.ids) > 3
+            )
         )
         assert set(await index.reader.manifests(keys)) == set(keys)
         assert refused.fired > 0

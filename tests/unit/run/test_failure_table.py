@@ -26,8 +26,8 @@ from mutants.kafka_group import P, Q
 from mutants.stage import BOUND, Replica, Stage, played
 from streamdex.deadletter.headers import ATTEMPTS
 from streamdex.errors import Reason
-from streamdex.standins.jina import FaultKind
-from streamdex.standins.qdrant import Fault, Kind
+from streamdex.standins.jina import JinaFaultKind
+from streamdex.standins.qdrant import FaultKind, QdrantFault
 
 WRITES = frozenset({"Points.UpdateBatch"})
 
@@ -75,7 +75,7 @@ def test_a_record_without_a_version_in_version_order() -> None:
 Inject = Callable[[Stage, Replica], Callable[[], int]]
 
 
-def jina(kind: FaultKind, argument: str = "") -> Inject:
+def jina(kind: JinaFaultKind, argument: str = "") -> Inject:
     """Every request that has the marked text in it."""
 
     def inject(stage: Stage, _: Replica) -> Callable[[], int]:
@@ -87,19 +87,19 @@ def jina(kind: FaultKind, argument: str = "") -> Inject:
 
 def qdrant_refuses(_: Stage, worker: Replica) -> Callable[[], int]:
     """Every write that has the marked text in it."""
-    fault = worker.service.faults.inject(Fault(Kind.BAD_POINT, WRITES, marker=MARK))
+    fault = worker.service.faults.inject(QdrantFault(FaultKind.BAD_POINT, WRITES, marker=MARK))
     return lambda: fault.fired
 
 
 SUSPECTS = {
-    "Jina 400": (jina(FaultKind.STATUS, "400"), "embed", Reason.REFUSED_BY_EMBEDDER),
-    "Jina 422": (jina(FaultKind.STATUS, "422"), "embed", Reason.REFUSED_BY_EMBEDDER),
-    "Jina 500": (jina(FaultKind.STATUS, "500"), "embed", Reason.REFUSED_BY_EMBEDDER),
-    "Jina 503": (jina(FaultKind.STATUS, "503"), "embed", Reason.REFUSED_BY_EMBEDDER),
-    "Jina says nothing": (jina(FaultKind.HANG), "embed", Reason.REFUSED_BY_EMBEDDER),
-    "Jina hangs up": (jina(FaultKind.RESET), "embed", Reason.REFUSED_BY_EMBEDDER),
-    "Jina gives a wrong vector": (jina(FaultKind.NAN), "embed", Reason.WRONG_ANSWER),
-    "Jina gives too few": (jina(FaultKind.WRONG_COUNT), "embed", Reason.WRONG_ANSWER),
+    "Jina 400": (jina(JinaFaultKind.STATUS, "400"), "embed", Reason.REFUSED_BY_EMBEDDER),
+    "Jina 422": (jina(JinaFaultKind.STATUS, "422"), "embed", Reason.REFUSED_BY_EMBEDDER),
+    "Jina 500": (jina(JinaFaultKind.STATUS, "500"), "embed", Reason.REFUSED_BY_EMBEDDER),
+    "Jina 503": (jina(JinaFaultKind.STATUS, "503"), "embed", Reason.REFUSED_BY_EMBEDDER),
+    "Jina says nothing": (jina(JinaFaultKind.HANG), "embed", Reason.REFUSED_BY_EMBEDDER),
+    "Jina hangs up": (jina(JinaFaultKind.RESET), "embed", Reason.REFUSED_BY_EMBEDDER),
+    "Jina gives a wrong vector": (jina(JinaFaultKind.NAN), "embed", Reason.WRONG_ANSWER),
+    "Jina gives too few": (jina(JinaFaultKind.WRONG_COUNT), "embed", Reason.WRONG_ANSWER),
     "Qdrant refuses": (qdrant_refuses, "index", Reason.REFUSED_BY_INDEX),
 }
 
@@ -145,7 +145,7 @@ def test_one_record_among_many(case: str) -> None:
 # --- service, account, configuration --------------------------------------------------------------------------------
 
 
-def everything(kind: FaultKind, argument: str = "") -> Inject:
+def everything(kind: JinaFaultKind, argument: str = "") -> Inject:
     """Every request to the embedding service."""
 
     def inject(stage: Stage, _: Replica) -> Callable[[], int]:
@@ -155,42 +155,50 @@ def everything(kind: FaultKind, argument: str = "") -> Inject:
     return inject
 
 
-def qdrant(kind: Kind, **options: Any) -> Inject:
+def qdrant(kind: FaultKind, **options: Any) -> Inject:
     """Every write of points."""
 
     def inject(_: Stage, worker: Replica) -> Callable[[], int]:
-        fault = worker.service.faults.inject(Fault(kind, WRITES, **options))
+        fault = worker.service.faults.inject(QdrantFault(kind, WRITES, **options))
         return lambda: fault.fired
 
     return inject
 
 
 OUTAGES = {
-    "Jina hangs up": (everything(FaultKind.RESET), "jina", "broke the connection"),
-    "Jina says nothing": (everything(FaultKind.HANG), "jina", "did not answer in time"),
-    "Jina 429": (everything(FaultKind.STATUS, "429"), "jina", "429"),
-    "Jina 500": (everything(FaultKind.STATUS, "500"), "jina", "500"),
-    "Jina 503": (everything(FaultKind.STATUS, "503"), "jina", "503"),
-    "Jina's proxy": (everything(FaultKind.HTML, "502"), "jina", "502"),
-    "Qdrant away": (qdrant(Kind.UNAVAILABLE), "qdrant", "cannot be reached"),
-    "Qdrant says nothing": (qdrant(Kind.UNANSWERED), "qdrant", "did not answer in time"),
-    "Qdrant's disk full, 1.18": (qdrant(Kind.DISK_FULL), "qdrant", "such as a full disk"),
-    "Qdrant's disk full, later": (qdrant(Kind.INSUFFICIENT_STORAGE), "qdrant", "out of storage"),
-    "Qdrant exhausted, with a time": (qdrant(Kind.RATE_LIMITED, retry_after_s=0), "qdrant", "rate limit is reached"),
-    "Qdrant exhausted, without": (qdrant(Kind.RATE_LIMITED), "qdrant", "takes smaller or fewer requests only"),
-    "Qdrant has not finished": (qdrant(Kind.WAIT_TIMEOUT), "qdrant", "has not finished"),
-    "Qdrant refuses everything": (qdrant(Kind.BAD_POINT), "qdrant", "every write is refused"),
+    "Jina hangs up": (everything(JinaFaultKind.RESET), "jina", "broke the connection"),
+    "Jina says nothing": (everything(JinaFaultKind.HANG), "jina", "did not answer in time"),
+    "Jina 429": (everything(JinaFaultKind.STATUS, "429"), "jina", "429"),
+    "Jina 500": (everything(JinaFaultKind.STATUS, "500"), "jina", "500"),
+    "Jina 503": (everything(JinaFaultKind.STATUS, "503"), "jina", "503"),
+    "Jina's proxy": (everything(JinaFaultKind.HTML, "502"), "jina", "502"),
+    "Qdrant away": (qdrant(FaultKind.UNAVAILABLE), "qdrant", "cannot be reached"),
+    "Qdrant says nothing": (qdrant(FaultKind.UNANSWERED), "qdrant", "did not answer in time"),
+    "Qdrant's disk full, 1.18": (qdrant(FaultKind.DISK_FULL), "qdrant", "such as a full disk"),
+    "Qdrant's disk full, later": (qdrant(FaultKind.INSUFFICIENT_STORAGE), "qdrant", "out of storage"),
+    "Qdrant exhausted, with a time": (
+        qdrant(FaultKind.RATE_LIMITED, retry_after_s=0),
+        "qdrant",
+        "rate limit is reached",
+    ),
+    "Qdrant exhausted, without": (
+        qdrant(FaultKind.RATE_LIMITED),
+        "qdrant",
+        "takes smaller or fewer requests only",
+    ),
+    "Qdrant has not finished": (qdrant(FaultKind.WAIT_TIMEOUT), "qdrant", "has not finished"),
+    "Qdrant refuses everything": (qdrant(FaultKind.BAD_POINT), "qdrant", "every write is refused"),
 }
 MENDS = {
-    "Jina 401": (everything(FaultKind.STATUS, "401"), "jina", "Put a valid key in jina.api_key"),
-    "Jina 402": (everything(FaultKind.STATUS, "402"), "jina", "Top up the key's balance"),
-    "Jina 403": (everything(FaultKind.STATUS, "403"), "jina", "Top up the key's balance"),
-    "Jina's model": (everything(FaultKind.STATUS, "400:INPUT_MODEL_NOT_FOUND"), "jina", "Set jina.model"),
-    "Jina's address": (everything(FaultKind.STATUS, "404"), "jina", "jina.base_url"),
-    "Jina refuses everything": (everything(FaultKind.STATUS, "400"), "jina", "not even one word passes"),
-    "Jina's dimension": (everything(FaultKind.WRONG_DIMENSION), "jina", "Check jina.model, task, dimensions"),
-    "Qdrant's key": (qdrant(Kind.UNAUTHENTICATED), "qdrant", "qdrant.api_key"),
-    "Qdrant's key may not write": (qdrant(Kind.PERMISSION_DENIED), "qdrant", "qdrant.api_key"),
+    "Jina 401": (everything(JinaFaultKind.STATUS, "401"), "jina", "Put a valid key in jina.api_key"),
+    "Jina 402": (everything(JinaFaultKind.STATUS, "402"), "jina", "Top up the key's balance"),
+    "Jina 403": (everything(JinaFaultKind.STATUS, "403"), "jina", "Top up the key's balance"),
+    "Jina's model": (everything(JinaFaultKind.STATUS, "400:INPUT_MODEL_NOT_FOUND"), "jina", "Set jina.model"),
+    "Jina's address": (everything(JinaFaultKind.STATUS, "404"), "jina", "jina.base_url"),
+    "Jina refuses everything": (everything(JinaFaultKind.STATUS, "400"), "jina", "not even one word passes"),
+    "Jina's dimension": (everything(JinaFaultKind.WRONG_DIMENSION), "jina", "Check jina.model, task, dimensions"),
+    "Qdrant's key": (qdrant(FaultKind.UNAUTHENTICATED), "qdrant", "qdrant.api_key"),
+    "Qdrant's key may not write": (qdrant(FaultKind.PERMISSION_DENIED), "qdrant", "qdrant.api_key"),
 }
 
 
@@ -273,7 +281,7 @@ def test_a_person_is_told_what_kafka_does_not_allow(case: str) -> None:
 def test_a_service_that_takes_small_requests_only_gets_those() -> None:
     async def scenario(stage: Stage) -> None:
         worker = await stage.start("a", P, Q)
-        fault = worker.service.faults.inject(Fault(Kind.RATE_CAPACITY, capacity=1))
+        fault = worker.service.faults.inject(QdrantFault(FaultKind.RATE_CAPACITY, capacity=1))
         stage.jina_open.clear()
         produce(stage, *(f"document {number}" for number in range(12)))
         await stage.until(lambda: worker.member.fetched == 12)

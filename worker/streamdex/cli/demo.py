@@ -18,7 +18,7 @@ from streamdex.index import Hit
 from streamdex.model import Outcome
 from streamdex.operations.search import search_collection
 from streamdex.operations.verify import Report
-from streamdex.standins.stage import Stage, stage_for
+from streamdex.standins.local import LocalServices, start_local_services
 from streamdex.telemetry import configure_logging
 
 QUERY = "parse a JSON document into a Python object"
@@ -66,7 +66,7 @@ async def _demo(settings: Settings, documents: int, console: Console) -> _Result
     settings = with_section(settings, "kafka", topics=(name,), group_id=name)
     settings = with_section(settings, "qdrant", collection=name)
     console.print("[bold]streamdex demo[/]: from Kafka through embeddings to Qdrant")
-    async with stage_for(settings) as stage:
+    async with start_local_services(settings) as stage:
         _introduce(console, stage)
         with ProgressBars(quiet=console.quiet, width=44) as progress:
             demo_run = DemoRun(stage, documents, progress)
@@ -77,7 +77,7 @@ async def _demo(settings: Settings, documents: int, console: Console) -> _Result
     return _Result(documents, counted, report, hits, dict(stage.embedded))
 
 
-def _introduce(console: Console, stage: Stage) -> None:
+def _introduce(console: Console, stage: LocalServices) -> None:
     parts = {
         "kafka": "librdkafka's mock cluster",
         "jina": "a stand-in whose vectors are lexical: words, not meaning",

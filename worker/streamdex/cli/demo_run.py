@@ -17,8 +17,8 @@ from streamdex.model import Outcome
 from streamdex.operations.verify import Report, verify_collection
 from streamdex.run.worker import Worker
 from streamdex.standins.documents import SampleDocument, sample_documents
+from streamdex.standins.local import LocalServices
 from streamdex.standins.produce import Message, create_topic, produce
-from streamdex.standins.stage import Stage
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ POISON = [
 class DemoRun:
     """One run of the demo; `progress` shows its steps."""
 
-    def __init__(self, stage: Stage, documents: int, progress: Progress) -> None:
+    def __init__(self, stage: LocalServices, documents: int, progress: Progress) -> None:
         self._stage = stage
         self._settings = stage.settings
         self._documents = documents

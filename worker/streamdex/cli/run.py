@@ -56,7 +56,7 @@ async def _reachable(settings: Settings) -> AsyncIterator[Settings]:
     if settings.qdrant.url != MEMORY_URL:
         yield settings
         return
-    from streamdex.standins.stage import qdrant_for  # noqa: PLC0415  # 7 MiB of engines that only `:memory:` needs
+    from streamdex.standins.local import qdrant_for  # noqa: PLC0415  # 7 MiB of engines that only `:memory:` needs
 
     async with qdrant_for(settings) as reachable:
         yield reachable

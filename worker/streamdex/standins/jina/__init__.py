@@ -5,29 +5,29 @@ and faults that say how often they fired. It promises no meaning: its vectors kn
 """
 
 from streamdex.standins.jina.answers import ErrorShape
-from streamdex.standins.jina.faults import Fault, FaultKind
+from streamdex.standins.jina.faults import JinaFault, JinaFaultKind
 from streamdex.standins.jina.limits import Limits
 from streamdex.standins.jina.models import MODELS, Model
 from streamdex.standins.jina.options import Latency, Options, QuotaHeaders
 from streamdex.standins.jina.requests import MAX_INPUTS, FieldMode
 from streamdex.standins.jina.server import JinaServer
-from streamdex.standins.jina.stats import RequestNote, Stats
+from streamdex.standins.jina.stats import JinaStats, RequestNote
 from streamdex.standins.jina.windows import WindowKind
 
 __all__ = [
     "MAX_INPUTS",
     "MODELS",
     "ErrorShape",
-    "Fault",
-    "FaultKind",
     "FieldMode",
+    "JinaFault",
+    "JinaFaultKind",
     "JinaServer",
+    "JinaStats",
     "Latency",
     "Limits",
     "Model",
     "Options",
     "QuotaHeaders",
     "RequestNote",
-    "Stats",
     "WindowKind",
 ]

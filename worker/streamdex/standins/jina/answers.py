@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pybase64
 
-from streamdex.standins.jina.limits import LimitKind, Refusal
+from streamdex.standins.jina.limits import LimitKind, LimitRefusal
 from streamdex.standins.jina.vectors import Floats
 
 
@@ -81,7 +81,7 @@ def validation_error(errors: Sequence[FieldError]) -> ErrorAnswer:
     return ErrorAnswer(422, message, shape=ErrorShape.VALIDATION, errors=tuple(errors))
 
 
-def limit_error(refusal: Refusal) -> ErrorAnswer:
+def limit_error(refusal: LimitRefusal) -> ErrorAnswer:
     """The 429 of a limit, worded as the hosted service words it."""
     figures = f"{refusal.used}/{refusal.limit}"
     match refusal.kind:

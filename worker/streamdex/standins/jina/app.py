@@ -1,7 +1,6 @@
 """HTTP around the service: reads a request, waits as long as the latency model says, sends the reply its way."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict
@@ -11,9 +10,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from streamdex.standins.control import PREFIX, FaultControl, as_json
 from streamdex.standins.jina.billing import BillingLog
-from streamdex.standins.jina.faults import Fault, FaultKind
-from streamdex.standins.jina.service import Admitted, Manner, Reply, Service
+from streamdex.standins.jina.faults import JinaFault, JinaFaultKind
+from streamdex.standins.jina.service import Admitted, JinaService, Manner, Reply
 
 FAULT_HEADER = "x-streamdex-fault"
 STAND_IN_HEADER = (b"x-streamdex-stand-in", b"lexical vectors")
@@ -29,18 +29,22 @@ Cut = Callable[[Scope], None]
 
 
 def create_app(
-    service: Service, clock_s: Callable[[], float], sleep: Sleep, cut: Cut, bills: BillingLog | None = None
+    service: JinaService, clock_s: Callable[[], float], sleep: Sleep, cut: Cut, bills: BillingLog | None = None
 ) -> Starlette:
     """The application. `cut` ends the connection of a scope abruptly, which ASGI itself has no word for."""
-    control = Control(service, clock_s)
+    faults = service.faults
+    control = FaultControl(_parsed, lambda fault: faults.add(fault, clock_s()), faults.clear, lambda: faults.active)
+
+    async def stats(_: Request) -> Response:
+        """All counters and the log of the last requests."""
+        return as_json({**service.stats.as_json(), "faults_fired": dict(faults.fired)})
+
     return Starlette(
         routes=[
             Route("/", _index),
             Route("/v1/embeddings", Embeddings(service, clock_s, sleep, cut, bills), methods=["POST"]),
-            Route("/_control/faults", control.add_fault, methods=["POST"]),
-            Route("/_control/faults", control.clear_faults, methods=["DELETE"]),
-            Route("/_control/faults/{number:int}", control.one_fault, methods=["GET", "DELETE"]),
-            Route("/_control/stats", control.show_stats, methods=["GET"]),
+            *control.routes(),
+            Route(f"{PREFIX}/stats", stats),
         ]
     )
 
@@ -54,7 +58,7 @@ class Embeddings:
 
     def __init__(
         self,
-        service: Service,
+        service: JinaService,
         clock_s: Callable[[], float],
         sleep: Sleep,
         cut: Cut,
@@ -134,12 +138,12 @@ class Embeddings:
         await _until_gone(receive)
 
 
-class _FaultOrder(BaseModel):
-    """A fault as it is asked for over HTTP: the fields of `Fault`, with their types checked."""
+class _FaultFields(BaseModel):
+    """The fields of a fault, with their types checked."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    kind: FaultKind
+    kind: JinaFaultKind
     argument: str = ""
     match: str | None = None
     times: int | None = None
@@ -147,48 +151,8 @@ class _FaultOrder(BaseModel):
     probability: float = 1.0
 
 
-class Control:
-    """Faults and statistics over HTTP."""
-
-    def __init__(self, service: Service, clock_s: Callable[[], float]) -> None:
-        self._service = service
-        self._clock_s = clock_s
-        self._faults: list[Fault] = []  # all that were ever set here; a fault's number is its place
-
-    async def add_fault(self, request: Request) -> Response:
-        """Set a fault from a JSON object with the fields of `Fault`."""
-        try:
-            order = _FaultOrder.model_validate_json(await request.body())
-            fault = Fault(**order.model_dump())
-        except ValueError as error:  # pydantic's is one
-            return _json({"detail": f"not a fault: {error}"}, status=422)
-        self._service.faults.add(fault, self._clock_s())
-        self._faults.append(fault)
-        return _json({"number": len(self._faults) - 1, "kind": fault.kind}, status=201)
-
-    async def one_fault(self, request: Request) -> Response:
-        """How often one fault fired; with DELETE it is set no more."""
-        number = request.path_params["number"]
-        if number >= len(self._faults):
-            return _json({"detail": "there is no such fault"}, status=404)
-        fault = self._faults[number]
-        if request.method == "DELETE":
-            self._service.faults.remove(fault)
-        return _json({"number": number, "kind": fault.kind, "fired": fault.fired})
-
-    async def clear_faults(self, _request: Request) -> Response:
-        """Set no faults any more."""
-        self._service.faults.clear()
-        return Response(status_code=204)
-
-    async def show_stats(self, _request: Request) -> Response:
-        """All counters and the log of the last requests."""
-        return _json({**self._service.stats.as_json(), "faults_fired": dict(self._service.faults.fired)})
-
-
-def _json(value: dict[str, Any], status: int = 200) -> Response:
-    body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-    return Response(body, status_code=status, media_type="application/json")
+def _parsed(body: bytes) -> JinaFault:
+    return JinaFault(**_FaultFields.model_validate_json(body).model_dump())
 
 
 async def _read(request: Request, limit_bytes: int) -> bytes | None:

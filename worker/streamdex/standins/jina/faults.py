@@ -1,6 +1,6 @@
-"""Faults on purpose: what goes wrong, when, and how often it did. Pure: time and dice are arguments.
+"""Faults on purpose: what goes wrong, when, and how often it did. Pure: time and random numbers are arguments.
 
-A fault is claimed by a request; claiming is firing, so `Fault.fired` and `Faults.fired` count what clients really met.
+A request claims a fault, which then has fired: so `fired` counts what clients really met.
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy as np
 from streamdex.standins.jina.answers import ErrorAnswer, FieldError, Row, validation_error
 
 
-class FaultKind(StrEnum):
+class JinaFaultKind(StrEnum):
     """What goes wrong. In brackets the argument, optional unless said otherwise."""
 
     STATUS = "status"  # an error of this status (required: 503, or 403:AUTHZ_INSUFFICIENT_BALANCE with its code)
@@ -43,15 +43,15 @@ ABSURD = "absurd"
 ABSURD_RETRY_AFTER_S = 31_536_000
 _ROWS = frozenset(
     {
-        FaultKind.WRONG_COUNT,
-        FaultKind.DUPLICATE_INDEX,
-        FaultKind.MISSING_INDEX,
-        FaultKind.INDEX_OUT_OF_RANGE,
-        FaultKind.SHUFFLED,
-        FaultKind.WRONG_DIMENSION,
-        FaultKind.NAN,
-        FaultKind.INFINITE,
-        FaultKind.ZERO,
+        JinaFaultKind.WRONG_COUNT,
+        JinaFaultKind.DUPLICATE_INDEX,
+        JinaFaultKind.MISSING_INDEX,
+        JinaFaultKind.INDEX_OUT_OF_RANGE,
+        JinaFaultKind.SHUFFLED,
+        JinaFaultKind.WRONG_DIMENSION,
+        JinaFaultKind.NAN,
+        JinaFaultKind.INFINITE,
+        JinaFaultKind.ZERO,
     }
 )
 _CODES = {
@@ -69,14 +69,14 @@ _CODES = {
 
 
 @dataclass(slots=True)
-class Fault:
+class JinaFault:
     """One fault and when it happens. Raises ValueError when the argument does not fit the kind.
 
     `match`: only to requests with an input that contains it. `times`: so often and then no more. `duration_s`: so
-    long after it was added. `probability`: by the throw of dice. `fired`: how many requests met it so far.
+    long after it was added. `probability`: by chance. `fired`: how many requests met it so far.
     """
 
-    kind: FaultKind
+    kind: JinaFaultKind
     argument: str = ""
     match: str | None = field(default=None, repr=False)
     times: int | None = None
@@ -86,8 +86,8 @@ class Fault:
     _until_s: float | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.kind = FaultKind(self.kind)
-        if self.kind is FaultKind.REFUSE:
+        self.kind = JinaFaultKind(self.kind)
+        if self.kind is JinaFaultKind.REFUSE:
             self.match = self.match or self.argument or None
             self.argument = ""
         _check_argument(self)
@@ -129,31 +129,32 @@ class Fault:
         return used_up or (self._until_s is not None and now_s >= self._until_s)
 
 
-class Faults:
+class JinaFaults:
     """The faults that are set, in the order they were added: a request meets the first that applies."""
 
     def __init__(self) -> None:
-        self._set: list[Fault] = []
-        self.fired: Counter[FaultKind] = Counter()
+        self._set: list[JinaFault] = []
+        self.fired: Counter[JinaFaultKind] = Counter()
 
-    def add(self, fault: Fault, now_s: float) -> Fault:
+    def add(self, fault: JinaFault, now_s: float) -> JinaFault:
         """Set a fault; the same object is given back, to ask it how often it fired."""
         if fault.duration_s is not None:
             fault._until_s = now_s + fault.duration_s
         self._set.append(fault)
         return fault
 
-    def remove(self, fault: Fault) -> None:
-        """Set this one no more; safe twice, and after its end."""
-        self._set = [other for other in self._set if other is not fault]
+    @property
+    def active(self) -> tuple[JinaFault, ...]:
+        """Those that are set."""
+        return tuple(self._set)
 
-    def clear(self) -> None:
-        """Set no faults any more. What has fired stays counted."""
-        self._set.clear()
+    def clear(self, fault: JinaFault | None = None) -> None:
+        """Clear one fault, or all; safe twice. What has fired stays counted."""
+        self._set = [] if fault is None else [other for other in self._set if other is not fault]
 
     def claim(
-        self, texts: Sequence[str], now_s: float, rng: Callable[[], float], header: Fault | None = None
-    ) -> Fault | None:
+        self, texts: Sequence[str], now_s: float, rng: Callable[[], float], header: JinaFault | None = None
+    ) -> JinaFault | None:
         """The fault that a request with these inputs meets, now counted as fired. `header`: the one it asked for."""
         self._set = [fault for fault in self._set if not fault._is_over(now_s)]
         candidates = [header, *self._set] if header else self._set
@@ -165,19 +166,19 @@ class Faults:
         return None
 
 
-def from_header(value: str) -> Fault:
+def from_header(value: str) -> JinaFault:
     """The fault of a request header, `kind` or `kind:argument`. Raises ValueError."""
     kind, _, argument = value.strip().partition(":")
-    return Fault(FaultKind(kind), argument)
+    return JinaFault(JinaFaultKind(kind), argument)
 
 
-def error_of(fault: Fault) -> ErrorAnswer | None:
+def error_of(fault: JinaFault) -> ErrorAnswer | None:
     """The error that a fault answers with instead of vectors; None for the other kinds."""
-    if fault.kind is FaultKind.REFUSE:
+    if fault.kind is JinaFaultKind.REFUSE:
         return ErrorAnswer(400, "Failed to encode text")
-    if fault.kind is FaultKind.THROTTLE:
+    if fault.kind is JinaFaultKind.THROTTLE:
         return ErrorAnswer(429, *_CODES[429])
-    if fault.kind is not FaultKind.STATUS:
+    if fault.kind is not JinaFaultKind.STATUS:
         return None
     number, _, code = fault.argument.partition(":")
     if number == "422" and not code:
@@ -186,14 +187,14 @@ def error_of(fault: Fault) -> ErrorAnswer | None:
     return ErrorAnswer(int(number), message, code or usual)
 
 
-def spoil(rows: list[Row], fault: Fault, place: int) -> list[Row]:
+def spoil(rows: list[Row], fault: JinaFault, place: int) -> list[Row]:
     """The rows as the fault leaves them; `place` is the row to spoil. The rows given are not changed."""
     match fault.kind:
-        case FaultKind.WRONG_COUNT:
+        case JinaFaultKind.WRONG_COUNT:
             return _miscounted(rows, int(fault.argument or -1))
-        case FaultKind.SHUFFLED:
+        case JinaFaultKind.SHUFFLED:
             return rows[::-1]
-        case FaultKind.DUPLICATE_INDEX if len(rows) == 1:
+        case JinaFaultKind.DUPLICATE_INDEX if len(rows) == 1:
             return [rows[0], rows[0]]
         case _:
             return [*rows[:place], _spoiled(rows, fault.kind, place), *rows[place + 1 :]]
@@ -205,52 +206,52 @@ def _miscounted(rows: list[Row], difference: int) -> list[Row]:
     return [*rows, *(Row(rows[-1].vector, len(rows) + extra) for extra in range(difference))]
 
 
-def _spoiled(rows: list[Row], kind: FaultKind, place: int) -> Row:
+def _spoiled(rows: list[Row], kind: JinaFaultKind, place: int) -> Row:
     row = Row(rows[place].vector.copy(), rows[place].index)
     match kind:
-        case FaultKind.DUPLICATE_INDEX:
+        case JinaFaultKind.DUPLICATE_INDEX:
             row.index = rows[place - 1].index
-        case FaultKind.MISSING_INDEX:
+        case JinaFaultKind.MISSING_INDEX:
             row.index = None
-        case FaultKind.INDEX_OUT_OF_RANGE:
+        case JinaFaultKind.INDEX_OUT_OF_RANGE:
             row.index = len(rows)
-        case FaultKind.WRONG_DIMENSION:
+        case JinaFaultKind.WRONG_DIMENSION:
             row.vector = row.vector[:-1]
-        case FaultKind.NAN:
+        case JinaFaultKind.NAN:
             row.vector[0] = np.nan
-        case FaultKind.INFINITE:
+        case JinaFaultKind.INFINITE:
             row.vector[-1] = np.inf
-        case FaultKind.ZERO:
+        case JinaFaultKind.ZERO:
             row.vector[:] = 0.0
     return row
 
 
-def _check_argument(fault: Fault) -> None:
+def _check_argument(fault: JinaFault) -> None:
     """Raise ValueError now rather than when the fault is met."""
     argument = fault.argument
     match fault.kind:
-        case FaultKind.STATUS:
+        case JinaFaultKind.STATUS:
             if not 400 <= int(argument.partition(":")[0] or 0) <= 599:
                 raise ValueError("status wants an error status, such as 503")
-        case FaultKind.HTML:
+        case JinaFaultKind.HTML:
             if not 200 <= fault.status <= 599:
                 raise ValueError("html takes a status, such as 502")
-        case FaultKind.WRONG_COUNT:
+        case JinaFaultKind.WRONG_COUNT:
             if int(argument or -1) == 0:
                 raise ValueError("wrong-count takes a difference, such as -1")
-        case FaultKind.HANG | FaultKind.DRIP:
+        case JinaFaultKind.HANG | JinaFaultKind.DRIP:
             _check_seconds(fault.kind, argument)
-        case FaultKind.REFUSE:
+        case JinaFaultKind.REFUSE:
             if fault.match is None:
                 raise ValueError("refuse wants the marker text")
-        case FaultKind.THROTTLE if argument != ABSURD:
+        case JinaFaultKind.THROTTLE if argument != ABSURD:
             _check_seconds(fault.kind, argument.removeprefix("date:"))
-        case FaultKind.THROTTLE:
+        case JinaFaultKind.THROTTLE:
             pass
         case _ if argument:
             raise ValueError(f"{fault.kind} takes no argument")
 
 
-def _check_seconds(kind: FaultKind, argument: str) -> None:
+def _check_seconds(kind: JinaFaultKind, argument: str) -> None:
     if float(argument or 0) < 0:
         raise ValueError(f"{kind} takes seconds")

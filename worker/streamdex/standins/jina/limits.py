@@ -28,7 +28,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class LimitRefusal:
     """A request that was over a limit. `wait_s` is infinite when it can never fit, 0 for concurrency: nobody knows."""
 
     kind: LimitKind
@@ -57,7 +57,7 @@ class Limiter:
     def _window(self, limit: int | None) -> Window | None:
         return None if limit is None else make_window(self._limits.window, limit, self._limits.phase_s)
 
-    def admit(self, now_s: float, tokens: int) -> Refusal | None:
+    def admit(self, now_s: float, tokens: int) -> LimitRefusal | None:
         """Charge one request of so many tokens and let it in, or say which limit it is over and charge no tokens."""
         refusal = self._refusal(now_s, tokens)
         if refusal is None:
@@ -80,19 +80,19 @@ class Limiter:
             tokens=_left(self._tokens, limits.tokens_per_minute, now_s),
         )
 
-    def _refusal(self, now_s: float, tokens: int) -> Refusal | None:
+    def _refusal(self, now_s: float, tokens: int) -> LimitRefusal | None:
         limits = self._limits
         if limits.concurrency is not None and self.in_flight >= limits.concurrency:
-            return Refusal(LimitKind.CONCURRENCY, self.in_flight, limits.concurrency, 0.0)
+            return LimitRefusal(LimitKind.CONCURRENCY, self.in_flight, limits.concurrency, 0.0)
         return _over(LimitKind.REQUESTS, self._requests, limits.requests_per_minute, now_s, 1) or _over(
             LimitKind.TOKENS, self._tokens, limits.tokens_per_minute, now_s, tokens
         )
 
 
-def _over(kind: LimitKind, window: Window | None, limit: int | None, now_s: float, amount: int) -> Refusal | None:
+def _over(kind: LimitKind, window: Window | None, limit: int | None, now_s: float, amount: int) -> LimitRefusal | None:
     if window is None or limit is None or window.fits(now_s, amount):
         return None
-    return Refusal(kind, math.ceil(window.used(now_s)), limit, window.wait_s(now_s, amount))
+    return LimitRefusal(kind, math.ceil(window.used(now_s)), limit, window.wait_s(now_s, amount))
 
 
 def _left(window: Window | None, limit: int | None, now_s: float) -> int | None:

@@ -14,10 +14,10 @@ from starlette.types import Scope
 
 from streamdex.standins.jina.app import Sleep, create_app
 from streamdex.standins.jina.billing import BillingLog
-from streamdex.standins.jina.faults import Fault, FaultKind, Faults
+from streamdex.standins.jina.faults import JinaFault, JinaFaultKind, JinaFaults
 from streamdex.standins.jina.options import Options
-from streamdex.standins.jina.service import Service
-from streamdex.standins.jina.stats import Stats
+from streamdex.standins.jina.service import JinaService
+from streamdex.standins.jina.stats import JinaStats
 from streamdex.web_server import WebServer, listen
 
 _KEEP_ALIVE_S = 300  # longer than any client keeps an idle connection: only the client ends them
@@ -41,7 +41,7 @@ class JinaServer:
     ) -> None:
         self.options = options or Options()
         self._clock_s = clock_s
-        self._service = Service(self.options, rng, wall_clock_s)
+        self._service = JinaService(self.options, rng, wall_clock_s)
         self._bills = (
             BillingLog(self.options.billing_log, wall_clock_s, self._connected) if self.options.billing_log else None
         )
@@ -58,12 +58,12 @@ class JinaServer:
         return f"http://{host}:{self._port}/v1"
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> JinaStats:
         """What it has done so far."""
         return self._service.stats
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> JinaFaults:
         """The faults set, and how often which kind fired."""
         return self._service.faults
 
@@ -74,16 +74,16 @@ class JinaServer:
 
     def inject(
         self,
-        kind: FaultKind | str,
+        kind: JinaFaultKind | str,
         argument: str = "",
         *,
         match: str | None = None,
         times: int | None = None,
         duration_s: float | None = None,
         probability: float = 1.0,
-    ) -> Fault:
-        """Set a fault (see `Fault`); its `fired` says how many requests met it."""
-        fault = Fault(FaultKind(kind), argument, match, times, duration_s, probability)
+    ) -> JinaFault:
+        """Set a fault (see `JinaFault`); its `fired` says how many requests met it."""
+        fault = JinaFault(JinaFaultKind(kind), argument, match, times, duration_s, probability)
         return self.faults.add(fault, self._clock_s())
 
     async def start(self) -> None:

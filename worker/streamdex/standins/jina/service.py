@@ -21,17 +21,17 @@ from streamdex.standins.jina.answers import ErrorAnswer, ErrorShape, Refused, li
 from streamdex.standins.jina.faults import (
     ABSURD_RETRY_AFTER_S,
     DEFAULT_DRIP_S,
-    Fault,
-    FaultKind,
-    Faults,
+    JinaFault,
+    JinaFaultKind,
+    JinaFaults,
     error_of,
     from_header,
     spoil,
 )
-from streamdex.standins.jina.limits import Limiter, Refusal
+from streamdex.standins.jina.limits import Limiter, LimitRefusal
 from streamdex.standins.jina.options import Options, QuotaHeaders
 from streamdex.standins.jina.requests import EmbeddingRequest, parse, peek
-from streamdex.standins.jina.stats import RequestNote, Stats
+from streamdex.standins.jina.stats import JinaStats, RequestNote
 from streamdex.standins.jina.vectors import Space, embed
 
 NO_ANSWER = 0  # the status noted for a request that gets none
@@ -69,20 +69,20 @@ class Admitted:
     """A request that was let in: answer it after `delay_s`."""
 
     request: EmbeddingRequest
-    fault: Fault | None
+    fault: JinaFault | None
     at_s: float
     delay_s: float
     headers: tuple[tuple[str, str], ...] = field(default=())
 
 
-class Service:
+class JinaService:
     """The embedding endpoint. `wall_clock_s` (epoch seconds) is asked for Retry-After dates alone."""
 
     def __init__(self, options: Options, rng: Callable[[], float], wall_clock_s: Callable[[], float]) -> None:
         self.options = options
         self.limiter = Limiter(options.limits)
-        self.faults = Faults()
-        self.stats = Stats()
+        self.faults = JinaFaults()
+        self.stats = JinaStats()
         self._rng = rng
         self._wall_clock_s = wall_clock_s
 
@@ -110,11 +110,11 @@ class Service:
             self._note(admitted, reply)
             return reply
         reply = Reply(200, self._answer(request, fault), headers=admitted.headers, billed=True)
-        if fault and fault.kind is FaultKind.TRUNCATED_JSON:
+        if fault and fault.kind is JinaFaultKind.TRUNCATED_JSON:
             reply = replace(reply, body=reply.body[: len(reply.body) // 2])
-        if fault and fault.kind is FaultKind.DRIP:
+        if fault and fault.kind is JinaFaultKind.DRIP:
             reply = replace(reply, manner=Manner.DRIP, seconds=fault.seconds or DEFAULT_DRIP_S)
-        if fault and fault.kind is FaultKind.CUT:
+        if fault and fault.kind is JinaFaultKind.CUT:
             reply = replace(reply, manner=Manner.CUT)
         self.stats.embedded(request.texts, request.tokens)
         self._note(admitted, reply)
@@ -124,7 +124,7 @@ class Service:
         """The reply to a request that was let in has been sent, or its client is gone."""
         self.limiter.leave()
 
-    def _answer(self, request: EmbeddingRequest, fault: Fault | None) -> bytes:
+    def _answer(self, request: EmbeddingRequest, fault: JinaFault | None) -> bytes:
         space = Space(request.model.name, request.dimension, request.task)
         vectors = embed(request.texts, space, normalized=request.normalized, late_chunking=request.late_chunking)
         rows = number(vectors)
@@ -134,17 +134,17 @@ class Service:
             request.model.name, rows, request.embedding_type, request.tokens, prompt_tokens=request.model.prompt_tokens
         )
 
-    def _instead(self, fault: Fault) -> Reply | None:
+    def _instead(self, fault: JinaFault) -> Reply | None:
         """What a fault sends instead of vectors, if it is of that sort."""
         if error := error_of(fault):
-            asked = fault.retry_after(self._wall_clock_s()) if fault.kind is FaultKind.THROTTLE else None
+            asked = fault.retry_after(self._wall_clock_s()) if fault.kind is JinaFaultKind.THROTTLE else None
             return self._error(error, (("retry-after", asked),) if asked else ())
         match fault.kind:
-            case FaultKind.HTML:
+            case JinaFaultKind.HTML:
                 return Reply(fault.status, _HTML, content_type="text/html")
-            case FaultKind.HANG:
+            case JinaFaultKind.HANG:
                 return Reply(NO_ANSWER, b"", manner=Manner.HANG, seconds=fault.seconds)
-            case FaultKind.RESET:
+            case JinaFaultKind.RESET:
                 return Reply(NO_ANSWER, b"", manner=Manner.RESET)
             case _:
                 return None
@@ -184,7 +184,7 @@ class Service:
         known = (("x-ratelimit-remaining-requests", left.requests), ("x-ratelimit-remaining-tokens", left.tokens))
         return tuple((name, str(value)) for name, value in known if value is not None)
 
-    def _retry_after(self, refusal: Refusal) -> tuple[tuple[str, str], ...]:
+    def _retry_after(self, refusal: LimitRefusal) -> tuple[tuple[str, str], ...]:
         wait_s = refusal.wait_s if math.isfinite(refusal.wait_s) else ABSURD_RETRY_AFTER_S
         match self.options.quota_headers:
             case QuotaHeaders.SECONDS:
@@ -209,7 +209,7 @@ def _authorize(authorization: str | None, api_key: str | None) -> None:
         raise Refused(ErrorAnswer(401, "Invalid API key.", "AUTH_INVALID_API_KEY"))
 
 
-def _asked_fault(header: str | None) -> Fault | None:
+def _asked_fault(header: str | None) -> JinaFault | None:
     if header is None:
         return None
     try:

@@ -33,7 +33,7 @@ class RequestNote:
 
 
 @dataclass(slots=True)
-class Stats:
+class JinaStats:
     """Counters since the start. `accepted` are requests answered with vectors, also with wrong ones by a fault."""
 
     requests: int = 0

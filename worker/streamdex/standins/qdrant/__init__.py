@@ -1,8 +1,8 @@
 """Qdrant in one process: the real storage engine (qdrant-edge) behind Qdrant's own gRPC services.
 
 `EmbeddedQdrant` serves any Qdrant client on a loopback port and can be made to fail in every way the real server
-does. For tests that run thousands of schedules, `Service` with a `DirectClient` is the same without a network, and
-`Engine` the same without an event loop.
+does. For tests that run thousands of schedules, `QdrantService` with a `DirectClient` is the same without a network,
+and `Engine` is the same without an event loop.
 
 Where it differs from the real server 1.18, as far as known:
 - No optimizer runs by itself, so every search scans all vectors, until `Engine.optimize` is called.
@@ -14,21 +14,21 @@ Where it differs from the real server 1.18, as far as known:
 """
 
 from streamdex.standins.qdrant.direct import DirectClient, DirectStub
-from streamdex.standins.qdrant.engine import Engine, Stats
-from streamdex.standins.qdrant.faults import Fault, Faults, Kind
-from streamdex.standins.qdrant.refusals import Refusal
+from streamdex.standins.qdrant.engine import Engine, EngineStats
+from streamdex.standins.qdrant.faults import FaultKind, QdrantFault, QdrantFaults
+from streamdex.standins.qdrant.refusals import QdrantRefusal
 from streamdex.standins.qdrant.server import EmbeddedQdrant
-from streamdex.standins.qdrant.service import Service
+from streamdex.standins.qdrant.service import QdrantService
 
 __all__ = [
     "DirectClient",
     "DirectStub",
     "EmbeddedQdrant",
     "Engine",
-    "Fault",
-    "Faults",
-    "Kind",
-    "Refusal",
-    "Service",
-    "Stats",
+    "EngineStats",
+    "FaultKind",
+    "QdrantFault",
+    "QdrantFaults",
+    "QdrantRefusal",
+    "QdrantService",
 ]

@@ -3,7 +3,7 @@
 from qdrant_client import grpc as pb
 from qdrant_edge import PayloadSchemaType
 
-from streamdex.standins.qdrant.refusals import Refusal, collection_missing, wrong_input
+from streamdex.standins.qdrant.refusals import QdrantRefusal, collection_missing, wrong_input
 from streamdex.standins.qdrant.store import Collection, Store
 
 _SCHEMA_TYPES = {
@@ -119,8 +119,8 @@ def _changed(store: Store, action: pb.AliasOperations) -> dict[str, str]:
     return aliases
 
 
-def _alias_missing(name: str) -> Refusal:
-    return Refusal(collection_missing(name).code, f"Not found: Alias {name} does not exist!")
+def _alias_missing(name: str) -> QdrantRefusal:
+    return QdrantRefusal(collection_missing(name).code, f"Not found: Alias {name} does not exist!")
 
 
 def describe_aliases(store: Store, collection_name: str | None = None) -> pb.ListAliasesResponse:

@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 from qdrant_client import grpc as pb
 
-from streamdex.standins.qdrant.refusals import Refusal, Severed
-from streamdex.standins.qdrant.service import Service
+from streamdex.standins.qdrant.refusals import QdrantRefusal, Severed
+from streamdex.standins.qdrant.service import QdrantService
 
 _AS_BYTES: Mapping[str, Any] = {
     "Points.Upsert": pb.UpsertPoints,
@@ -24,7 +24,7 @@ class DirectStub:
     not change it afterwards; it may also be bytes.
     """
 
-    def __init__(self, service: Service, name: str = "Points") -> None:
+    def __init__(self, service: QdrantService, name: str = "Points") -> None:
         self._service = service
         self._name = name
 
@@ -37,12 +37,12 @@ class DirectStub:
             try:
                 async with asyncio.timeout(timeout):
                     return await self._service.serve(full_name, message)
-            except Refusal as refusal:
+            except QdrantRefusal as refusal:
                 raise _raised(refusal) from None
             except Severed:
-                raise _raised(Refusal(grpc.StatusCode.UNAVAILABLE, "Connection reset by peer")) from None
+                raise _raised(QdrantRefusal(grpc.StatusCode.UNAVAILABLE, "Connection reset by peer")) from None
             except TimeoutError:
-                raise _raised(Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")) from None
+                raise _raised(QdrantRefusal(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")) from None
 
         return call
 
@@ -52,7 +52,7 @@ class DirectClient:
 
     metadata = ()
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: QdrantService) -> None:
         self.points = DirectStub(service, "Points")
         self.collections = DirectStub(service, "Collections")
         self.qdrant = DirectStub(service, "Qdrant")
@@ -61,7 +61,7 @@ class DirectClient:
         """Nothing to close: the service belongs to whoever made it."""
 
 
-def _raised(refusal: Refusal) -> Exception:
+def _raised(refusal: QdrantRefusal) -> Exception:
     return grpc.aio.AioRpcError(  # type: ignore[no-any-return]  # grpc publishes no types
         refusal.code,
         initial_metadata=grpc.aio.Metadata(),

@@ -1,7 +1,7 @@
 """Qdrant's engine behind Qdrant's own requests, without a network: synchronous, one thread, a few µs a call.
 
 Every method takes the gRPC request and returns the gRPC response; what the server would refuse is raised as a
-`Refusal`. The engine's binding keeps the interpreter's lock during a call, so handing calls to another thread
+`QdrantRefusal`. The engine's binding keeps the interpreter's lock during a call, so handing calls to another thread
 would cost a switch and win nothing: 64 points of 1024 dimensions take 2.5 ms wherever they run.
 """
 
@@ -22,7 +22,7 @@ VERSION = "1.18.3"  # the server whose behaviour is followed
 
 
 @dataclass(slots=True)
-class Stats:
+class EngineStats:
     """What was asked of the server since it started.
 
     `requests` and `refused` count by method, `points_upserted` the points sent (skipped ones included),
@@ -40,7 +40,7 @@ class Engine:
 
     def __init__(self, directory: Path | None = None) -> None:
         self._store = Store(directory)
-        self.stats = Stats()
+        self.stats = EngineStats()
 
     def handle(self, method: str, request: Any) -> Any:
         """Answers a request by its gRPC name, such as `Points.Upsert`."""

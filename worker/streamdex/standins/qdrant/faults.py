@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from qdrant_client import grpc as pb
 
-from streamdex.standins.qdrant.refusals import Refusal
+from streamdex.standins.qdrant.refusals import QdrantRefusal
 
 WRITES = frozenset(
     {
@@ -27,7 +27,7 @@ WRITES = frozenset(
 )
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What goes wrong."""
 
     UNAVAILABLE = "unavailable"  # UNAVAILABLE at once, as a restarting server answers
@@ -49,12 +49,17 @@ class Kind(StrEnum):
     SEVERED = "severed"  # every connection is cut
 
 
-LANDS_LATER = frozenset({Kind.WAIT_TIMEOUT, Kind.LOST_ANSWER, Kind.UNANSWERED, Kind.SEVERED})
-_WRITES_ONLY = LANDS_LATER | {Kind.DISK_FULL, Kind.INSUFFICIENT_STORAGE, Kind.RATE_CAPACITY, Kind.BAD_POINT}
+LANDS_LATER = frozenset({FaultKind.WAIT_TIMEOUT, FaultKind.LOST_ANSWER, FaultKind.UNANSWERED, FaultKind.SEVERED})
+_WRITES_ONLY = LANDS_LATER | {
+    FaultKind.DISK_FULL,
+    FaultKind.INSUFFICIENT_STORAGE,
+    FaultKind.RATE_CAPACITY,
+    FaultKind.BAD_POINT,
+}
 
 
 @dataclass(slots=True, eq=False)
-class Fault:
+class QdrantFault:
     """One injected fault.
 
     `methods` names whom it hits (`Points.Upsert`, or `Points` for a whole service); when empty, the writes of points
@@ -62,7 +67,7 @@ class Fault:
     time with `probability`, and only where `when(method, request)` holds, if given. `fired` counts.
     """
 
-    kind: Kind
+    kind: FaultKind
     methods: frozenset[str] = frozenset()
     times: int | None = None
     probability: float = 1.0
@@ -79,9 +84,9 @@ class Fault:
             return False
         if not self._names(method):
             return False
-        if self.kind is Kind.RATE_CAPACITY and points_in(request) <= self.capacity:
+        if self.kind is FaultKind.RATE_CAPACITY and points_in(request) <= self.capacity:
             return False
-        if self.kind is Kind.BAD_POINT and self.marker.encode() not in request.SerializeToString():
+        if self.kind is FaultKind.BAD_POINT and self.marker.encode() not in request.SerializeToString():
             return False
         return self.when is None or self.when(method, request)
 
@@ -90,34 +95,43 @@ class Fault:
             return method in self.methods or method.partition(".")[0] in self.methods
         return self.kind not in _WRITES_ONLY or method in WRITES
 
-    def refusal(self) -> Refusal | None:
+    def refusal(self) -> QdrantRefusal | None:
         """What is answered instead of handling the request; None for kinds that do not refuse."""
         code, details = _REFUSALS.get(self.kind, (None, ""))
-        return None if code is None else Refusal(code, details, self._trailers())
+        return None if code is None else QdrantRefusal(code, details, self._trailers())
 
     def _trailers(self) -> tuple[tuple[str, str], ...]:
-        if self.kind is Kind.INSUFFICIENT_STORAGE:
+        if self.kind is FaultKind.INSUFFICIENT_STORAGE:
             return (("qdrant-insufficient-storage", "true"),)
-        if self.kind is Kind.RATE_LIMITED and self.retry_after_s is not None:
+        if self.kind is FaultKind.RATE_LIMITED and self.retry_after_s is not None:
             return (("retry-after", str(self.retry_after_s)),)
         return ()
 
 
 _REFUSALS = {
-    Kind.UNAVAILABLE: (grpc.StatusCode.UNAVAILABLE, "Service is starting"),
-    Kind.LOST_ANSWER: (grpc.StatusCode.UNAVAILABLE, "Socket closed"),
-    Kind.RATE_LIMITED: (grpc.StatusCode.RESOURCE_EXHAUSTED, "Rate limiting exceeded: Write rate limit exceeded"),
-    Kind.RATE_CAPACITY: (
+    FaultKind.UNAVAILABLE: (grpc.StatusCode.UNAVAILABLE, "Service is starting"),
+    FaultKind.LOST_ANSWER: (grpc.StatusCode.UNAVAILABLE, "Socket closed"),
+    FaultKind.RATE_LIMITED: (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "Rate limiting exceeded: Write rate limit exceeded",
+    ),
+    FaultKind.RATE_CAPACITY: (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "Rate limiting exceeded: Write rate limit exceeded, request larger than rate limiter capacity, "
         "please try to split your request",
     ),
-    Kind.DISK_FULL: (grpc.StatusCode.INTERNAL, "Service internal error: No space left on device (os error 28)"),
-    Kind.INSUFFICIENT_STORAGE: (grpc.StatusCode.RESOURCE_EXHAUSTED, "Insufficient storage: no space left on device"),
-    Kind.BAD_POINT: (grpc.StatusCode.INVALID_ARGUMENT, "Wrong input: a point of this request is refused"),
-    Kind.INTERNAL: (grpc.StatusCode.INTERNAL, "Service internal error: injected"),
-    Kind.UNAUTHENTICATED: (grpc.StatusCode.UNAUTHENTICATED, "Invalid API key or JWT"),
-    Kind.PERMISSION_DENIED: (grpc.StatusCode.PERMISSION_DENIED, "Forbidden: Write access is required"),
+    FaultKind.DISK_FULL: (
+        grpc.StatusCode.INTERNAL,
+        "Service internal error: No space left on device (os error 28)",
+    ),
+    FaultKind.INSUFFICIENT_STORAGE: (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "Insufficient storage: no space left on device",
+    ),
+    FaultKind.BAD_POINT: (grpc.StatusCode.INVALID_ARGUMENT, "Wrong input: a point of this request is refused"),
+    FaultKind.INTERNAL: (grpc.StatusCode.INTERNAL, "Service internal error: injected"),
+    FaultKind.UNAUTHENTICATED: (grpc.StatusCode.UNAUTHENTICATED, "Invalid API key or JWT"),
+    FaultKind.PERMISSION_DENIED: (grpc.StatusCode.PERMISSION_DENIED, "Forbidden: Write access is required"),
 }
 
 
@@ -134,35 +148,35 @@ def points_in(request: Any) -> int:
     return len(points)
 
 
-class Faults:
+class QdrantFaults:
     """The faults in force, in the order of their injection; dice are seeded."""
 
     def __init__(self, seed: int = 0) -> None:
         self._rng = random.Random(seed)  # noqa: S311  # a repeatable schedule, not a secret
-        self._active: list[Fault] = []
+        self._active: list[QdrantFault] = []
 
     @property
-    def active(self) -> tuple[Fault, ...]:
+    def active(self) -> tuple[QdrantFault, ...]:
         """Those in force, spent ones included."""
         return tuple(self._active)
 
-    def inject(self, fault: Fault) -> Fault:
+    def inject(self, fault: QdrantFault) -> QdrantFault:
         """Puts a fault in force and gives it back, so that it can be asked later how often it fired."""
         self._active.append(fault)
         return fault
 
-    def heal(self, fault: Fault | None = None) -> None:
+    def heal(self, fault: QdrantFault | None = None) -> None:
         """Takes one fault back, or all of them; safe twice."""
         self._active = [] if fault is None else [other for other in self._active if other is not fault]
 
-    def draw(self, method: str, request: Any) -> tuple[float, Fault | None]:
+    def draw(self, method: str, request: Any) -> tuple[float, QdrantFault | None]:
         """Decides about one request: how long it is held up, in seconds, and what befalls it then, if anything."""
         delay_s = 0.0
         for fault in self._active:
             if not fault.concerns(method, request) or self._rng.random() >= fault.probability:
                 continue
             fault.fired += 1
-            if fault.kind is not Kind.SLOW:
+            if fault.kind is not FaultKind.SLOW:
                 return delay_s, fault
             delay_s += fault.delay_s or 0.0
         return delay_s, None

@@ -17,7 +17,7 @@ _REFUSED_BY_ENGINE = {
 }
 
 
-class Refusal(Exception):
+class QdrantRefusal(Exception):
     """A request refused with a gRPC status. `trailers` are sent as trailing metadata."""
 
     def __init__(self, code: grpc.StatusCode, details: str, trailers: tuple[tuple[str, str], ...] = ()) -> None:
@@ -31,23 +31,23 @@ class Severed(Exception):
     """The connection of a request is to be cut instead of an answer."""
 
 
-def wrong_input(details: str) -> Refusal:
+def wrong_input(details: str) -> QdrantRefusal:
     """The request itself cannot be right."""
-    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"Wrong input: {details}")
+    return QdrantRefusal(grpc.StatusCode.INVALID_ARGUMENT, f"Wrong input: {details}")
 
 
-def not_built(what: str) -> Refusal:
+def not_built(what: str) -> QdrantRefusal:
     """The real server can do it and this one cannot: better refused than ignored."""
-    return Refusal(grpc.StatusCode.UNIMPLEMENTED, f"The embedded server does not offer {what}")
+    return QdrantRefusal(grpc.StatusCode.UNIMPLEMENTED, f"The embedded server does not offer {what}")
 
 
-def collection_missing(name: str) -> Refusal:
+def collection_missing(name: str) -> QdrantRefusal:
     """No collection and no alias has this name."""
-    return Refusal(grpc.StatusCode.NOT_FOUND, f"Not found: Collection `{name}` doesn't exist!")
+    return QdrantRefusal(grpc.StatusCode.NOT_FOUND, f"Not found: Collection `{name}` doesn't exist!")
 
 
 def refusing(function: F) -> F:
-    """Turns what the engine raises into a `Refusal`; anything else is a bug of ours and passes through."""
+    """Turns what the engine raises into a `QdrantRefusal`; anything else is a bug of ours and passes through."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -63,8 +63,8 @@ def refusing(function: F) -> F:
     return wrapper  # type: ignore[return-value]  # functools.wraps keeps the signature, which mypy cannot see
 
 
-def _translated(message: str) -> Refusal:
+def _translated(message: str) -> QdrantRefusal:
     for beginning, (code, prefix) in _REFUSED_BY_ENGINE.items():
         if message.startswith(beginning):
-            return Refusal(code, f"{prefix}: {message}")
-    return Refusal(grpc.StatusCode.INTERNAL, f"Service internal error: {message}")
+            return QdrantRefusal(code, f"{prefix}: {message}")
+    return QdrantRefusal(grpc.StatusCode.INTERNAL, f"Service internal error: {message}")

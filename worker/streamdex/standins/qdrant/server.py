@@ -8,10 +8,10 @@ import grpc
 from qdrant_client import grpc as pb
 from qdrant_client.grpc import collections_service_pb2, points_service_pb2, qdrant_pb2
 
-from streamdex.standins.qdrant.engine import Engine, Stats
-from streamdex.standins.qdrant.faults import WRITES, Faults
-from streamdex.standins.qdrant.refusals import Refusal, Severed
-from streamdex.standins.qdrant.service import Before, Service
+from streamdex.standins.qdrant.engine import Engine, EngineStats
+from streamdex.standins.qdrant.faults import WRITES, QdrantFaults
+from streamdex.standins.qdrant.refusals import QdrantRefusal, Severed
+from streamdex.standins.qdrant.service import Before, QdrantService
 
 SERVICES = {
     "Points": points_service_pb2.DESCRIPTOR.services_by_name["Points"],
@@ -51,7 +51,7 @@ class EmbeddedQdrant:
         self.host = host
         self.port = port
         self.engine = Engine(directory)
-        self.service = Service(self.engine, seed=seed, reorder_s=reorder_s)
+        self.service = QdrantService(self.engine, seed=seed, reorder_s=reorder_s)
         self._api_key = api_key
         self._read_only_api_key = read_only_api_key
         self._server: Any = None
@@ -59,12 +59,12 @@ class EmbeddedQdrant:
         self._restarts: set[asyncio.Task[None]] = set()
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> QdrantFaults:
         """Where faults are injected and taken back."""
         return self.service.faults
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> EngineStats:
         """What was asked of the server so far."""
         return self.engine.stats
 
@@ -136,7 +136,7 @@ class EmbeddedQdrant:
             try:
                 self._authorize(method, dict(context.invocation_metadata() or ()))
                 return await self.service.serve(method, request)
-            except Refusal as refusal:
+            except QdrantRefusal as refusal:
                 await context.abort(refusal.code, refusal.details, refusal.trailers)
             except Severed:
                 self._cut_connections()
@@ -151,9 +151,9 @@ class EmbeddedQdrant:
         if key == self._api_key:
             return
         if not key or key != self._read_only_api_key:
-            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, "Invalid API key or JWT")
+            raise QdrantRefusal(grpc.StatusCode.UNAUTHENTICATED, "Invalid API key or JWT")
         if method in WRITES | _MANAGING:
-            raise Refusal(grpc.StatusCode.PERMISSION_DENIED, "Forbidden: Write access is required")
+            raise QdrantRefusal(grpc.StatusCode.PERMISSION_DENIED, "Forbidden: Write access is required")
 
     def _cut_connections(self) -> None:
         task = asyncio.create_task(self.reset_connections())

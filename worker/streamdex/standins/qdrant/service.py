@@ -12,14 +12,14 @@ from typing import Any
 from qdrant_client import grpc as pb
 
 from streamdex.standins.qdrant.engine import METHODS, Engine
-from streamdex.standins.qdrant.faults import LANDS_LATER, Fault, Faults, Kind
-from streamdex.standins.qdrant.refusals import Refusal, Severed, not_built
+from streamdex.standins.qdrant.faults import LANDS_LATER, FaultKind, QdrantFault, QdrantFaults
+from streamdex.standins.qdrant.refusals import QdrantRefusal, Severed, not_built
 
 Before = Callable[[str, Any], Awaitable[None]]
 
 
-class Service:
-    """Requests in, answers or `Refusal`s out.
+class QdrantService:
+    """Requests in, answers or `QdrantRefusal`s out.
 
     `before(method, request)` is awaited before each request is applied; a test steers schedules with it.
     `reorder_s` makes each request wait up to that long, by seeded dice, so that those in flight overtake each other.
@@ -27,7 +27,7 @@ class Service:
 
     def __init__(self, engine: Engine, *, seed: int = 0, reorder_s: float = 0.0) -> None:
         self.engine = engine
-        self.faults = Faults(seed)
+        self.faults = QdrantFaults(seed)
         self.before: Before | None = None
         self.reorder_s = reorder_s
         self._rng = random.Random(seed)  # noqa: S311  # a repeatable schedule, not a secret
@@ -40,7 +40,7 @@ class Service:
         return len(self._late)
 
     async def serve(self, method: str, request: Any) -> Any:
-        """Answers one request; raises `Refusal`, or `Severed` when the connection is to be cut instead."""
+        """Answers one request; raises `QdrantRefusal`, or `Severed` when the connection is to be cut instead."""
         stats = self.engine.stats
         stats.requests[method] += 1
         try:
@@ -50,7 +50,7 @@ class Service:
             if fault is not None:
                 return await self._strike(fault, method, request)
             return await self._apply(method, request)
-        except (Refusal, Severed):
+        except (QdrantRefusal, Severed):
             stats.refused[method] += 1
             raise
 
@@ -78,15 +78,15 @@ class Service:
             await self.before(method, request)
         return self.engine.handle(method, request)
 
-    async def _strike(self, fault: Fault, method: str, request: Any) -> Any:
+    async def _strike(self, fault: QdrantFault, method: str, request: Any) -> Any:
         if fault.kind in LANDS_LATER:
             self._hold(fault.delay_s, method, request)
         refusal = fault.refusal()
         if refusal is not None:
             raise refusal
-        if fault.kind is Kind.WAIT_TIMEOUT:
+        if fault.kind is FaultKind.WAIT_TIMEOUT:
             return _not_yet(request)
-        if fault.kind is Kind.UNANSWERED:
+        if fault.kind is FaultKind.UNANSWERED:
             await asyncio.Event().wait()  # until the client's deadline or the server's stop cancels it
         raise Severed
 
@@ -103,7 +103,7 @@ class Service:
             pass  # its time has come without a release
         try:
             await self._apply(method, request)
-        except Refusal:
+        except QdrantRefusal:
             self.engine.stats.refused[method] += 1  # nobody is left to be told
 
 

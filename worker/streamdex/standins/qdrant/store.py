@@ -10,7 +10,7 @@ import grpc
 from qdrant_client import grpc as pb
 from qdrant_edge import Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParams, EdgeVectorParams
 
-from streamdex.standins.qdrant.refusals import Refusal, collection_missing, wrong_input
+from streamdex.standins.qdrant.refusals import QdrantRefusal, collection_missing, wrong_input
 
 _DISTANCES = {
     pb.Cosine: Distance.Cosine,
@@ -71,7 +71,7 @@ class Store:
         """Makes a collection; refused where a collection or an alias of that name exists."""
         name = config.collection_name
         if name in self.collections:
-            raise Refusal(grpc.StatusCode.ALREADY_EXISTS, f"Wrong input: Collection `{name}` already exists!")
+            raise QdrantRefusal(grpc.StatusCode.ALREADY_EXISTS, f"Wrong input: Collection `{name}` already exists!")
         if name in self.aliases:
             raise wrong_input(f"Can't create collection with name {name}. Alias with the same name already exists")
         engine_config = _engine_config(config, wal_enabled=self._durable)

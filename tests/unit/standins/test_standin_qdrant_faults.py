@@ -11,7 +11,7 @@ from qdrant_client import grpc as pb
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
 from harness.fixtures_qdrant import address_of
-from streamdex.standins.qdrant import EmbeddedQdrant, Fault, Kind
+from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 
 C = grpc.StatusCode
 
@@ -52,19 +52,19 @@ async def until(condition: Callable[[], object]) -> None:
 @pytest.mark.parametrize(
     ("kind", "code"),
     [
-        (Kind.UNAVAILABLE, C.UNAVAILABLE),
-        (Kind.RATE_LIMITED, C.RESOURCE_EXHAUSTED),
-        (Kind.DISK_FULL, C.INTERNAL),
-        (Kind.INSUFFICIENT_STORAGE, C.RESOURCE_EXHAUSTED),
-        (Kind.INTERNAL, C.INTERNAL),
-        (Kind.UNAUTHENTICATED, C.UNAUTHENTICATED),
-        (Kind.PERMISSION_DENIED, C.PERMISSION_DENIED),
+        (FaultKind.UNAVAILABLE, C.UNAVAILABLE),
+        (FaultKind.RATE_LIMITED, C.RESOURCE_EXHAUSTED),
+        (FaultKind.DISK_FULL, C.INTERNAL),
+        (FaultKind.INSUFFICIENT_STORAGE, C.RESOURCE_EXHAUSTED),
+        (FaultKind.INTERNAL, C.INTERNAL),
+        (FaultKind.UNAUTHENTICATED, C.UNAUTHENTICATED),
+        (FaultKind.PERMISSION_DENIED, C.PERMISSION_DENIED),
     ],
 )
 async def test_a_refusing_fault_fires_its_times_and_nothing_is_applied(
-    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient, kind: Kind, code: grpc.StatusCode
+    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient, kind: FaultKind, code: grpc.StatusCode
 ) -> None:
-    fault = qdrant_server.faults.inject(Fault(kind, times=2))
+    fault = qdrant_server.faults.inject(QdrantFault(kind, times=2))
 
     for _ in range(2):
         assert (await refusal(qdrant_client.grpc_points.Upsert(upsert()))).code() is code
@@ -80,7 +80,7 @@ async def test_a_refusing_fault_fires_its_times_and_nothing_is_applied(
 async def test_the_rate_limit_names_a_time_to_wait(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
-    fault = qdrant_server.faults.inject(Fault(Kind.RATE_LIMITED, retry_after_s=7))
+    fault = qdrant_server.faults.inject(QdrantFault(FaultKind.RATE_LIMITED, retry_after_s=7))
     with pytest.raises(ResourceExhaustedResponse) as caught:
         await qdrant_client.grpc_points.Upsert(upsert())
     assert caught.value.retry_after_s == 7
@@ -90,8 +90,8 @@ async def test_the_rate_limit_names_a_time_to_wait(
 async def test_a_full_disk_is_told_in_the_words_and_trailers_of_either_version(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
-    qdrant_server.faults.inject(Fault(Kind.DISK_FULL, times=1))
-    qdrant_server.faults.inject(Fault(Kind.INSUFFICIENT_STORAGE, times=1))
+    qdrant_server.faults.inject(QdrantFault(FaultKind.DISK_FULL, times=1))
+    qdrant_server.faults.inject(QdrantFault(FaultKind.INSUFFICIENT_STORAGE, times=1))
     old = await refusal(qdrant_client.grpc_points.Upsert(upsert()))
     new = await refusal(qdrant_client.grpc_points.Upsert(upsert()))
     assert re.search("No space left on device", str(old.details()))
@@ -101,7 +101,7 @@ async def test_a_full_disk_is_told_in_the_words_and_trailers_of_either_version(
 async def test_only_requests_above_the_capacity_are_too_large(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
-    fault = qdrant_server.faults.inject(Fault(Kind.RATE_CAPACITY, capacity=2))
+    fault = qdrant_server.faults.inject(QdrantFault(FaultKind.RATE_CAPACITY, capacity=2))
     stub = qdrant_client.grpc_points
     three = [point(number) for number in range(3)]
     batch = pb.UpdateBatchPoints(
@@ -126,7 +126,7 @@ async def test_only_requests_above_the_capacity_are_too_large(
 async def test_a_bad_point_refuses_whatever_request_it_is_in(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
-    fault = qdrant_server.faults.inject(Fault(Kind.BAD_POINT, marker="pöison"))
+    fault = qdrant_server.faults.inject(QdrantFault(FaultKind.BAD_POINT, marker="pöison"))
     stub = qdrant_client.grpc_points
 
     error = await refusal(stub.Upsert(upsert(point(1, "fine"), point(2, "some pöison in it"))))
@@ -140,7 +140,7 @@ async def test_a_slow_request_is_answered_after_the_client_has_given_up_or_not_a
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
     await qdrant_client.info()  # connected: the time is the request's alone
-    fault = qdrant_server.faults.inject(Fault(Kind.SLOW, delay_s=60))
+    fault = qdrant_server.faults.inject(QdrantFault(FaultKind.SLOW, delay_s=60))
     error = await refusal(qdrant_client.grpc_points.Upsert(upsert(), timeout=0.5))
     assert error.code() is C.DEADLINE_EXCEEDED
     assert fault.fired == 1
@@ -149,7 +149,7 @@ async def test_a_slow_request_is_answered_after_the_client_has_given_up_or_not_a
 async def test_a_wait_timeout_is_a_success_that_lands_later(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
-    fault = qdrant_server.faults.inject(Fault(Kind.WAIT_TIMEOUT, times=2))
+    fault = qdrant_server.faults.inject(QdrantFault(FaultKind.WAIT_TIMEOUT, times=2))
     operation = pb.PointsUpdateOperation(upsert=pb.PointsUpdateOperation.PointStructList(points=[point(2)]))
     batch = pb.UpdateBatchPoints(collection_name="c", wait=True, operations=[operation, operation])
 
@@ -166,18 +166,18 @@ async def test_a_wait_timeout_is_a_success_that_lands_later(
 @pytest.mark.parametrize(
     ("kind", "codes"),
     [
-        (Kind.LOST_ANSWER, {C.UNAVAILABLE}),
-        (Kind.UNANSWERED, {C.DEADLINE_EXCEEDED}),
-        (Kind.SEVERED, {C.UNAVAILABLE, C.CANCELLED}),
+        (FaultKind.LOST_ANSWER, {C.UNAVAILABLE}),
+        (FaultKind.UNANSWERED, {C.DEADLINE_EXCEEDED}),
+        (FaultKind.SEVERED, {C.UNAVAILABLE, C.CANCELLED}),
     ],
 )
 async def test_a_write_whose_answer_is_lost_lands_when_released(
-    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient, kind: Kind, codes: set[grpc.StatusCode]
+    qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient, kind: FaultKind, codes: set[grpc.StatusCode]
 ) -> None:
     await qdrant_client.info()  # connected: the time is the request's alone
-    fault = qdrant_server.faults.inject(Fault(kind, times=1))
+    fault = qdrant_server.faults.inject(QdrantFault(kind, times=1))
 
-    timeout_s = 1.0 if kind is Kind.UNANSWERED else 30
+    timeout_s = 1.0 if kind is FaultKind.UNANSWERED else 30
     error = await refusal(qdrant_client.grpc_points.Upsert(upsert(), timeout=timeout_s))
 
     assert error.code() in codes
@@ -189,7 +189,7 @@ async def test_a_write_whose_answer_is_lost_lands_when_released(
 async def test_a_lost_write_lands_by_itself_after_its_delay(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
-    qdrant_server.faults.inject(Fault(Kind.LOST_ANSWER, times=1, delay_s=0.01))
+    qdrant_server.faults.inject(QdrantFault(FaultKind.LOST_ANSWER, times=1, delay_s=0.01))
     await refusal(qdrant_client.grpc_points.Upsert(upsert()))
     await until(lambda: qdrant_server.service.held == 0)
     assert stored(qdrant_server) == 1
@@ -197,7 +197,7 @@ async def test_a_lost_write_lands_by_itself_after_its_delay(
 
 async def test_a_held_write_never_lands_once_the_server_stopped() -> None:
     async with EmbeddedQdrant() as server:
-        server.faults.inject(Fault(Kind.UNANSWERED))
+        server.faults.inject(QdrantFault(FaultKind.UNANSWERED))
         request = pb.UpsertPoints(collection_name="c", wait=True, points=[point(1)])
         client = address_of(server).client()
         call = asyncio.ensure_future(client.grpc_points.Upsert(request, timeout=30))
@@ -221,7 +221,7 @@ async def test_a_reset_cuts_every_connection_and_the_client_comes_back(
     bystander = asyncio.ensure_future(qdrant_client.grpc_points.Upsert(upsert(point(1)), timeout=30))
     await arrived.wait()
     qdrant_server.before = None
-    fault = qdrant_server.faults.inject(Fault(Kind.RESET, times=1))
+    fault = qdrant_server.faults.inject(QdrantFault(FaultKind.RESET, times=1))
 
     cut = await refusal(qdrant_client.grpc_points.Upsert(upsert(point(2)), timeout=30))
 
@@ -236,8 +236,10 @@ async def test_faults_are_chosen_by_method_condition_and_luck(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
     faults = qdrant_server.faults
-    reads = faults.inject(Fault(Kind.UNAVAILABLE, frozenset({"Points.Count"})))
-    second = faults.inject(Fault(Kind.INTERNAL, when=lambda _, request: request.points[0].id.num == 2, times=1))
+    reads = faults.inject(QdrantFault(FaultKind.UNAVAILABLE, frozenset({"Points.Count"})))
+    second = faults.inject(
+        QdrantFault(FaultKind.INTERNAL, when=lambda _, request: request.points[0].id.num == 2, times=1)
+    )
     await qdrant_client.grpc_points.Upsert(upsert(point(1)))
     await refusal(qdrant_client.grpc_points.Upsert(upsert(point(2))))
     await refusal(qdrant_client.grpc_points.Count(pb.CountPoints(collection_name="c")))
@@ -246,7 +248,7 @@ async def test_faults_are_chosen_by_method_condition_and_luck(
     faults.heal(reads)
     await qdrant_client.grpc_points.Count(pb.CountPoints(collection_name="c"))
     faults.heal()
-    lucky = faults.inject(Fault(Kind.UNAVAILABLE, frozenset({"Points"}), probability=0.5))
+    lucky = faults.inject(QdrantFault(FaultKind.UNAVAILABLE, frozenset({"Points"}), probability=0.5))
     for _ in range(40):
         outcome = await asyncio.gather(qdrant_client.grpc_points.Upsert(upsert()), return_exceptions=True)
         assert outcome

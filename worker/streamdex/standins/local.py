@@ -22,7 +22,7 @@ STAND_IN_KEY = "stand-in"
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class LocalServices:
     """Settings that reach every service, and which of them are embedded."""
 
     settings: Settings
@@ -31,7 +31,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage_for(settings: Settings, environment: Mapping[str, str] = os.environ) -> AsyncIterator[Stage]:
+async def start_local_services(
+    settings: Settings, environment: Mapping[str, str] = os.environ
+) -> AsyncIterator[LocalServices]:
     """Start what the environment does not name; stop it at the end."""
     embedded = {section: not any(environment.get(name) for name in names) for section, names in REAL.items()}
     jina = None
@@ -47,7 +49,7 @@ async def stage_for(settings: Settings, environment: Mapping[str, str] = os.envi
             settings = with_section(settings, "jina", base_url=jina.base_url, api_key=SecretStr(STAND_IN_KEY))
         if embedded["qdrant"]:
             settings = with_section(settings, "qdrant", url=MEMORY_URL)
-        yield Stage(await stack.enter_async_context(qdrant_for(settings)), embedded, jina)
+        yield LocalServices(await stack.enter_async_context(qdrant_for(settings)), embedded, jina)
 
 
 @asynccontextmanager

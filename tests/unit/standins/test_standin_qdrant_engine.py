@@ -9,7 +9,7 @@ from qdrant_client import grpc as pb
 from qdrant_client import models
 from qdrant_client.conversions.conversion import RestToGrpc
 
-from streamdex.standins.qdrant import Engine, Refusal
+from streamdex.standins.qdrant import Engine, QdrantRefusal
 
 M = models
 PAYLOADS: dict[int, dict[str, Any]] = {
@@ -117,7 +117,7 @@ def test_a_filter_matches_what_it_says(engine: Engine, condition: M.Filter, expe
 )
 def test_a_condition_that_cannot_be_judged_refuses_the_delete(engine: Engine, condition: pb.Condition) -> None:
     selector = pb.PointsSelector(filter=pb.Filter(must_not=[condition]))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(QdrantRefusal) as caught:
         engine.delete(pb.DeletePoints(collection_name="c", points=selector))
     assert caught.value.code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED)
     assert matching(engine, M.Filter()) == set(PAYLOADS)
@@ -164,7 +164,7 @@ def test_only_selected_payload_fields_are_returned(
 
 def test_an_index_reaches_the_engine_and_can_be_counted_by(engine: Engine) -> None:
     facets = pb.FacetCounts(collection_name="c", key="key")
-    with pytest.raises(Refusal, match="No appropriate index"):
+    with pytest.raises(QdrantRefusal, match="No appropriate index"):
         engine.facet(facets)
 
     index = pb.CreateFieldIndexCollection(collection_name="c", field_name="key", field_type=pb.FieldTypeKeyword)
@@ -244,7 +244,7 @@ def test_sparse_and_named_vectors_are_kept(engine: Engine) -> None:
 def test_a_failing_alias_action_keeps_the_ones_before_it(engine: Engine, aliases: pb.AliasOperations) -> None:
     first = pb.AliasOperations(create_alias=pb.CreateAlias(collection_name="c", alias_name="first"))
     renamed = pb.AliasOperations(rename_alias=pb.RenameAlias(old_alias_name="first", new_alias_name="second"))
-    with pytest.raises(Refusal):
+    with pytest.raises(QdrantRefusal):
         engine.update_aliases(pb.ChangeAliases(actions=[first, renamed, aliases]))
     described = engine.list_collection_aliases(pb.ListCollectionAliasesRequest(collection_name="c"))
     assert [alias.alias_name for alias in described.aliases] == ["second"]

@@ -15,7 +15,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client import grpc as pb
 
 from harness.fixtures_qdrant import QdrantAddress, address_of
-from streamdex.standins.qdrant import DirectClient, EmbeddedQdrant, Engine, Fault, Kind, Service
+from streamdex.standins.qdrant import DirectClient, EmbeddedQdrant, Engine, FaultKind, QdrantFault, QdrantService
 
 CREATE = pb.CreateCollection(
     collection_name="c", vectors_config=pb.VectorsConfig(params=pb.VectorParams(size=2, distance=pb.Dot))
@@ -114,7 +114,7 @@ async def test_before_steers_the_order_in_which_requests_are_applied(
 
 
 async def test_requests_in_flight_overtake_each_other_when_asked_to() -> None:
-    service = Service(Engine(), seed=3, reorder_s=0.02)
+    service = QdrantService(Engine(), seed=3, reorder_s=0.02)
     stub = DirectClient(service).points
     service.engine.create_collection(CREATE)
     applied: list[int] = []
@@ -131,17 +131,17 @@ async def test_requests_in_flight_overtake_each_other_when_asked_to() -> None:
 
 
 async def test_the_direct_client_raises_what_the_real_one_raises() -> None:
-    service = Service(Engine())
+    service = QdrantService(Engine())
     client = DirectClient(service)
     assert (await client.qdrant.HealthCheck(pb.HealthCheckRequest())).version
     assert await code_of(client.points.Upsert(upsert(1))) is grpc.StatusCode.NOT_FOUND
     await client.collections.Create(CREATE)
     for kind, code in {
-        Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
-        Kind.UNANSWERED: grpc.StatusCode.DEADLINE_EXCEEDED,
-        Kind.RESET: grpc.StatusCode.UNAVAILABLE,
+        FaultKind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+        FaultKind.UNANSWERED: grpc.StatusCode.DEADLINE_EXCEEDED,
+        FaultKind.RESET: grpc.StatusCode.UNAVAILABLE,
     }.items():
-        fault = service.faults.inject(Fault(kind, times=1))
+        fault = service.faults.inject(QdrantFault(kind, times=1))
         assert await code_of(client.points.Upsert(upsert(1).SerializeToString(), timeout=0.05)) is code
         assert fault.fired == 1
     assert await code_of(client.points.Recommend(pb.RecommendPoints())) is grpc.StatusCode.UNIMPLEMENTED
@@ -184,7 +184,7 @@ async def test_as_a_process_it_is_controlled_over_http_and_ends_on_a_signal() ->
         ports = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
         client = QdrantAddress("127.0.0.1", ports["grpc_port"], None, "a process").client()
         await client.create_collection("c", vectors_config=models.VectorParams(size=2, distance="Dot"))
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports['control_port']}") as control:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports['control_port']}/_control") as control:
             injected = await control.post("/faults", json={"kind": "lost_answer", "times": 1})
             assert injected.status_code == 201
             assert await code_of(client.grpc_points.Upsert(upsert(1))) is grpc.StatusCode.UNAVAILABLE
@@ -195,8 +195,8 @@ async def test_as_a_process_it_is_controlled_over_http_and_ends_on_a_signal() ->
             assert (await control.get("/faults/7")).status_code == 404
             assert (await control.post("/release")).json() == {"released": 1}
             assert (await client.count("c")).count == 1
-            assert (await control.post("/faults", json={"kind": "no such"})).status_code == 400
-            assert (await control.post("/faults", json={"kind": "slow", "odd": 1})).status_code == 400
+            assert (await control.post("/faults", json={"kind": "no such"})).status_code == 422
+            assert (await control.post("/faults", json={"kind": "slow", "odd": 1})).status_code == 422
             await control.delete("/faults")
             await control.post("/reset")
             await client.grpc_points.Upsert(upsert(2), wait_for_ready=True)

@@ -17,8 +17,8 @@ import pytest
 from streamdex.errors import ConfigurationError
 from streamdex.standins.jina import (
     ErrorShape,
-    FaultKind,
     FieldMode,
+    JinaFaultKind,
     JinaServer,
     Latency,
     Limits,
@@ -186,7 +186,7 @@ async def test_any_error_status_by_header_once(jina: JinaServer, status: int) ->
     assert response.status_code == status
     assert "detail" in response.json()
     assert (await _post(jina)).status_code == 200
-    assert jina.faults.fired == {FaultKind.STATUS: 1}
+    assert jina.faults.fired == {JinaFaultKind.STATUS: 1}
 
 
 async def test_refused_text_fails_its_batch_and_no_other(jina: JinaServer) -> None:
@@ -265,7 +265,7 @@ async def test_a_hang_with_seconds_ends_in_a_reset(jina: JinaServer) -> None:
 async def test_a_dripping_answer_is_complete_in_the_end(jina: JinaServer) -> None:
     response = await _post(jina, headers={"x-streamdex-fault": "drip:0.05"})
     assert len(response.json()["data"]) == 1
-    assert jina.faults.fired == {FaultKind.DRIP: 1}
+    assert jina.faults.fired == {JinaFaultKind.DRIP: 1}
 
 
 async def test_an_unknown_fault_header_is_refused_and_nothing_fires(jina: JinaServer) -> None:
