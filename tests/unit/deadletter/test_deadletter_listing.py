@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from streamdex.deadletter import MOST_REPLAYS, DeadLetterFacts, DeadLetterIndex, Entry, Stays, Wanted, why_it_stays
+from streamdex.deadletter import (
+    MOST_REPLAYS,
+    DeadLetterFacts,
+    DeadLetterIndex,
+    ListedDeadLetter,
+    Stays,
+    Wanted,
+    why_it_stays,
+)
 from streamdex.model import Partition, Position
 
 AT = Partition("documents.dlq", 0)
@@ -14,11 +22,11 @@ AT = Partition("documents.dlq", 0)
 
 def dead_letter(
     offset: int, first: int, reason: str = "too_deep", replays: int = 0, document: str | None = None
-) -> Entry:
+) -> ListedDeadLetter:
     """The letter at an offset of its topic, for the record that stood at `first` in its own; it failed at that ms."""
     position = Position("documents", 0, 0, first, 1_700)
     facts = DeadLetterFacts(position, "decode", reason, "why it is", 1, first, "worker-1", replays)
-    return Entry(*AT, offset, facts, document, 12, why_it_stays(facts, 1_000))
+    return ListedDeadLetter(*AT, offset, facts, document, 12, why_it_stays(facts, 1_000))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from streamdex.cli.options import ConfigOption, JsonOption, SetOption, document_
 from streamdex.cli.progress import ProgressBars
 from streamdex.cli.temporary_folder import temporary_folder
 from streamdex.config import Settings
-from streamdex.deadletter import DeadLetterFacts, Entry, Wanted, parse_dead_letter
+from streamdex.deadletter import DeadLetterFacts, ListedDeadLetter, Wanted, parse_dead_letter
 from streamdex.errors import ConfigurationError, ExitCode, Reason
 from streamdex.model import Partition, Record
 from streamdex.operations.replay import DeadLetterBox, Replayed, dead_letter_at, opened
@@ -45,7 +45,7 @@ dlq = typer.Typer(
 
 
 @dlq.command("list")
-def list_letters(
+def list_dead_letters(
     config_file: ConfigOption = None,
     overrides: SetOption = None,
     reason: ReasonOption = None,
@@ -72,7 +72,7 @@ def list_letters(
 
 
 @dlq.command("show")
-def show_letter(
+def show_dead_letter(
     place: Annotated[
         str, typer.Argument(metavar="PLACE", help="Where it stands, as `list` prints it.", show_default=False)
     ],
@@ -103,7 +103,7 @@ def show_letter(
 
 
 @dlq.command("replay")
-def replay_letters(
+def replay_dead_letters(
     config_file: ConfigOption = None,
     overrides: SetOption = None,
     reason: ReasonOption = None,
@@ -229,7 +229,7 @@ def _too_large(done: Replayed, places: list[str]) -> str:
     )
 
 
-def _dead_letter_as_json(dead_letter: Entry) -> dict[str, Any]:
+def _dead_letter_as_json(dead_letter: ListedDeadLetter) -> dict[str, Any]:
     return {
         "place": _place(dead_letter),
         "document_id": None if dead_letter.document is None else dead_letter.document[2:],
@@ -257,7 +257,7 @@ def _facts_as_json(facts: DeadLetterFacts) -> dict[str, Any]:
     }
 
 
-def _print_list(box: DeadLetterBox, counts: dict[str, int], shown: list[Entry]) -> None:
+def _print_list(box: DeadLetterBox, counts: dict[str, int], shown: list[ListedDeadLetter]) -> None:
     if not counts:
         typer.echo("There are no such dead letters." if box.dead_letters else "There are no dead letters.")
     for reason, count in counts.items():
@@ -300,5 +300,5 @@ def _show(record: Record, *, as_json: bool) -> None:
         typer.echo(f"{name.replace('_', ' '):14}{'' if value is None else value}")
 
 
-def _place(dead_letter: Entry | Record) -> str:
+def _place(dead_letter: ListedDeadLetter | Record) -> str:
     return place_of(Spot(dead_letter.topic, dead_letter.partition, dead_letter.offset))

@@ -5,7 +5,7 @@ the way back: which dead letters there are, and a resender for those that are tr
 """
 
 from streamdex.deadletter.headers import DeadLetterFacts, count_replays, parse_dead_letter, replay_headers
-from streamdex.deadletter.listing import MOST_REPLAYS, DeadLetterIndex, Entry, Stays, Wanted, why_it_stays
+from streamdex.deadletter.listing import MOST_REPLAYS, DeadLetterIndex, ListedDeadLetter, Stays, Wanted, why_it_stays
 from streamdex.deadletter.producer import DeadLetters
 from streamdex.deadletter.resender import Resender
 
@@ -14,7 +14,7 @@ __all__ = [
     "DeadLetterFacts",
     "DeadLetterIndex",
     "DeadLetters",
-    "Entry",
+    "ListedDeadLetter",
     "Resender",
     "Stays",
     "Wanted",

@@ -61,7 +61,7 @@ _ONE = f"""SELECT 1 FROM dead_letters
 WHERE at_topic = :at_topic AND at_partition = :at_partition AND at_offset = :at_offset AND {_WANTED}"""  # noqa: S608  # constants
 
 
-class Entry(NamedTuple):
+class ListedDeadLetter(NamedTuple):
     """A dead letter without its key and value, where it stands, and why it is not replayed, if so.
 
     `document` is the document's key; where the event cannot be read, it is made of the record's own.
@@ -123,7 +123,7 @@ class DeadLetterIndex:
     ) -> None:
         self._database.close()
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ListedDeadLetter) -> None:
         """The last of a record's dead letters stands: that with most replays, of equal ones the later."""
         facts = entry.facts
         first = facts.position
@@ -140,7 +140,7 @@ class DeadLetterIndex:
         """How many of them are not replayed, by why."""
         return dict(self._database.execute(_STAYING, wanted.values()))
 
-    def newest(self, wanted: Wanted, most: int) -> Iterator[Entry]:
+    def newest(self, wanted: Wanted, most: int) -> Iterator[ListedDeadLetter]:
         """At most so many, that which failed last first."""
         for (body,) in self._database.execute(_NEWEST, {**wanted.values(), "most": most}):
             yield _entry(json.loads(body))
@@ -156,7 +156,9 @@ class DeadLetterIndex:
         return self._database.execute(_ONE, {**wanted.values(), **place}).fetchone() is not None
 
 
-def _entry(body: list[Any]) -> Entry:
+def _entry(body: list[Any]) -> ListedDeadLetter:
     topic, partition, offset, (position, *facts), document, size_bytes, stays = body
     whole = DeadLetterFacts(Position(*position), *facts)
-    return Entry(topic, partition, offset, whole, document, size_bytes, None if stays is None else Stays(stays))
+    return ListedDeadLetter(
+        topic, partition, offset, whole, document, size_bytes, None if stays is None else Stays(stays)
+    )

@@ -12,7 +12,7 @@ from streamdex.errors import ConfigurationError
 from streamdex.kafka.client import ClusterFacts, administered, survey
 from streamdex.kafka.rights import Right, refuse_without
 
-HEADER_ROOM_BYTES = 64 * 1024  # what our headers may add to a record that already fills its topic's bound
+HEADER_BYTES = 64 * 1024  # what our headers may add to a record that already fills its topic's bound
 BROKER_DEFAULT_BYTES = 1_048_588  # max.message.bytes where nobody set it, or may read it
 MAX_BYTES = "max.message.bytes"
 
@@ -74,7 +74,7 @@ def _plans(names: Mapping[str, str], facts: ClusterFacts, bounds: Mapping[str, i
     for source, name in names.items():
         before = plans.get(name, _Plan(1, 1, 0))
         has = facts.topics.get(source)
-        wanted_bytes = bounds.get(source, BROKER_DEFAULT_BYTES) + HEADER_ROOM_BYTES
+        wanted_bytes = bounds.get(source, BROKER_DEFAULT_BYTES) + HEADER_BYTES
         plans[name] = _Plan(
             max(before.partitions, has.partitions if has else 1),
             max(before.replication, has.replication if has else 1),

@@ -8,15 +8,15 @@ KEPT = 4096  # documents; above that number, those whose time is over are droppe
 
 
 class InDoubtRequests:
-    """Remembers for `horizon_s` each document of a request that may land later."""
+    """Remembers for `in_doubt_s` each document of a request that may land later."""
 
     def __init__(
         self,
-        horizon_s: float,
+        in_doubt_s: float,
         monotonic_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._horizon_s = horizon_s
+        self._in_doubt_s = in_doubt_s
         self._monotonic_s = monotonic_s
         self._until_s: dict[str, float] = {}
         self.sleep = sleep
@@ -26,7 +26,7 @@ class InDoubtRequests:
         now_s = self._monotonic_s()
         if len(self._until_s) > KEPT:
             self._until_s = {key: until_s for key, until_s in self._until_s.items() if until_s > now_s}
-        until_s = now_s + self._horizon_s
+        until_s = now_s + self._in_doubt_s
         self._until_s.update(dict.fromkeys(document_keys, until_s))
 
     def require_delete(self, document_keys: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ FULL_DOCUMENTS = 1024
 FULL_BYTES = 32 * 2**20  # of vectors: a document of many short chunks has a hundred times the bytes of its text
 
 
-class _Entry(NamedTuple):
+class _Waiting(NamedTuple):
     """A document that waits for a writer."""
 
     job: WriteJob
@@ -40,10 +40,10 @@ class WriteQueue:
         self.writer = writer
         self._health = health
         self._metrics = metrics
-        self._waiting: deque[_Entry] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._filled = asyncio.Event()
         self._waiting_bytes = 0
-        self._writing: list[list[_Entry]] = []
+        self._writing: list[list[_Waiting]] = []
         self._abandoned: asyncio.Queue[str] = asyncio.Queue()
 
     def loops(self) -> list[Coroutine[object, object, None]]:
@@ -69,7 +69,7 @@ class WriteQueue:
         """
         vector_bytes = sum(map(len, job.vectors.values()))
         written: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Entry(job, vector_bytes, written))
+        self._waiting.append(_Waiting(job, vector_bytes, written))
         self._waiting_bytes += vector_bytes
         self._filled.set()
         return written
@@ -103,8 +103,8 @@ class WriteQueue:
             await self._write(batch)
             self._writing.remove(batch)
 
-    def _next_batch(self) -> list[_Entry]:
-        batch: list[_Entry] = []
+    def _next_batch(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
         points = BATCH_POINTS
         while self._waiting and points > 0:
             entry = self._waiting.popleft()
@@ -113,7 +113,7 @@ class WriteQueue:
             points -= len(entry.job.vectors) or 1
         return batch
 
-    async def _write(self, batch: list[_Entry]) -> None:
+    async def _write(self, batch: list[_Waiting]) -> None:
         jobs = [entry.job for entry in batch]
         try:
             results = await retry_faults(lambda: self.writer.write(jobs), self._health, self._metrics)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from streamdex.config import Settings
-from streamdex.deadletter import DeadLetterIndex, Entry, Resender, Wanted, parse_dead_letter, why_it_stays
+from streamdex.deadletter import DeadLetterIndex, ListedDeadLetter, Resender, Wanted, parse_dead_letter, why_it_stays
 from streamdex.errors import ConfigurationError, Service, ServiceFault, TooLarge
 from streamdex.intake import Decoder
 from streamdex.kafka.topic_reader import TopicReader
@@ -82,7 +82,7 @@ class DeadLetterBox:
             if self.index.holds(wanted, Partition(record.topic, record.partition), record.offset):
                 yield record
 
-    def _entry(self, record: Record) -> Entry | None:
+    def _entry(self, record: Record) -> ListedDeadLetter | None:
         try:
             facts = parse_dead_letter(record)
         except ValueError:
@@ -91,7 +91,7 @@ class DeadLetterBox:
             return None
         at = (record.topic, record.partition, record.offset)
         stays = why_it_stays(facts, self._forgotten_before_ms)
-        return Entry(*at, facts, self._document(record), len(record.value or b""), stays)
+        return ListedDeadLetter(*at, facts, self._document(record), len(record.value or b""), stays)
 
     def _document(self, record: Record) -> str | None:
         """The document's key; where the event cannot be read, that of the record's own key."""

@@ -20,7 +20,7 @@ from streamdex.telemetry import RELOADED, STARTED, STOPPED, STOPPING, Health, Me
 T = TypeVar("T")
 
 LEAVE_S = 6.0  # after the longest drain: for the last commit, the group and the connections
-CLOSE_LIMIT_S = 5.0  # for each connection, when there is no hurry
+CLOSE_LIMIT_S = 5.0  # for each connection, when there is time
 LEAST_CLOSE_S = 0.2  # and when there is no time left at all
 
 

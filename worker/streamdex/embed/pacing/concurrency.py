@@ -32,14 +32,14 @@ UNDER_REFUSED = 0.95
 CAP_RISES_S = 30.0
 
 
-class _Phase(Enum):
+class _Probing(Enum):
     STEADY = auto()
     CUT = auto()  # fewer at once: does it help?
     PROBE = auto()  # half as many, for the baseline
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class _Measured:
     size: int
     latency_s: float
     under_way: int  # when it was sent, with it
@@ -61,14 +61,14 @@ class Concurrency:
         """`most`: what the key allows us."""
         self._most = most
         self._limit = float(min(START, most))
-        self._phase = _Phase.STEADY
+        self._phase = _Probing.STEADY
         self._phase_at_s = -math.inf
         self._before: _Before | None = None  # a cut whose effect is not known yet
         self._probed_at_s = -math.inf
         self._growth = FIRST_GROWTH
         self._reached = False
         self._baselines: dict[int, float] = {}
-        self._round: list[_Sample] = []
+        self._round: list[_Measured] = []
         self._round_at_s = -math.inf
         self._cap = math.inf
         self._cap_at_s = 0.0
@@ -76,7 +76,7 @@ class Concurrency:
     def limit(self, now_s: float) -> int:
         """How many may be under way at this time, at least one."""
         limit = self._limit
-        if self._phase is _Phase.PROBE:
+        if self._phase is _Probing.PROBE:
             limit /= 2
         return max(1, int(min(max(limit, self._floor), self._most, self._cap_now(now_s))))
 
@@ -103,15 +103,15 @@ class Concurrency:
 
         `under_way`: requests, with this one, when it was sent.
         """
-        if self._phase is not _Phase.STEADY and now_s - latency_s < self._phase_at_s:
+        if self._phase is not _Probing.STEADY and now_s - latency_s < self._phase_at_s:
             return  # sent before the change whose effect is to be seen
         if not self._round:
             self._round_at_s = now_s
-        self._round.append(_Sample(_size(tokens), latency_s, under_way))
-        enough = ROUND_ANSWERS if self._phase is _Phase.CUT else max(ROUND_ANSWERS, int(self._limit))
-        lasted_s = now_s - (self._phase_at_s if self._phase is _Phase.PROBE else self._round_at_s)
-        least_s = PROBE_S if self._phase is _Phase.PROBE else ROUND_S
-        if lasted_s >= least_s and (len(self._round) >= enough or self._phase is _Phase.PROBE):
+        self._round.append(_Measured(_size(tokens), latency_s, under_way))
+        enough = ROUND_ANSWERS if self._phase is _Probing.CUT else max(ROUND_ANSWERS, int(self._limit))
+        lasted_s = now_s - (self._phase_at_s if self._phase is _Probing.PROBE else self._round_at_s)
+        least_s = PROBE_S if self._phase is _Probing.PROBE else ROUND_S
+        if lasted_s >= least_s and (len(self._round) >= enough or self._phase is _Probing.PROBE):
             self._end_round(now_s)
 
     def _end_round(self, now_s: float) -> None:
@@ -119,10 +119,10 @@ class Concurrency:
         reached, self._reached = self._reached, False
         ratio = self._compare(samples)
         under_way = median(sample.under_way for sample in samples)
-        if self._phase is _Phase.CUT and self._before is not None:
+        if self._phase is _Probing.CUT and self._before is not None:
             self._end_cut(self._before, ratio, under_way, now_s)
-        elif self._phase is _Phase.PROBE:
-            self._phase = _Phase.STEADY
+        elif self._phase is _Probing.PROBE:
+            self._phase = _Probing.STEADY
             self._rebase(ratio)
         elif ratio > SLOW:
             self._before = _Before(self._limit, ratio, under_way)
@@ -133,12 +133,12 @@ class Concurrency:
             self._limit = min(self._most, max(self._limit + 1, self._limit * self._growth))
         elif now_s - self._probed_at_s >= PROBE_EVERY_S:
             self._probed_at_s = now_s
-            self._enter(_Phase.PROBE, now_s)
+            self._enter(_Probing.PROBE, now_s)
 
     def _cut(self, ratio: float, now_s: float) -> None:
         factor = min(SLIGHTEST_CUT, max(DEEPEST_CUT, FAST / ratio))
         self._limit = max(self._floor, self._limit * factor)
-        self._enter(_Phase.CUT, now_s)
+        self._enter(_Probing.CUT, now_s)
 
     def _end_cut(self, before: _Before, ratio: float, under_way: float, now_s: float) -> None:
         """The cut has helped if answers became faster by at least half of what a queue of ours explains.
@@ -149,7 +149,7 @@ class Concurrency:
         if fewer > FEWER and ratio > SLOW and self._limit > self._floor:
             self._cut(ratio, now_s)  # the limit is still above what is under way
             return
-        self._phase, self._before = _Phase.STEADY, None
+        self._phase, self._before = _Probing.STEADY, None
         if ratio > before.ratio * (1 + fewer) / 2:
             self._limit = min(before.limit, self._most)
             self._growth = FIRST_GROWTH
@@ -160,11 +160,11 @@ class Concurrency:
             self._before = _Before(self._limit, ratio, under_way)
             self._cut(ratio, now_s)
 
-    def _enter(self, phase: _Phase, now_s: float) -> None:
+    def _enter(self, phase: _Probing, now_s: float) -> None:
         self._phase = phase
         self._phase_at_s = now_s
 
-    def _compare(self, samples: list[_Sample]) -> float:
+    def _compare(self, samples: list[_Measured]) -> float:
         """The median ratio to the baselines, which move a little with it. A size that is new counts as 1."""
         by_size: dict[int, list[float]] = {}
         for sample in samples:

@@ -55,7 +55,7 @@ class RepairSteps:
 
     First the manifest is deleted if it still has the rank `delete_manifest_at`, then each point of `delete_points`, by
     id, that still has its rank. Then the write or the tombstone is done, and events that cannot be indexed become dead
-    letters.
+    dead letters.
     """
 
     document_key: str

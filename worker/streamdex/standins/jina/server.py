@@ -27,7 +27,7 @@ _LINGER_NOT = struct.pack("ii", 1, 0)  # SO_LINGER with 0 s: the close is a rese
 class JinaServer:
     """A Jina-compatible embedding server. An async context manager, or `start` and `stop`.
 
-    Time, sleep and dice may be given by tests. `start` raises ConfigurationError when it cannot listen.
+    Time, sleep and random numbers may be given by tests. `start` raises ConfigurationError when it cannot listen.
     """
 
     def __init__(

@@ -6,19 +6,19 @@ and a client must cope.
 
 import re
 
-_PIECES = re.compile(r"[A-Za-z]{1,6}|\d{1,3}|[^\sA-Za-z\d]")
+_PARTS = re.compile(r"[A-Za-z]{1,6}|\d{1,3}|[^\sA-Za-z\d]")
 
 
 def count_tokens(text: str) -> int:
     """Pieces in the text, special tokens not included."""
-    return len(_PIECES.findall(text))
+    return len(_PARTS.findall(text))
 
 
 def cut(text: str, max_tokens: int) -> str:
     """The text's longest beginning of at most so many pieces."""
     end = 0
-    for number, piece in enumerate(_PIECES.finditer(text), start=1):
+    for number, part in enumerate(_PARTS.finditer(text), start=1):
         if number > max_tokens:
             return text[:end]
-        end = piece.end()
+        end = part.end()
     return text

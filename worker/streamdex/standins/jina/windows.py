@@ -40,7 +40,7 @@ class Window(Protocol):
 
 
 class FixedWindow:
-    """A counter that starts anew each minute. `phase_s` says where the minutes begin."""
+    """A counter that starts again each minute. `phase_s` says where the minutes begin."""
 
     def __init__(self, limit: int, phase_s: float = 0.0) -> None:
         self._limit = limit

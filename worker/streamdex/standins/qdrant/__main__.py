@@ -25,7 +25,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--directory", type=Path, help="keeps the data across starts")
     parser.add_argument("--api-key", help="asked for when given")
     parser.add_argument("--reorder-s", type=float, default=0.0, help="delays each request at random up to this")
-    parser.add_argument("--seed", type=int, default=0, help="of all dice")
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers")
     return parser.parse_args()
 
 
@@ -39,7 +39,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         reorder_s=arguments.reorder_s,
     )
     for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn takes the signals, returns on the first, and raises it anew: by then it must not kill.
+        # uvicorn takes the signals, returns on the first, and raises it again: by then it must not kill.
         signal.signal(number, lambda *_: None)
     async with server:
         with socket.create_server((arguments.host, arguments.control_port)) as listener:

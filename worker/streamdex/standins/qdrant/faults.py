@@ -149,7 +149,7 @@ def points_in(request: Any) -> int:
 
 
 class QdrantFaults:
-    """The faults in force, in the order of their injection; dice are seeded."""
+    """The faults in force, in the order of their injection; random numbers are seeded."""
 
     def __init__(self, seed: int = 0) -> None:
         self._rng = random.Random(seed)  # noqa: S311  # a repeatable schedule, not a secret

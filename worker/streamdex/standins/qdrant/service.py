@@ -22,7 +22,7 @@ class QdrantService:
     """Requests in, answers or `QdrantRefusal`s out.
 
     `before(method, request)` is awaited before each request is applied; a test steers schedules with it.
-    `reorder_s` makes each request wait up to that long, by seeded dice, so that those in flight overtake each other.
+    `reorder_s` delays each request at random up to that long, so that those in flight overtake each other.
     """
 
     def __init__(self, engine: Engine, *, seed: int = 0, reorder_s: float = 0.0) -> None:
