@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaos.checker.dead_letters import Letter, read_letters
-
 from chaos.checker.events import GENERATIONS, Event, LogRecord, Ranked, Ranking, decodable, digest, histories
 from chaos.checker.evidence import Payment
 from chaos.checker.store import Held, Point, manifest_id

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chaos.checker.dead_letters import Letter, check_letters, places_of, read_letters
 from qdrant_client import AsyncQdrantClient
 
 from chaos.checker.billing import Bill, births_of, check_bill, troubles
 from chaos.checker.broker import committed, log_ends, read_topic
 from chaos.checker.contents import Contents, Stale, check_contents
 from chaos.checker.course import check_bounds, check_campaign, check_lag
+from chaos.checker.dead_letters import Letter, check_letters, places_of, read_letters
 from chaos.checker.events import LogRecord, Place, Ranked, Ranking, decodable, histories
 from chaos.checker.evidence import Evidence, read_evidence, read_watched
 from chaos.checker.report import Report

@@ -6,7 +6,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from chaos.checker.dead_letters import Letter
-
 from chaos.checker.report import Report
 
 

@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from chaos.checker.dead_letters import Letter
-
 from chaos.checker.events import LogRecord, NoEvent, Place, Ranking, decode
 from chaos.checker.evidence import Commit, Line
 from chaos.checker.report import Report

@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 import grpc
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from chaos.checker.dead_letters import places_of, read_letters
 from qdrant_client import AsyncQdrantClient
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
 
 from chaos.checker.broker import Tail, offsets_of, opened_admin, opened_tail
+from chaos.checker.dead_letters import places_of, read_letters
 from chaos.checker.events import LogRecord, Place, Ranking, decodable
 from chaos.checker.store import bases_of, opened_store, read_manifests, read_reserved
 from chaos.run_directory import append_line

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos.checker.dead_letters import check_letters, places_of
 
 from chaos.checker.course import check_bounds, check_campaign, check_lag
+from chaos.checker.dead_letters import check_letters, places_of
 from chaos.checker.evidence import Commit, Produced
 from chaos.checker.report import MOST_TOLD, Report
 from chaos.checker.secrets import check_secrets
