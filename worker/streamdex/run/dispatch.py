@@ -130,7 +130,7 @@ class Dispatcher:
         """A record that is no event: a dead letter, or decoded again after a bug of ours."""
         try:
             while not isinstance(error, RecordFault):
-                judged = await self._suspects.judge(unread, Stage.DECODE, error)
+                judged = await self._suspects.judge(unread.under_suspicion(), Stage.DECODE, error)
                 if isinstance(judged, RecordFault):
                     error = judged
                     break

@@ -48,6 +48,11 @@ class OpenRecord:
         self.pausing = False
         self.suspicion: Suspicion | None = None
 
+    def under_suspicion(self) -> Suspicion:
+        """What stands against the record, from its first failure on."""
+        self.suspicion = self.suspicion or Suspicion()
+        return self.suspicion
+
     async def pause(self, delay_s: float) -> None:
         """Wait; nothing of the record is under way meanwhile."""
         self.pausing = True
@@ -124,7 +129,7 @@ class DocumentPath:
                 raise
             except Exception as error:  # noqa: BLE001  # our own bug must neither stop the worker nor lose the record
                 stage = Stage.PLAN if document.write is None else Stage.INDEX
-                judged = await self.suspects.judge(document, stage, error)
+                judged = await self.suspects.judge(document.under_suspicion(), stage, error)
             if isinstance(judged, RecordFault):
                 await self._dead_letter(document, judged)
                 return Outcome.DEAD_LETTERED

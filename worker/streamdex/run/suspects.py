@@ -5,7 +5,7 @@ contrast: others pass the same stage meanwhile. (Refusals by the embedding servi
 where requests carry many documents.)
 """
 
-from typing import Protocol
+from dataclasses import dataclass
 
 from streamdex.errors import Reason, RecordFault, Service, Stage, SuspectFault
 from streamdex.index import Writer
@@ -17,35 +17,25 @@ REFUSALS = 2  # times that Qdrant must refuse a document alone, each with a cana
 OTHERS_FAILING_BOUND = 0.1  # and only while fewer than this share of the other attempts fail as well
 
 
+@dataclass(slots=True)
 class StageCounts:
     """How many attempts passed and failed at a stage, of all records."""
 
-    __slots__ = ("failed", "passed")
-
-    def __init__(self) -> None:
-        self.passed = 0
-        self.failed = 0
+    passed: int = 0
+    failed: int = 0
 
 
+@dataclass(slots=True)
 class Suspicion:
-    """What stands against one record, and how the stage stood when the record first failed there.
+    """What stands against one record, and how its stage stood when the record first failed.
 
     `contrasts` are refusals that a canary passed after.
     """
 
-    __slots__ = ("attempts", "contrasts", "failed_before", "passed_before")
-
-    def __init__(self, counts: StageCounts) -> None:
-        self.passed_before = counts.passed
-        self.failed_before = counts.failed
-        self.attempts = 0
-        self.contrasts = 0
-
-
-class Suspect(Protocol):
-    """A record that has failed; `judge` keeps what stands against it in `suspicion`."""
-
-    suspicion: Suspicion | None
+    attempts: int = 0
+    contrasts: int = 0
+    passed_before: int = 0
+    failed_before: int = 0
 
 
 class RecordSuspects:
@@ -66,10 +56,11 @@ class RecordSuspects:
         if self._all_refused:
             self._note_writes(refused=False)
 
-    async def judge(self, suspect: Suspect, stage: Stage, error: Exception) -> RecordFault | float:
+    async def judge(self, suspicion: Suspicion, stage: Stage, error: Exception) -> RecordFault | float:
         """The record's fault, if that is proven by now; else the seconds to wait before the next attempt."""
         counts = self._counts(stage)
-        suspicion = suspect.suspicion = suspect.suspicion or Suspicion(counts)
+        if not suspicion.attempts:
+            suspicion.passed_before, suspicion.failed_before = counts.passed, counts.failed
         suspicion.attempts += 1
         if isinstance(error, SuspectFault):
             return await self._judge_refusal(suspicion, error)
