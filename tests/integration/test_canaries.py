@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from harness import services as real_services
+from harness.bounds import Bound, set_bound
 from harness.canaries import JINA_KEY, MARK, QDRANT_KEY, EmbeddedServices, Heard, at_work, echo, guarding
 from harness.kafka import Kafka, Message
 from harness.kafka_broker import KafkaBroker, free_ports
@@ -94,9 +95,9 @@ async def neighbours() -> AsyncIterator[EmbeddedServices]:
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits become short: what is looked at here is what is said, not when."""
-    monkeypatch.setattr("streamdex.retry.BASE_S", 0.02)
-    monkeypatch.setattr("streamdex.retry.CAP_S", 0.1)
-    monkeypatch.setattr("streamdex.embed.circuit_breaker.ACCOUNT_RETRY_S", 0.05)
+    set_bound(monkeypatch, Bound.BASE_S, 0.02)
+    set_bound(monkeypatch, Bound.CAP_S, 0.1)
+    set_bound(monkeypatch, Bound.ACCOUNT_RETRY_S, 0.05)
 
 
 @pytest.fixture(params=["json", "console"])

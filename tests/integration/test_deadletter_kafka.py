@@ -6,6 +6,7 @@ import time
 import pytest
 import structlog
 
+from harness.bounds import Bound, set_bound
 from harness.kafka import Kafka, Message
 from harness.kafka_broker import KafkaBroker
 from streamdex.config import KafkaSettings
@@ -152,8 +153,8 @@ async def test_many_tasks_send_at_once(kafka: Kafka) -> None:
 async def test_a_send_while_the_broker_is_down_is_limited_in_time_and_comes_again(
     kafka_node: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamdex.deadletter.producer.SEND_LIMIT_S", 1.0)
-    monkeypatch.setattr("streamdex.deadletter.client.STOP_LIMIT_S", 0.5)
+    set_bound(monkeypatch, Bound.SEND_LIMIT_S, 1.0)
+    set_bound(monkeypatch, Bound.STOP_LIMIT_S, 0.5)
     kafka = Kafka(kafka_node.bootstrap_servers)
     topic = await kafka.create_topic()
     sender = dead_letters(kafka, topic)

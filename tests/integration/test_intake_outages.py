@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from harness.bounds import Bound, set_bound
 from harness.intake_worker import Worker, numbered, until
 from harness.kafka import Kafka, Message
 from harness.kafka_broker import KafkaBroker
@@ -73,7 +74,7 @@ async def test_a_dead_heartbeat_makes_the_consumer_anew(kafka: Kafka, monkeypatc
 
 
 async def test_a_poll_that_never_returns_makes_the_consumer_anew(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.intake.consumer.watch.POLL_STUCK_S", 2.0)
+    set_bound(monkeypatch, Bound.POLL_STUCK_S, 2.0)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     await kafka.produce(topic, numbered(50))
     async with Worker(kafka, topic, group).running() as worker:
@@ -106,7 +107,7 @@ async def test_a_member_that_was_expelled_does_not_commit(kafka: Kafka) -> None:
 
 
 async def test_a_topic_that_is_deleted_is_told(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.intake.consumer.client.METADATA_MAX_AGE_S", 0.5)
+    set_bound(monkeypatch, Bound.METADATA_MAX_AGE_S, 0.5)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     async with Worker(kafka, topic, group).running() as worker:
         await until(lambda: worker.assignments, "the assignment")
@@ -117,7 +118,7 @@ async def test_a_topic_that_is_deleted_is_told(kafka: Kafka, monkeypatch: pytest
 
 
 async def test_a_new_partition_is_read(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.intake.consumer.client.METADATA_MAX_AGE_S", 0.5)
+    set_bound(monkeypatch, Bound.METADATA_MAX_AGE_S, 0.5)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     async with Worker(kafka, topic, group).running() as worker:
         await until(lambda: worker.assignments, "the assignment")

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 import structlog
 
+from harness.bounds import Bound, set_bound
 from harness.intake_worker import Worker, numbered, until
 from harness.kafka import Kafka, Message
 from streamdex.errors import ServiceFault
@@ -22,7 +23,7 @@ async def test_a_drain_longer_than_the_rebalance_may_last_commits_nothing(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The group goes on without it, and what it has settled meanwhile is not its to commit."""
-    monkeypatch.setattr("streamdex.intake.consumer.client.REBALANCE_TIMEOUT_S", 2.0)
+    set_bound(monkeypatch, Bound.REBALANCE_TIMEOUT_S, 2.0)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     await kafka.produce(topic, numbered(20))
     at, short = Partition(topic, 0), {"session_timeout_s": 2.0}
@@ -61,8 +62,8 @@ async def test_a_drain_longer_than_the_rebalance_may_last_commits_nothing(
 async def test_a_member_that_left_for_want_of_polls_commits_nothing_and_is_made_anew(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamdex.intake.consumer.client.MAX_POLL_INTERVAL_S", 1.0)
-    monkeypatch.setattr("streamdex.intake.consumer.watch.POLL_STUCK_S", 5.0)
+    set_bound(monkeypatch, Bound.MAX_POLL_INTERVAL_S, 1.0)
+    set_bound(monkeypatch, Bound.POLL_STUCK_S, 5.0)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     at = Partition(topic, 0)
     async with Worker(kafka, topic, group, settings={"session_timeout_s": 2.0}).running() as worker:
@@ -85,7 +86,7 @@ async def test_a_member_that_polls_and_never_joins_again_is_made_anew(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Polls return nothing for ever, and look well."""
-    monkeypatch.setattr("streamdex.intake.consumer.watch.NO_MEMBER_S", 3.0)
+    set_bound(monkeypatch, Bound.NO_MEMBER_S, 3.0)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     async with Worker(kafka, topic, group, settings={"session_timeout_s": 2.0}).running() as worker:
         await until(lambda: worker.assignments, "the assignment")
@@ -192,7 +193,7 @@ async def test_a_topic_that_vanishes_and_comes_back_is_taken_up_from_its_beginni
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here nothing is remembered of the old one; the collection's progress is what tells the two apart."""
-    monkeypatch.setattr("streamdex.intake.consumer.client.METADATA_MAX_AGE_S", 0.5)
+    set_bound(monkeypatch, Bound.METADATA_MAX_AGE_S, 0.5)
     topic, group = await kafka.create_topic(), kafka.unique_group()
     await kafka.produce(topic, numbered(5))
     async with Worker(kafka, topic, group).running() as worker:

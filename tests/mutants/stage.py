@@ -14,6 +14,7 @@ import grpc
 import pytest
 import structlog
 
+from harness.bounds import Bound, set_bound
 from mutants.judge import MANIFESTS, POINTS, SPACE, Judge, held
 from mutants.kafka_group import TOPIC, Group, Member
 from mutants.mutant import Violation, Wrong
@@ -31,15 +32,15 @@ STUCK_AFTER = 400  # looks without any progress, with nothing in the way
 LIMIT_S = 40.0
 
 # What is slow on purpose becomes quick: the scenarios ask what happens, not when.
-HASTY = {
-    "streamdex.retry.BASE_S": 0.005,
-    "streamdex.retry.CAP_S": 0.05,
-    "streamdex.settle.committer.TICK_S": 0.02,
-    "streamdex.run.partitions.SHARE_EVERY_S": 0.01,
-    "streamdex.embed.pacing.share.QUIET_S": 0.1,
-    "streamdex.intake.consumer.poller.AFTER_FAILURE_S": 0.01,
-    "streamdex.intake.consumer.poller.WELL_AFTER_S": 0.05,
-    "streamdex.embed.circuit_breaker.ACCOUNT_RETRY_S": 0.02,
+SHORT = {
+    Bound.BASE_S: 0.005,
+    Bound.CAP_S: 0.05,
+    Bound.TICK_S: 0.02,
+    Bound.SHARE_EVERY_S: 0.01,
+    Bound.QUIET_S: 0.1,
+    Bound.AFTER_FAILURE_S: 0.01,
+    Bound.WELL_AFTER_S: 0.05,
+    Bound.ACCOUNT_RETRY_S: 0.02,
 }
 
 
@@ -205,8 +206,10 @@ async def _set_up(engine: Engine) -> AsyncIterator[Stage]:
         "streamdex.deadletter.client.AIOKafkaProducer": stage.group.make_producer,
     }
     with pytest.MonkeyPatch.context() as patch, structlog.testing.capture_logs() as stage.lines:
-        for place, value in {**HASTY, **edges}.items():
-            patch.setattr(place, value)
+        for bound, value in SHORT.items():
+            set_bound(patch, bound, value)
+        for place, edge in edges.items():
+            patch.setattr(place, edge)
         async with stage.jina:
             try:
                 yield stage

@@ -8,6 +8,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client import grpc as q
 
+from harness.bounds import Bound, set_bound
 from harness.index import NOW_MS, assert_holds, job_of, opened, put, settings_for, vector_of, write_of
 from streamdex.index import Index
 from streamdex.index.guards import Guards
@@ -250,7 +251,7 @@ async def test_large_documents_are_cut_into_bounded_requests(qdrant_server: Embe
 
 
 async def test_requests_are_bounded_in_bytes(qdrant_server: EmbeddedQdrant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.index.points.REQUEST_BYTES", 100_000)
+    set_bound(monkeypatch, Bound.REQUEST_BYTES, 100_000)
     sizes: list[int] = []
 
     async def look(method: str, request: Any) -> None:
@@ -297,7 +298,7 @@ async def test_search(qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantC
 
 
 async def test_everything_page_by_page(qdrant_server: EmbeddedQdrant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.index.client.store.SCROLL_PAGE", 3)
+    set_bound(monkeypatch, Bound.SCROLL_PAGE, 3)
     async with opened(qdrant_server) as index:
         await index.bookkeeping.generation("cutting")
         for number in range(5):

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from harness.bounds import Bound, set_bound
 from streamdex.errors import Reason, Service, ServiceFault, SuspectFault
 from streamdex.index import WriteJob, WriteQueue, Writer, Written
 from streamdex.index.write_queue import BATCH_POINTS, FULL_BYTES, FULL_DOCUMENTS
@@ -118,7 +119,7 @@ async def test_it_is_full_by_the_number_of_documents() -> None:
 
 
 async def test_a_service_that_does_not_work_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.retry.BASE_S", 0.001)
+    set_bound(monkeypatch, Bound.BASE_S, 0.001)
     async with at_work() as (queue, writer):
         writer.faults = [ServiceFault(Service.QDRANT, "away")]
         assert await put_all(queue, writer, job("a")) == [Written(found=Rank(1))]

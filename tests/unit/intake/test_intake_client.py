@@ -12,6 +12,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
 from aiokafka.structs import OffsetAndMetadata
 
+from harness.bounds import Bound, set_bound
 from streamdex.intake.consumer.client import FencedConsumer
 
 AT = TopicPartition("documents", 0)
@@ -44,7 +45,7 @@ async def commit(coordinator: Coordinator) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.intake.consumer.client.ASK_AGAIN_S", 0.0)
+    set_bound(monkeypatch, Bound.ASK_AGAIN_S, 0.0)
 
 
 async def test_a_coordinator_that_moved_is_asked_again() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 import pytest
 from aiokafka import TopicPartition
 
+from harness.bounds import Bound, set_bound
 from harness.fake_aiokafka import FakeAIOKafka
 from streamdex.config import KafkaSettings
 from streamdex.errors import ConfigurationError, Service, ServiceFault
@@ -115,7 +116,7 @@ async def test_a_revocation_while_taking_up_ends_that_first() -> None:
 
 
 async def test_a_fault_of_a_service_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.retry.BASE_S", 0.0)
+    set_bound(monkeypatch, Bound.BASE_S, 0.0)
     f = Fixture()
     f.fault = ServiceFault(Service.QDRANT, "unavailable")
     f.membership.on_partitions_assigned(BOTH)

@@ -16,6 +16,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
+from harness.bounds import Bound, set_bound
 from harness.fake_aiokafka import FakeAIOKafka
 from streamdex.intake.back_pressure import BackPressure
 from streamdex.intake.consumer.membership import Membership
@@ -83,9 +84,9 @@ class Fixture:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.intake.consumer.poller.AFTER_FAILURE_S", 0.0)
-    monkeypatch.setattr("streamdex.intake.consumer.poller.SURVEY_EVERY_S", 0.0)
-    monkeypatch.setattr("streamdex.intake.consumer.poller.WELL_AFTER_S", 0.0)
+    set_bound(monkeypatch, Bound.AFTER_FAILURE_S, 0.0)
+    set_bound(monkeypatch, Bound.SURVEY_EVERY_S, 0.0)
+    set_bound(monkeypatch, Bound.WELL_AFTER_S, 0.0)
 
 
 async def test_a_start_is_told_without_records() -> None:
@@ -250,7 +251,7 @@ async def test_a_batch_that_cannot_be_read_holds_its_partition_alone(error: Exce
 
 
 async def test_a_batch_that_can_be_read_later_is_read_from_where_it_stood(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.intake.consumer.poller.UNREADABLE_FOR_S", 0.05)
+    set_bound(monkeypatch, Bound.UNREADABLE_FOR_S, 0.05)
     f = Fixture(A, B)
     f.kafka.logs = {AT_A: list(range(10)), AT_B: []}
     broken = True
@@ -278,7 +279,7 @@ async def test_what_ended_aiokafkas_own_tasks_is_nobodys_log(monkeypatch: pytest
         if len(f.kafka.asked) % 2:
             raise ValueError("not what aiokafka expects")
 
-    monkeypatch.setattr("streamdex.intake.consumer.poller.WELL_AFTER_S", 1000.0)
+    set_bound(monkeypatch, Bound.WELL_AFTER_S, 1000.0)
     f.kafka.on_poll = fail
     async with f.polling():
         await f.until(lambda: len(f.kafka.asked) > 5)

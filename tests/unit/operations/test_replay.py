@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import pytest
 
+from harness.bounds import Bound, set_bound
 from harness.clock import run_virtually
 from streamdex.config import Settings
 from streamdex.deadletter import DeadLetterIndex, Wanted
@@ -136,7 +137,7 @@ def test_what_was_late_is_not_caught_up(sent: Sent, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("sent")
 def test_a_window_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.operations.replay.WINDOW_BYTES", 2 * dead_letters(1)[0].size_bytes)
+    set_bound(monkeypatch, Bound.WINDOW_BYTES, 2 * dead_letters(1)[0].size_bytes)
     _, told = replayed(tmp_path, 10, 10_000)
     assert [more for _, more, _ in told] == [2] * 5
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from aiokafka import errors as kafka_errors
 
+from harness.bounds import Bound, set_bound
 from harness.failures import MARK, POISON, produce, verdicts
 from mutants.judge import held
 from mutants.kafka_group import P, Q
@@ -306,7 +307,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_a_dead_letter_topic_that_takes_nothing_holds_its_partition(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.deadletter.producer.SEND_LIMIT_S", 0.1)
+    set_bound(monkeypatch, Bound.SEND_LIMIT_S, 0.1)
     error, told = REFUSALS[case]
 
     async def scenario(stage: Stage) -> None:

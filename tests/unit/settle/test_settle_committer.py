@@ -7,6 +7,7 @@ import pytest
 import structlog
 from prometheus_client import generate_latest
 
+from harness.bounds import Bound, set_bound
 from streamdex.errors import AccountFault, Service, ServiceFault
 from streamdex.model import Outcome, Partition
 from streamdex.settle import Committer, Ledger, Mark
@@ -215,7 +216,7 @@ async def test_commits_do_not_overlap() -> None:
 
 
 async def test_a_store_that_hangs_does_not_hold_the_commit_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdex.settle.committer.PROGRESS_TIMEOUT_S", 0.01)
+    set_bound(monkeypatch, Bound.PROGRESS_TIMEOUT_S, 0.01)
     f = Fixture()
     f.settle(A, 0)
     hung = asyncio.Event()
