@@ -133,7 +133,7 @@ async def test_what_is_mended_is_indexed_and_nothing_newer_is_overwritten(world:
 
     embedded = world.jina.stats.inputs_embedded
     said = await dlq("replay", "--reason", "too_many_tokens", "--rate", "1000")
-    assert (said.exit_code, said.out) == (0, "Letters replayed: 2.\n")
+    assert (said.exit_code, said.out) == (0, "Dead letters replayed: 2.\n")
     assert await world.work(wide) == {Outcome.UNCHANGED: 1, Outcome.SUPERSEDED: 1}
     assert world.jina.stats.inputs_embedded == embedded, "nothing is paid for twice"
     assert (await world.verify(wide)).equal
@@ -236,7 +236,7 @@ async def test_a_letter_that_its_topic_does_not_take_is_named_and_the_others_go(
     await world.produce(Message(b"1", BROKEN), Message(b"2", noise), *[Message(b"3", BROKEN)] * 8)
     await world.work(settings)
     said = await dlq("replay")
-    assert (said.exit_code, said.out) == (1, "Letters replayed: 9.\n")
+    assert (said.exit_code, said.out) == (1, "Dead letters replayed: 9.\n")
     assert "Error: 1 letters are larger than their topic takes" in said.err
     assert f"where: {world.topic}.dlq[0]@1" in said.err
     assert f"Raise max.message.bytes of {world.topic}" in said.err

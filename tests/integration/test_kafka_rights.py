@@ -17,7 +17,7 @@ from streamdex.model import Position, Record
 from streamdex.telemetry import Health, Metrics
 
 # What the worker needs, by what it needs it for.
-ENOUGH = {"topic": "READ", "letters": "WRITE", "group": "READ"}
+ENOUGH = {"topic": "READ", "dead_letters": "WRITE", "group": "READ"}
 
 # What is granted instead for one of them, None for nothing; the check that fails, and what it says.
 TOO_LITTLE: list[tuple[str, str | None, str, str]] = [
@@ -26,9 +26,9 @@ TOO_LITTLE: list[tuple[str, str | None, str, str]] = [
     ("topic", "WRITE", "kafka", "may not read the topic"),
     ("group", None, "kafka", "may not use the consumer group"),
     ("group", "DESCRIBE", "kafka", "may not use the consumer group"),
-    ("letters", None, "dead letters", "is not there (kafka.dead_letter_topic)"),
-    ("letters", "DESCRIBE", "dead letters", "may not write to the topic"),
-    ("letters", "READ", "dead letters", "may not write to the topic"),
+    ("dead_letters", None, "dead letters", "is not there (kafka.dead_letter_topic)"),
+    ("dead_letters", "DESCRIBE", "dead letters", "may not write to the topic"),
+    ("dead_letters", "READ", "dead letters", "may not write to the topic"),
 ]
 
 
@@ -51,10 +51,10 @@ class Place(NamedTuple):
         return {**own, "topics": self.topic, "group_id": self.user}
 
     def allow(self, **operations: str | None) -> None:
-        """Grant an operation on the topic, the letters or the group."""
+        """Grant an operation on the topic, the dead letters or the group."""
         resources = {
             "topic": ("TOPIC", self.topic),
-            "letters": ("TOPIC", f"{self.topic}.dlq"),
+            "dead_letters": ("TOPIC", f"{self.topic}.dlq"),
             "group": ("GROUP", self.user),
         }
         rights = [Right(*resources[name], operation) for name, operation in operations.items() if operation]
@@ -123,7 +123,7 @@ def test_check_names_what_is_missing_until_it_is_granted(
 
 async def test_a_worker_that_could_not_write_its_first_dead_letter_does_not_start(secured: SecuredBroker) -> None:
     place = await place_on(secured)
-    place.allow(**{**ENOUGH, "letters": "DESCRIBE"})
+    place.allow(**{**ENOUGH, "dead_letters": "DESCRIBE"})
     with pytest.raises(ConfigurationError, match=r"may not write to the topic .* Grant Write on it"):
         await send_a_letter(place)
 
@@ -164,7 +164,7 @@ def test_replay_names_the_topic_that_it_may_not_write_before_it_sends(cli: Cli, 
     assert said.exit_code == 2
     assert f"this user may not write to the topic {place.topic}" in said.err
     place.allow(topic="WRITE")
-    assert cli("dlq", "replay", "--old", env=kafka_alone(place.settings)).out == "Letters replayed: 1.\n"
+    assert cli("dlq", "replay", "--old", env=kafka_alone(place.settings)).out == "Dead letters replayed: 1.\n"
 
 
 def _checked(cli: Cli, place: Place) -> CommandResult:

@@ -1,61 +1,56 @@
-"""What this user may do on Kafka, as the brokers tell: a missing right is found before it is needed.
+"""What this user may do on Kafka, as the brokers say: a missing right is found before it is needed.
 
 The right to write dead letters would otherwise be missed at the first of them, perhaps after months. Nothing is written
-or read to find out: since Kafka 2.3 brokers list the operations that are allowed (KIP-430). Older ones, and those that
-do not know the question, tell nothing, and nothing is held against the user then.
+or read to find out: since Kafka 2.3 brokers list the allowed operations (KIP-430), and confluent-kafka asks for them.
+Where a broker does not say, nothing is held against the user.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
-from enum import IntEnum
+import logging
+import ssl
+from collections.abc import AsyncIterator, Collection
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import Any
 
 from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
-from aiokafka.protocol.api import RequestStruct, Response
-from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from streamdex.config import KafkaSettings
-from streamdex.errors import ConfigurationError
-from streamdex.kafka.client import ASK_AGAIN_S, COORDINATOR_COMES, administered
+from streamdex.errors import ConfigurationError, Service, ServiceFault
+from streamdex.kafka.client import (
+    ADMIN_LIMIT_S,
+    ASK_AGAIN_S,
+    COORDINATOR_COMES,
+    TOO_SLOW,
+    administered,
+    at_start,
+    client_options,
+    connection_fault,
+)
+
+REQUEST_LIMIT_S = 10.0
+UNSUPPORTED = -165  # librdkafka's code where a broker does not know the question
 
 
-class Right(IntEnum):
-    """Operations that a broker allows or not, with their codes in the protocol (`AclOperation` in Kafka's source)."""
+class Right(StrEnum):
+    """Operations that a broker allows or not, as messages name them; their names are those of `AclOperation`."""
 
-    READ = 3
-    WRITE = 4
-    DESCRIBE = 8
-
-
-_DEEDS = {Right.READ: "read", Right.WRITE: "write to"}
-
-
-def gaps(operations: int, right: Right) -> bool:
-    """Whether this set of operations, a bit for each code, says that a right is missing.
-
-    What is described at all may be described, so a set without that tells nothing: a fixed number stands there where a
-    broker does not know the question.
-    """
-    return bool(operations & 1 << Right.DESCRIBE) and not operations & 1 << right
+    READ = "read"
+    WRITE = "write to"
 
 
 async def check_topics(settings: KafkaSettings, topics: Collection[str]) -> None:
-    """See to it that this user may read these topics.
-
-    Raises ConfigurationError where the right is missing, or ServiceFault.
-    """
+    """Check that this user may read these topics. Raises ConfigurationError where not, or ServiceFault."""
     async with administered(settings) as admin:
         await refuse_without(admin, settings, Right.READ, topics)
 
 
 async def check_group(settings: KafkaSettings) -> None:
-    """See to it that this user may join the group.
-
-    Raises ConfigurationError where the right is missing, or ServiceFault.
-    """
-    async with administered(settings) as admin:
-        if await _is_closed(admin, settings.group_id):
+    """Check that this user may join the group. Raises ConfigurationError where not, or ServiceFault."""
+    async with administered(settings) as admin, _asking(admin, settings) as librdkafka:
+        if librdkafka is not None and await _is_closed(librdkafka, settings):
             what = f"this user may not use the consumer group {settings.group_id}"
             raise ConfigurationError(what, "kafka.group_id", "Grant Read on the group.")
 
@@ -63,102 +58,112 @@ async def check_group(settings: KafkaSettings) -> None:
 async def refuse_without(
     admin: AIOKafkaAdminClient, settings: KafkaSettings, right: Right, topics: Collection[str]
 ) -> None:
-    """Raises ConfigurationError for the first of these topics for which a right is missing, or KafkaError."""
-    for topic in await topics_without(admin, right, topics):
+    """Raises ConfigurationError for the first of these topics for which a right is missing, or ServiceFault."""
+    for topic in await topics_without(admin, settings, right, topics):
         where = "kafka.topics" if topic in settings.topics else "kafka.dead_letter_topic"
-        what = f"this user may not {_DEEDS[right]} the topic {topic}"
+        what = f"this user may not {right.value} the topic {topic}"
         raise ConfigurationError(what, where, f"Grant {right.name.title()} on it.")
 
 
-async def topics_without(admin: AIOKafkaAdminClient, right: Right, topics: Collection[str]) -> list[str]:
-    """Those of these topics for which a right is missing, as far as brokers tell. None is made by asking.
+async def topics_without(
+    admin: AIOKafkaAdminClient, settings: KafkaSettings, right: Right, topics: Collection[str]
+) -> list[str]:
+    """Those of these topics for which a right is missing, as far as brokers say. None is created by asking.
 
-    Raises KafkaError.
+    Raises ConfigurationError or ServiceFault.
     """
-    try:
-        answer = await admin._send_request(_Question(_TopicsRequest(sorted(topics), False, False, True)))
-    except errors.IncompatibleBrokerVersion:
-        return []
-    found = answer.to_object()["topics"]
-    return [topic["name"] for topic in found if not topic["error_code"] and gaps(topic["operations"], right)]
+    async with _asking(admin, settings) as librdkafka:
+        if librdkafka is None or not topics:
+            return []
+        from confluent_kafka import TopicCollection  # noqa: PLC0415  # see `_asking`
+
+        answers = librdkafka.describe_topics(
+            TopicCollection(sorted(topics)), include_authorized_operations=True, request_timeout=REQUEST_LIMIT_S
+        )
+        found = {name: await _answer(future, settings) for name, future in answers.items()}
+    return [name for name, described in found.items() if is_missing(right, described)]
 
 
-async def _is_closed(admin: AIOKafkaAdminClient, group_id: str) -> bool:
+def is_missing(right: Right, described: Any) -> bool:
+    """Whether the allowed operations, where a broker names them, leave this right out.
+
+    What is described may be described, so a set without that says nothing.
+    """
+    names = {operation.name for operation in getattr(described, "authorized_operations", None) or ()}
+    return "DESCRIBE" in names and right.name not in names
+
+
+async def _is_closed(librdkafka: Any, settings: KafkaSettings) -> bool:
     while True:
-        try:
-            coordinator = await admin.find_coordinator(group_id)
-            answer = await admin._send_request(_Question(_GroupsRequest([group_id], True)), coordinator)
-            (group,) = answer.to_object()["groups"]
-            if group["error_code"]:
-                raise errors.for_code(group["error_code"])
-        except COORDINATOR_COMES:
-            await asyncio.sleep(ASK_AGAIN_S)
-        except errors.IncompatibleBrokerVersion:
-            return False
-        else:
-            return gaps(group["authorized_operations"], Right.READ)
+        (future,) = librdkafka.describe_consumer_groups(
+            [settings.group_id], include_authorized_operations=True, request_timeout=REQUEST_LIMIT_S
+        ).values()
+        described = await _answer(future, settings)
+        if not isinstance(described, int):
+            return is_missing(Right.READ, described)
+        fault = errors.for_code(described)
+        if not issubclass(fault, COORDINATOR_COMES):
+            raise at_start(fault())
+        await asyncio.sleep(ASK_AGAIN_S)
 
 
-class _Question:
-    """A request of one version alone; aiokafka's own choose among several."""
+async def _answer(future: "Future[Any]", settings: KafkaSettings) -> Any:
+    """What was described; Kafka's error code where it refused; None where the broker does not know the question."""
+    from confluent_kafka import KafkaException  # noqa: PLC0415  # see `_asking`
 
-    def __init__(self, request: RequestStruct) -> None:
-        self._request = request
-
-    def prepare(self, versions: Mapping[int, tuple[int, int]]) -> RequestStruct:
-        """The request, if the broker knows it: `versions` has the lowest and the highest it knows for each key."""
-        lowest, highest = versions.get(self._request.API_KEY, (0, -1))
-        if not lowest <= self._request.API_VERSION <= highest:
-            raise errors.IncompatibleBrokerVersion("brokers name rights since Kafka 2.3")
-        return self._request
-
-
-class _GroupsRequest(DescribeGroupsRequest_v3):  # type: ignore[misc]  # aiokafka publishes no types
-    RESPONSE_TYPE = DescribeGroupsResponse_v3  # aiokafka 0.14 has that of version 2 here, which ends before the rights
+    try:
+        return await asyncio.wrap_future(future)
+    except KafkaException as error:
+        code = int(error.args[0].code())
+        if code == UNSUPPORTED:
+            return None
+        if code < 0:  # librdkafka's own: no broker can be reached, which it does not explain
+            raise await connection_fault(settings) from None
+        return code
 
 
-class _TopicsResponse(Response):  # type: ignore[misc]  # aiokafka publishes no types
-    """Kafka's MetadataResponse; aiokafka knows its versions up to 5, without the rights."""
+@asynccontextmanager
+async def _asking(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> AsyncIterator[Any]:
+    """confluent-kafka's AdminClient for as long as a check takes, or None where it would wait in vain.
 
-    API_KEY = 3
-    API_VERSION = 8
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        ("brokers", Array(("node_id", Int32), ("host", String()), ("port", Int32), ("rack", String()))),
-        ("cluster_id", String()),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("name", String()),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("in_sync_replicas", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("operations", Int32),
-            ),
-        ),
-        ("cluster_operations", Int32),
-    )
+    librdkafka waits for the controller, and its own mock cluster names one that is not there.
+    """
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415  # 8 MiB of a worker's memory, needed once
+
+    cluster = await admin.describe_cluster()
+    controller = cluster["controller_id"]
+    if controller >= 0 and controller not in {broker["node_id"] for broker in cluster["brokers"]}:
+        yield None
+        return
+    client = await asyncio.to_thread(AdminClient, _librdkafka_options(settings), logger=logging.getLogger("librdkafka"))
+    try:
+        async with asyncio.timeout(ADMIN_LIMIT_S):
+            yield client
+    except TimeoutError:
+        raise ServiceFault(Service.KAFKA, TOO_SLOW) from None
+    finally:
+        await asyncio.to_thread(client.__exit__, None, None, None)
 
 
-class _TopicsRequest(RequestStruct):  # type: ignore[misc]  # aiokafka publishes no types
-    API_KEY = 3
-    API_VERSION = 8
-    RESPONSE_TYPE = _TopicsResponse
-    SCHEMA = Schema(
-        ("topics", Array(String())),
-        ("make_missing_topics", Boolean),
-        ("with_cluster_operations", Boolean),
-        ("with_topic_operations", Boolean),
-    )
+def _librdkafka_options(settings: KafkaSettings) -> dict[str, str | int | float | bool]:
+    """Our settings as librdkafka names them. Raises ConfigurationError as `client_options` does."""
+    options = client_options(settings)
+    found: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "client.id": options["client_id"],
+        "security.protocol": settings.security_protocol,
+        "log_level": 0,
+    }
+    if "sasl_mechanism" in options:
+        found["sasl.mechanism"] = settings.sasl_mechanism
+        found["sasl.username"] = options["sasl_plain_username"]
+        found["sasl.password"] = options["sasl_plain_password"]
+    if settings.security_protocol.endswith("SSL"):
+        usual = ssl.get_default_verify_paths()  # as Python finds them; librdkafka knows no SSL_CERT_FILE
+        files = {
+            "ssl.ca.location": settings.ssl_cafile or usual.cafile or usual.capath,
+            "ssl.certificate.location": settings.ssl_certfile,
+            "ssl.key.location": settings.ssl_certfile and (settings.ssl_keyfile or settings.ssl_certfile),
+        }
+        found |= {name: str(file) for name, file in files.items() if file}
+    return found
