@@ -229,15 +229,18 @@ class Worker:
 
     def accept(self, partition: Partition, count: int = 1) -> int:
         """Up to `count` records of a partition, as far as the gate lets them through."""
-        taken = 0
+        before = self.at[partition]
+        self.world.loop.do(lambda: self._accept(partition, count))
+        return self.at[partition] - before
+
+    def _accept(self, partition: Partition, count: int) -> None:
         log = self.world.log[partition]
-        while taken < count and self.may_accept(partition):
+        for _ in range(count):
+            if not self.may_accept(partition):
+                return
             at = self.at[partition]
             self.at[partition] = at + 1
             self.dispatcher.accept(partition, [log[at]], at + 1)
-            taken += 1
-        self.world.loop.settle_down()
-        return taken
 
     def may_accept(self, partition: Partition) -> bool:
         """Whether there is a record that the gate lets through."""

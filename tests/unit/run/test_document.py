@@ -77,6 +77,17 @@ async def test_a_former_owner_leaves_them_to_the_next_one() -> None:
     assert document.attempted  # so what the attempt has left is deleted
 
 
+async def test_nothing_is_embedded_again_while_the_partition_is_drained() -> None:
+    ledger = Ledger()
+    path, document, neighbours = on_its_way(ledger, [Written(missing=("kept",))])
+    tracker = ledger.tracker(PARTITION)
+    assert tracker is not None
+    tracker.leaving = True
+    with pytest.raises(Abandoned):
+        await path.run(document, None)
+    assert neighbours.embedded == []
+
+
 async def test_an_event_that_a_newer_one_overtook_while_it_was_written_is_superseded() -> None:
     path, document, _ = on_its_way(Ledger(), [Written(found=Rank(6))])
     assert await path.run(document, None) is Outcome.SUPERSEDED

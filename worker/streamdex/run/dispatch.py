@@ -59,7 +59,6 @@ class Dispatcher:
         self._metrics = metrics
         self._lanes: Lanes[Document] = Lanes()
         self._open: dict[Tracker, set[OpenRecord]] = {}  # what is under way, by assignment
-        self._leaving: set[Partition] = set()
         self._context = copy_context()  # one for all: a copy for each costs 70 bytes, a name of its own 60
         self._changed = asyncio.Event()
         self._aborting = False
@@ -161,7 +160,7 @@ class Dispatcher:
         known: list[tuple[Document, Overtaken]] = []
         for document in documents:
             manifest = manifests.get(document.document_key)
-            done = None if self._has_left(document.ticket) else overtaken(document.rank, manifest)
+            done = None if document.ticket.leaving else overtaken(document.rank, manifest)
             if done is None:
                 self._start(document, self._handle(document, manifest))
             else:
@@ -180,7 +179,7 @@ class Dispatcher:
     async def _handle(self, document: Document, manifest: Manifest | None) -> None:
         """One document's coroutine: its way, then its settlement."""
         try:
-            if self._has_left(document.ticket):
+            if document.ticket.leaving:
                 raise Abandoned
             self._settle(document, await self._path.run(document, manifest))
         except Abandoned:
@@ -222,7 +221,7 @@ class Dispatcher:
             self._writes.abandon(document.document_key)
         self._lanes.finish(document)
         for one in document.coalesced:
-            if not self._has_left(one.ticket):
+            if not one.ticket.leaving:
                 self._lanes.offer(one)
 
     def _note_crossing(self, document: Document, manifest: Manifest | None) -> None:
@@ -247,23 +246,22 @@ class Dispatcher:
         self._changed.set()
 
     async def drain(self, partitions: Collection[Partition], timeout_s: float) -> int:
-        """Finish what is paid for of these partitions, and cancel the rest; the number of records left undone."""
-        leaving = set(partitions)
-        self._leaving |= leaving
-        try:
-            self._lanes.withdraw(lambda document: document.ticket.partition in leaving)
-            open_records = [
-                records for tracker, records in self._open.items() if tracker.partition in leaving and not tracker.dead
-            ]
-            await _cancel(self._unpaid([one for records in open_records for one in records]))
-            with suppress(TimeoutError):  # the count tells what is left: it will be read again
-                async with asyncio.timeout(timeout_s):
-                    await self._until(lambda: self._aborting or not any(open_records))
-            left = [one for records in open_records for one in records]
-            await self._cancel_embedding(left)
-            return len(left)
-        finally:
-            self._leaving -= leaving
+        """Finish what is paid for of these partitions, and cancel the rest; the number of records left undone.
+
+        From now on nothing new is begun for them, also while their last commit is under way.
+        """
+        trackers = [tracker for one in partitions if (tracker := self._ledger.tracker(one)) is not None]
+        for tracker in trackers:
+            tracker.leaving = True
+        self._lanes.withdraw(lambda document: document.ticket.leaving)
+        open_records = [self._open[tracker] for tracker in trackers if tracker in self._open]
+        await _cancel(self._unpaid([one for records in open_records for one in records]))
+        with suppress(TimeoutError):  # the count tells what is left: it will be read again
+            async with asyncio.timeout(timeout_s):
+                await self._until(lambda: self._aborting or not any(open_records))
+        left = [one for records in open_records for one in records]
+        await self._cancel_embedding(left)
+        return len(left)
 
     def _unpaid(self, records: Sequence[OpenRecord]) -> list[OpenRecord]:
         """Those of which nothing is under way or paid for."""
@@ -273,9 +271,6 @@ class Dispatcher:
     async def _cancel_embedding(self, records: Sequence[OpenRecord]) -> None:
         """What a drain could not finish: else its texts would be sent again and again, for nobody."""
         await _cancel([one for one in records if one.job is not None and not one.job.closed])
-
-    def _has_left(self, ticket: Ticket) -> bool:
-        return not ticket.alive or (bool(self._leaving) and ticket.partition in self._leaving)
 
     # --- coroutines ---------------------------------------------------------------------------------------------
 

@@ -144,6 +144,8 @@ class DocumentPath:
             needed = [chunk for chunk in needed if chunk.id not in document.vectors]
         while True:
             if needed:
+                if document.ticket.leaving:  # the next owner pays, or knows better: it may have deleted what is missing
+                    raise Abandoned
                 chunks = write.chunks if self._together else needed  # together, each vector depends on all of them
                 document.job = self._embed_job(chunks)
                 vectors = await self.embedder.embed(document.job)
@@ -155,8 +157,6 @@ class DocumentPath:
             written = await self.writes.put(self._write_job(document, write))
             if not written.missing:
                 break
-            if not document.ticket.alive:  # the next owner, who deleted them, knows better
-                raise Abandoned
             needed = [chunk for chunk in write.chunks if chunk.id in written.missing]
         self.suspects.passed_index()
         if written.found is None:

@@ -57,6 +57,11 @@ class Ticket:
         """Whether its assignment still lasts; if not, whatever is done for it is done by the next owner, too."""
         return not self._tracker.dead
 
+    @property
+    def leaving(self) -> bool:
+        """Whether its partition is being drained, or has left: nothing new is begun for the record here."""
+        return self._tracker.leaving
+
     def settle(self, outcome: Outcome) -> bool:
         """Report the record's outcome; False when it came too late or for the second time (see `Tracker.settle`)."""
         return self._tracker.settle(self, outcome)
@@ -90,6 +95,7 @@ class Tracker:
         "_position",
         "_span",
         "dead",
+        "leaving",
         "partition",
         "settled_timestamp_ms",
         "start",
@@ -108,6 +114,8 @@ class Tracker:
         self._open_bytes = 0
         self.dead = False
         """Whether the assignment has ended."""
+        self.leaving = False
+        """Whether the assignment is ending or has ended. Set by the drain, for good."""
 
     def open(self, offset: int, size_bytes: int = 0, timestamp_ms: int = 0) -> Ticket:
         """Accept the record at `offset`. Offsets strictly increase and may have gaps.
@@ -153,7 +161,7 @@ class Tracker:
     def kill(self) -> None:
         """End the assignment. Safe twice. Open tickets stay in the hands that hold them and settle into nothing."""
         self._position = self.committable  # so that even a missing guard could not commit too much
-        self.dead = True
+        self.dead = self.leaving = True
         self._span.clear()
         self._open_count = 0
         self._open_bytes = 0

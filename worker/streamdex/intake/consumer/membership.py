@@ -122,6 +122,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
 
     async def _revoke(self, partitions: Collection[Partition]) -> None:
         self._ready.difference_update(partitions)
+        for partition in partitions:
+            self._starts.pop(partition, None)
         async with self._revoking:
             try:
                 await self._assignments.revoked(partitions)

@@ -224,6 +224,7 @@ class Poller:
 
     def _rewind(self) -> None:
         """A poll that raises may have lost records that it had taken out already: read on from what was delivered."""
+        self._deliver_starts()  # a partition may have become ready during that poll: its old position is not its start
         for partition in self._membership.ready:
             try:
                 self._kafka.seek(TopicPartition(*partition), self._positions[partition])
