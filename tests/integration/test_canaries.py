@@ -22,7 +22,7 @@ from harness.kafka_broker import KafkaBroker, free_ports
 from harness.processes import WorkerProcess
 from streamdex.embed.http.client import JinaClient
 from streamdex.errors import StreamdexError
-from streamdex.index import Index
+from streamdex.index import Reader, Writer
 from streamdex.operations.search import search_collection
 from streamdex.plan import Planner
 from streamdex.standins.broker import EmbeddedBroker
@@ -188,7 +188,7 @@ async def test_bugs_of_ours_that_quote_what_they_met(
 
         monkeypatch.setattr(owner, name, fail)
 
-    methods = [(Planner, "decide"), (JinaClient, "embed"), (Index, "read_manifests"), (Index, "write")]
+    methods = [(Planner, "plan"), (JinaClient, "embed"), (Reader, "manifests"), (Writer, "write")]
     async with at_work(neighbours.settings(), neighbours.kafka, heard) as worker:
         await worker.settle(document(0))
         for number, (owner, name) in enumerate(methods, start=1):

@@ -68,7 +68,7 @@ async def dead_lettered(world: World) -> None:
     assert await world.work() == {Outcome.INDEXED: 1}
 
 
-async def test_letters_are_listed_by_reason_and_one_by_one(world: World, dlq: Command) -> None:
+async def test_dead_letters_are_listed_by_reason_and_one_by_one(world: World, dlq: Command) -> None:
     missing = await dlq("list")
     assert missing.exit_code == 2
     assert f"the topic {world.topic}.dlq is not there\n  where: kafka.dead_letter_topic" in missing.err
@@ -77,7 +77,7 @@ async def test_letters_are_listed_by_reason_and_one_by_one(world: World, dlq: Co
     assert (await dlq("list")).out == "There are no dead letters.\n"
     await dead_lettered(world)
     found = await dlq.json("list")
-    assert (found["letters"], found["not_ours"], found["records"]) == (3, 0, 3)
+    assert (found["dead_letters"], found["not_ours"], found["records"]) == (3, 0, 3)
     assert found["by_reason"] == {"too_many_tokens": 2, "undecodable": 1}
     assert {one["document_id"]: one["offset"] for one in found["shown"]} == {"long": 2, "newer": 3, "broken": 4}
     (one,) = (await dlq.json("list", "--document", "long"))["shown"]
@@ -88,7 +88,7 @@ async def test_letters_are_listed_by_reason_and_one_by_one(world: World, dlq: Co
     told = (await dlq("list", "--limit", "1")).out
     assert "2  too_many_tokens" in told
     assert "Shown are the newest 1; --limit shows more." in told
-    assert "There are no such letters." in (await dlq("list", "--reason", "internal")).out
+    assert "There are no such dead letters." in (await dlq("list", "--reason", "internal")).out
 
 
 async def test_one_letter_is_shown_and_its_value_is_byte_for_byte(world: World, dlq: Command) -> None:
@@ -179,8 +179,8 @@ async def test_what_is_no_letter_of_these_topics_is_counted_and_left(world: Worl
     strangers = [Message(b"k", b"somebody's own"), Message(b"k", b"v", elsewhere)]
     await world.kafka.produce(f"{world.topic}.dlq", strangers)
     found = await dlq.json("list")
-    assert (found["letters"], found["not_ours"]) == (3, 2)
-    assert "Records there that are no letters of these topics: 2." in (await dlq("list")).out
+    assert (found["dead_letters"], found["not_ours"]) == (3, 2)
+    assert "Records there that are no dead letters of these topics: 2." in (await dlq("list")).out
     assert await dlq.json("replay") == replayed(3)
     assert "elsewhere" not in {record.topic for record in await world.kafka.read_all(world.topic)}
 
@@ -194,7 +194,7 @@ async def test_a_topic_that_is_gone_is_told_before_anything_is_sent(world: World
     said = await dlq("replay")
     assert said.exit_code == 2
     assert f"the topic {world.topic} is not there" in said.err
-    assert json.loads((await dlq("list", "--json")).out)["records"] == 3, "the letters are there all the same"
+    assert json.loads((await dlq("list", "--json")).out)["records"] == 3, "the dead letters are there all the same"
 
 
 async def test_a_compacted_topic_takes_nothing_back(world: World, dlq: Command) -> None:
@@ -237,7 +237,7 @@ async def test_a_letter_that_its_topic_does_not_take_is_named_and_the_others_go(
     await world.work(settings)
     said = await dlq("replay")
     assert (said.exit_code, said.out) == (1, "Dead letters replayed: 9.\n")
-    assert "Error: 1 letters are larger than their topic takes" in said.err
+    assert "Error: 1 dead letters are larger than their topic takes" in said.err
     assert f"where: {world.topic}.dlq[0]@1" in said.err
     assert f"Raise max.message.bytes of {world.topic}" in said.err
     assert len(await world.kafka.read_all(world.topic)) == 19

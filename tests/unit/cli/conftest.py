@@ -15,7 +15,7 @@ def services(_services: Services) -> Iterator[Services]:
     """The services, without faults afterwards."""
     yield _services
     _services.jina.faults.clear()
-    httpx.delete(f"{_services.qdrant_control}/faults", trust_env=False)
+    httpx.delete(f"{_services.qdrant_control}/_control/faults", trust_env=False).raise_for_status()
 
 
 @pytest.fixture(scope="session")

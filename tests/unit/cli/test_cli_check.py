@@ -162,7 +162,7 @@ def test_qdrant_refuses_the_key(cli: Cli, services: Services, topic: str) -> Non
     ("kind", "said"), [("permission_denied", "does not grant the key"), ("unavailable", "cannot be reached")]
 )
 def test_qdrant_does_not_work(kind: str, said: str, cli: Cli, services: Services, topic: str) -> None:
-    faults = f"{services.qdrant_control}/faults"
+    faults = f"{services.qdrant_control}/_control/faults"
     httpx.post(faults, json={"kind": kind, "methods": ["Collections"]}, trust_env=False).raise_for_status()
     assert said in the_one_wrong(cli("check", "--json", env=services.environment(topic, topic)), "qdrant")
     (fault,) = httpx.get(faults, trust_env=False).json()

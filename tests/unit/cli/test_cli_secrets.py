@@ -85,7 +85,7 @@ def test_an_embedder_that_does_not_work(fault: str, argument: str, cli: Cli, ser
 def test_a_store_that_does_not_work(fault: str, cli: Cli, services: Services, topic: str, event: str) -> None:
     environment = services.environment(topic, topic, qdrant__timeout_s="2")
     assert cli("check", "--create", env=environment).exit_code == 0
-    faults = f"{services.qdrant_control}/faults"
+    faults = f"{services.qdrant_control}/_control/faults"
     order = {"kind": fault, "methods": ["Points"]}
     httpx.post(faults, json=order, trust_env=False).raise_for_status()
     commands = (("check",), ("search", QUESTION), ("explain", DOCUMENT, "--event", event), ("verify",))

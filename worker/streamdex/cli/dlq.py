@@ -194,7 +194,7 @@ async def _list(settings: Settings, wanted: Wanted, limit: int, *, with_old: boo
         _print_staying(stay)
         return
     whole = {
-        "dead letters": box.dead_letters,
+        "dead_letters": box.dead_letters,
         "not_ours": box.others,
         "records": sum(counts.values()),
         "by_reason": counts,

@@ -115,7 +115,7 @@ async def opened(
     """
     unknown_before_ms = 0 if with_old else int((time.time() - settings.worker.tombstone_ttl_s) * 1000)
     async with TopicReader(settings.kafka) as reader:
-        with DeadLetterIndex(folder / "dead letters") as index:
+        with DeadLetterIndex(folder / "dead-letters") as index:
             box = DeadLetterBox(settings, reader, index, unknown_before_ms)
             await box.read(on_progress)
             yield box

@@ -42,7 +42,7 @@ class FaultControl(Generic[F]):
         self._inject = inject
         self._clear = clear
         self._active = active
-        self._all: list[F] = []  # a fault's number is its place
+        self._all: list[F] = []  # a fault's number is its place; one that was injected in-process gets it when listed
 
     def routes(self) -> list[Route]:
         """For the application of the stand-in."""
@@ -63,7 +63,6 @@ class FaultControl(Generic[F]):
         except (ValueError, TypeError) as error:  # pydantic's is a ValueError
             return as_json({"detail": f"not a fault: {error}"}, status=422)
         self._inject(fault)
-        self._all.append(fault)
         return as_json(self._described(fault), status=201)
 
     async def _clear_all(self, _: Request) -> Response:
@@ -79,7 +78,10 @@ class FaultControl(Generic[F]):
         return as_json(self._described(self._all[number]))
 
     def _described(self, fault: F) -> dict[str, Any]:
-        number = next((at for at, one in enumerate(self._all) if one is fault), len(self._all))
+        number = next((at for at, one in enumerate(self._all) if one is fault), None)
+        if number is None:
+            number = len(self._all)
+            self._all.append(fault)
         return {"number": number, "kind": fault.kind, "fired": fault.fired}
 
 
