@@ -20,7 +20,7 @@ SAID = {
 
 
 def print_results(results: Results, console: Console) -> None:
-    """Tables of everything measured, and the verdict."""
+    """Tables of everything measured, and whether the worker's goal is met."""
     console.print(_figures_table(results))
     console.print(_requests_table(results))
     ours = results.of(NEW, WORKER)

@@ -169,7 +169,7 @@ def _short_documents(place: Neighbours, options: Options, results: Results, tell
 
 
 def _again(place: Neighbours, options: Options, topic: str, tell: Tell) -> list[Figures]:
-    """The worker alone on a topic whose documents it knows: the script has no such memory, and does all anew."""
+    """The worker alone on a topic whose documents it knows: the script has no such memory, and does all of it again."""
     redelivered, deleted = Figures(REDELIVERED, WORKER), Figures(DELETED, WORKER)
     with _Runner.of_worker(place, topic, options, tell, _known) as runner:
         runner.watch(Figures("warm-up", WORKER), options.warm_up)

@@ -1,4 +1,4 @@
-"""The one way in which I/O waits out a fault that is not a record's."""
+"""How I/O waits: for a fault that is not a record's to pass, and no longer than until a stop."""
 
 import asyncio
 import random
@@ -73,3 +73,16 @@ async def retry_forever(
             emit(INTERNAL, kind=type(error).__name__, trace=trace_hash(error), attempts=attempt + 1)
             await sleep(backoff_s(attempt))
             attempt += 1
+
+
+async def unless_set(event: asyncio.Event, action: Awaitable[T]) -> T | None:
+    """The action's result; None when the event comes first, which cancels the action."""
+    acting = asyncio.ensure_future(action)
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((acting, waiting), return_when=asyncio.FIRST_COMPLETED)
+        return acting.result() if acting.done() else None
+    finally:
+        acting.cancel()
+        waiting.cancel()
+        await asyncio.gather(acting, waiting, return_exceptions=True)

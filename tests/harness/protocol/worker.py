@@ -35,8 +35,7 @@ from streamdex.run.dead_letters import DeadLetterSender
 from streamdex.run.dispatch import Dispatcher
 from streamdex.run.document import Document, DocumentPath, OpenRecord
 from streamdex.run.suspects import RecordSuspects
-from streamdex.settle import Ledger, Tracker
-from streamdex.settle.report import settled_twice_reporter
+from streamdex.settle import Ledger, Tracker, settled_twice_reporter
 from streamdex.standins.qdrant import DirectClient, FaultKind, QdrantFault, QdrantService
 from streamdex.telemetry import Health
 

@@ -197,7 +197,8 @@ async def work(client: Client) -> ConsumerRestart | None:
 
 async def committing(kafka: Any) -> None:
     session = session_of(kafka)
-    session._membership = SimpleNamespace(may_commit=lambda _: True)  # type: ignore[assignment]  # the partition is ours
+    membership: Any = SimpleNamespace(may_commit=lambda _: True)  # the partition is ours
+    session._member = SimpleNamespace(membership=membership)  # type: ignore[assignment]  # all that a commit asks
     await session.commit({A: 1})
 
 
@@ -295,7 +296,7 @@ TABLE = (
     Row("kafka/topic_reader.py self._consumer.position", reading),
     Row("kafka/topic_reader.py self._consumer.stop", entering, None),
     Row(
-        "intake/consumer/session.py kafka.start",
+        "kafka/client.py kafka.start",
         lambda _: open_session(SETTINGS, 1, BackPressure(64, 10**6), Health(), Metrics()),
     ),
     Row("intake/consumer/session.py self._kafka.commit", committing),
@@ -318,7 +319,7 @@ TABLE = (
     Row("deadletter/topics.py admin.describe_cluster", lambda _: prepare_topics(SETTINGS, create=True)),
     Row("deadletter/topics.py admin.describe_topics", lambda _: prepare_topics(SETTINGS, create=True)),
     Row("deadletter/topics.py admin.create_topics", lambda _: prepare_topics(SETTINGS, create=True)),
-    Row("deadletter/client.py producer.start", sending),
+    Row("kafka/client.py kafka.start", sending),
     Row("deadletter/client.py producer.partitions_for", sending),
     Row("deadletter/client.py producer.send", sending),
     Row("deadletter/client.py producer.send", sending, answers={"send": NEVER}),
@@ -326,7 +327,7 @@ TABLE = (
     Row("deadletter/client.py producer.stop", closing_letters, None),
     Row("deadletter/client.py producer._sender.close", closing_letters, None, APART),
     Row("deadletter/client.py producer.client.close", closing_letters, None, APART),
-    Row("deadletter/client.py producer.start", resending),
+    Row("kafka/client.py kafka.start", resending),
     Row("deadletter/client.py producer.partitions_for", resending),
     Row("deadletter/client.py producer.send", resending),
     Row("deadletter/client.py producer.send", resending, answers={"send": NEVER}),

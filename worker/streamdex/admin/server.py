@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Protocol, Self
 
 import orjson
@@ -75,9 +74,7 @@ class AdminServer:
         emit(ADMIN_LISTENS, host=host, port=port)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._observing is not None:
             self._observing.cancel()
             await asyncio.wait({self._observing})

@@ -79,7 +79,7 @@ def _as_json(result: RepairResult) -> dict[str, Any]:
             "before": _report_as_json(result.before),
             "written": done.written,
             "deleted": done.deleted,
-            "cleaned": done.cleaned,
+            "leftovers_deleted": done.leftovers_deleted,
             "texts_embedded": done.texts_embedded,
             "dead_lettered": done.dead_lettered,
         }
@@ -160,6 +160,6 @@ def _example(one: Difference) -> str:
 def _show_repair(console: Console, done: Repaired) -> None:
     console.print(
         f"Repaired: {done.written:,} documents written again with {done.texts_embedded:,} texts embedded, "
-        f"{done.deleted:,} deleted, {done.cleaned:,} freed of points that are not theirs, "
+        f"{done.deleted:,} deleted, {done.leftovers_deleted:,} freed of points that are not theirs, "
         f"{done.dead_lettered:,} dead letters sent."
     )

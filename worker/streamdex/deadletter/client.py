@@ -1,14 +1,12 @@
 """aiokafka's producer, as both ways use it: out to the dead-letter topic, and back. It never hangs."""
 
-import asyncio
 from collections.abc import Awaitable
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import ProducerClosed
 
 from streamdex.config import KafkaSettings
-from streamdex.errors import Service, ServiceFault
-from streamdex.kafka.client import at_start, client_options, connection_fault, finished_in_time
+from streamdex.kafka.client import client_options, finished_in_time, start_client
 from streamdex.kafka.position_headers import Headers
 from streamdex.model import Record
 
@@ -31,19 +29,7 @@ async def open_producer(settings: KafkaSettings) -> AIOKafkaProducer:
         max_request_size=MAX_REQUEST_BYTES,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
-    try:
-        async with asyncio.timeout(OPEN_LIMIT_S):
-            await producer.start()
-    except TimeoutError:
-        await stop_producer(producer)
-        raise ServiceFault(Service.KAFKA, "the brokers take too long to answer") from None
-    except KafkaError as error:
-        await stop_producer(producer)
-        fault = at_start(error)
-        raise (await connection_fault(settings) if isinstance(fault, ServiceFault) else fault) from None
-    except BaseException:  # a stop while connecting
-        await stop_producer(producer)
-        raise
+    await start_client(producer, lambda: stop_producer(producer), settings, OPEN_LIMIT_S)
     return producer
 
 

@@ -60,7 +60,7 @@ class DeadLetters:
 
     async def check_topics(self, *, create: bool) -> str:
         """One line on the dead-letter topics, without `start`. Raises ConfigurationError or ServiceFault."""
-        return "; ".join(_tell(topic) for topic in await prepare_topics(self._settings, create=create))
+        return "; ".join(_summary(topic) for topic in await prepare_topics(self._settings, create=create))
 
     async def send(
         self, record: Record, fault: RecordFault, position: Position, first_failed_at_ms: int, replays: int = 0
@@ -132,7 +132,7 @@ class DeadLetters:
             await asyncio.wait(tuple(self._closing))
 
 
-def _tell(topic: DeadLetterTopic) -> str:
+def _summary(topic: DeadLetterTopic) -> str:
     summary = f"{topic.name} with {topic.partitions} partitions"
     if topic.created:
         return f"{summary}, created"

@@ -6,16 +6,14 @@ knows it by its own name; then the alias is switched. Until then nobody who uses
 
 import re
 from collections.abc import AsyncIterator, Collection
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from streamdex.config import Settings
 from streamdex.errors import ConfigurationError
-from streamdex.index.alias import aliases, lead_alias, plain_collections
 from streamdex.index.bookkeeping import Bookkeeping, Progress
 from streamdex.index.client.connection import Connection
 from streamdex.index.client.store import CollectionStore
-from streamdex.index.collection import CollectionMissing, Setup, names_of
+from streamdex.index.collection import CollectionMissing, Setup, aliases, lead_alias, names_of, plain_collections
 from streamdex.index.guards import Guards
 from streamdex.index.reader import manifests_in
 from streamdex.index.schema.manifests import ManifestFormat
@@ -65,9 +63,7 @@ class Alias:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._connection.close()
 
     async def alias_switch(self, *, from_scratch: bool) -> AliasSwitch:

@@ -71,10 +71,7 @@ class Guards:
         if len(ids_by_rank) == 1:
             add(guard, must_not=self._newer(next(iter(ids_by_rank))))
             return
-        add(
-            guard,
-            must_not=[self._newer_points(rank, ids) for rank, ids in ids_by_rank.items()],
-        )
+        add(guard, must_not=[self._newer_points(rank, ids) for rank, ids in ids_by_rank.items()])
 
     def _newer_points(self, rank: Rank, ids: Sequence[str]) -> bytes:
         """Those of these points that are above `rank`."""

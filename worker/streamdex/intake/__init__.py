@@ -9,10 +9,4 @@ from streamdex.intake.consumer.consumer import Consumer
 from streamdex.intake.consumer.membership import Assignments
 from streamdex.intake.decoder import Decoder
 
-__all__ = [
-    "Assignments",
-    "BackPressure",
-    "BackPressureStatistics",
-    "Consumer",
-    "Decoder",
-]
+__all__ = ["Assignments", "BackPressure", "BackPressureStatistics", "Consumer", "Decoder"]

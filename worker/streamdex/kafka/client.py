@@ -6,12 +6,12 @@ Shared by the packages that read and write Kafka, which do not know each other.
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiokafka import TopicPartition, errors
+from aiokafka import ConsumerRecord, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.helpers import create_ssl_context
@@ -19,7 +19,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streamdex.config import KafkaSettings
 from streamdex.errors import AccountFault, ConfigurationError, Service, ServiceFault
-from streamdex.model import Partition
+from streamdex.model import Partition, Record
 
 PROBE_TIMEOUT_MS = 5_000
 PROBE_LIMIT_S = 15.0
@@ -80,9 +80,7 @@ _REFUSALS: Mapping[type[Exception], _Refusal] = {
         "the listener knows no SASL", "kafka.security_protocol", "Set it to what the listener at this port speaks."
     ),
     errors.TopicAuthorizationFailedError: _Refusal(
-        "this user may not use the topic",
-        "kafka.topics",
-        "Grant Read on the topics, Write on the dead-letter topics.",
+        "this user may not use the topic", "kafka.topics", "Grant Read on the topics, Write on the dead-letter topics."
     ),
     errors.GroupAuthorizationFailedError: _Refusal(
         "this user may not use the consumer group", "kafka.group_id", "Grant Read on the group."
@@ -143,6 +141,11 @@ def at_start(error: Exception) -> ServiceFault | ConfigurationError:
     if refusal is not None:
         return ConfigurationError(*refusal)
     return ServiceFault(Service.KAFKA, f"Kafka: {type(error).__name__}")
+
+
+def as_record(one: ConsumerRecord) -> Record:
+    """aiokafka's record as a plain value; bytes are shared, not copied."""
+    return Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, one.headers)
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -327,6 +330,23 @@ def _probe_fault(error: Exception, address: str, settings: KafkaSettings) -> Ser
         hint = f"is {settings.security_protocol} (kafka.security_protocol) what this listener speaks?"
         return ServiceFault(Service.KAFKA, f"the broker at {address} connects but does not answer; {hint}")
     return ServiceFault(Service.KAFKA, f"no broker at {address}: {type(error).__name__}")
+
+
+async def start_client(
+    kafka: Any, stop: Callable[[], Awaitable[object]], settings: KafkaSettings, limit_s: float
+) -> None:
+    """Connect one of aiokafka's clients; one that cannot is stopped. Raises ConfigurationError or ServiceFault."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await kafka.start()
+    except BaseException as error:  # a stop while connecting, too
+        await stop()
+        if isinstance(error, TimeoutError):
+            raise ServiceFault(Service.KAFKA, TOO_SLOW) from None
+        if isinstance(error, errors.KafkaError):
+            fault = at_start(error)
+            raise (await connection_fault(settings) if isinstance(fault, ServiceFault) else fault) from None
+        raise
 
 
 async def finished_in_time(action: Awaitable[Any], limit_s: float) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,6 +13,7 @@ from streamdex.errors import Service, ServiceFault
 from streamdex.kafka.client import (
     CLOSE_LIMIT_S,
     TOO_SLOW,
+    as_record,
     at_start,
     client_options,
     committed_offsets,
@@ -60,9 +60,7 @@ class TopicReader:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._stop()
 
     async def _stop(self) -> None:
@@ -100,8 +98,7 @@ class TopicReader:
             for tp, batch in batches.items():
                 for message in batch:
                     if message.offset < left[tp]:
-                        at = (message.topic, message.partition, message.offset, message.timestamp)
-                        yield Record(*at, message.key, message.value, message.headers)
+                        yield as_record(message)
             for tp, end in list(left.items()):
                 # The position, not the last record: transaction markers may stand before the end.
                 if await _answered(self._consumer.position(tp)) >= end:

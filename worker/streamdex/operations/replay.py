@@ -37,7 +37,7 @@ class DeadLetterBox:
         """Of events written before `unknown_before_ms` a later delete may be no longer known: they stay."""
         self._settings = settings
         self._reader = reader
-        self._forgotten_before_ms = unknown_before_ms
+        self._unknown_before_ms = unknown_before_ms
         self._decoder = Decoder(settings.mapping, settings.caps)
         self.index = index
         self.dead_letters = 0
@@ -90,7 +90,7 @@ class DeadLetterBox:
         if facts.position.topic not in self._settings.kafka.topics:
             return None
         at = (record.topic, record.partition, record.offset)
-        stays = why_it_stays(facts, self._forgotten_before_ms)
+        stays = why_it_stays(facts, self._unknown_before_ms)
         return ListedDeadLetter(*at, facts, self._document(record), len(record.value or b""), stays)
 
     def _document(self, record: Record) -> str | None:

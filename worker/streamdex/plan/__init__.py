@@ -9,14 +9,4 @@ from streamdex.plan.difference import Overtaken, Planner, outcome_of, overtaken
 from streamdex.plan.lanes import Lanes
 from streamdex.plan.rank import Bases, Ranking
 
-__all__ = [
-    "Bases",
-    "Chunker",
-    "Lanes",
-    "Overtaken",
-    "Planner",
-    "Ranking",
-    "cutting_digest",
-    "outcome_of",
-    "overtaken",
-]
+__all__ = ["Bases", "Chunker", "Lanes", "Overtaken", "Planner", "Ranking", "cutting_digest", "outcome_of", "overtaken"]

@@ -161,7 +161,7 @@ class DocumentPath:
         self.suspects.passed_index()
         if written.found is None:
             raise AssertionError("a document that was written has a manifest")
-        if written.in_doubt_s is not None:  # a request was given up, and may still land
+        if written.in_doubt_s is not None:  # a request was abandoned, and may still land
             await document.pause(written.in_doubt_s)
             await self.writes.delete_overtaken({document.document_key: written.found})
         return outcome_of(write, written.found)

@@ -90,11 +90,7 @@ class Status:
                 _partition(partition, status, ends.get(partition), now_ms)
                 for partition, status in sorted(pipeline.ledger.statuses().items())
             ],
-            "open": {
-                "records": back_pressure.span,
-                "bytes": back_pressure.open_bytes,
-                "full": back_pressure.full,
-            },
+            "open": {"records": back_pressure.span, "bytes": back_pressure.open_bytes, "full": back_pressure.full},
             "queues": {name: {"items": items, "bytes": size} for name, (items, size) in _queues(pipeline).items()},
             "last_commit_age_s": None if committed_s is None else self._clock() - committed_s,
             "share": asdict(pipeline.share.statistics),

@@ -3,21 +3,18 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import TypeVar
 
 from streamdex.admin import HealthSnapshot, Phase
 from streamdex.config import JinaSettings, Settings
 from streamdex.deadletter import DeadLetters
 from streamdex.index import Index
 from streamdex.plan import cutting_digest
-from streamdex.retry import retry_faults
+from streamdex.retry import retry_faults, unless_set
 from streamdex.run.pipeline import Pipeline, examine
 from streamdex.run.status import Status
 from streamdex.telemetry import RELOADED, STARTED, STOPPED, STOPPING, Health, Metrics, emit
-
-T = TypeVar("T")
 
 LEAVE_S = 6.0  # after the longest drain: for the last commit, the group and the connections
 CLOSE_LIMIT_S = 5.0  # for each connection, when there is time
@@ -77,7 +74,7 @@ class Worker:
     async def run(self) -> int:
         """Work until stopped. Returns how many records were accepted but left for the next owner to do again."""
         async with AsyncExitStack() as opened:
-            self._pipeline = pipeline = await self._unless_stopped(self._connect(opened))
+            self._pipeline = pipeline = await unless_set(self._stopping, self._connect(opened))
             if pipeline is not None:
                 await self._work(pipeline)
         left_undone = pipeline.partitions.left_undone if pipeline is not None else 0
@@ -124,15 +121,3 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(CLOSE_LIMIT_S, max(LEAST_CLOSE_S, left_s))):
                 await close()
-
-    async def _unless_stopped(self, action: Coroutine[object, object, T]) -> T | None:
-        """The action's result, or None when a stop was asked for before it came."""
-        acting = asyncio.ensure_future(action)
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait((acting, stopping), return_when=asyncio.FIRST_COMPLETED)
-            return acting.result() if acting.done() else None
-        finally:
-            for task in (acting, stopping):
-                task.cancel()
-            await asyncio.gather(acting, stopping, return_exceptions=True)

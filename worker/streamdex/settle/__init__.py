@@ -4,9 +4,8 @@ Promises that a commit never names an offset above an unsettled one, and that an
 but for the thin `Committer`.
 """
 
-from streamdex.settle.committer import Committer
+from streamdex.settle.committer import Committer, settled_twice_reporter
 from streamdex.settle.ledger import Ledger, LedgerStatistics, Mark, PartitionStatus
-from streamdex.settle.report import settled_twice_reporter
 from streamdex.settle.start import start_offset
 from streamdex.settle.tracker import Ticket, Tracker, TrackerStatistics
 

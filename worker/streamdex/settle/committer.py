@@ -5,9 +5,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from streamdex.errors import AccountFault, ServiceFault
-from streamdex.model import Partition
+from streamdex.model import Outcome, Partition
 from streamdex.settle.ledger import Ledger, Mark
-from streamdex.telemetry import COMMIT_FAILED, Metrics, emit
+from streamdex.settle.tracker import OnSettledTwice, Ticket
+from streamdex.telemetry import COMMIT_FAILED, SETTLED_TWICE, Metrics, emit
 
 TICK_S = 1.0  # a commit costs about 1 ms of CPU: on a timer, not per batch
 PROGRESS_TIMEOUT_S = 10.0  # a store that hangs must not keep a revocation waiting
@@ -89,3 +90,15 @@ class Committer:
         self._ledger.noted(living.values())
         self.last_accepted_s = sent_s  # Kafka accepted it then or later
         self._counts.commits_ok += 1
+
+
+def settled_twice_reporter(metrics: Metrics) -> OnSettledTwice:
+    """For the ledger: counts and logs each ticket that is settled again, which must not happen."""
+
+    def report(ticket: Ticket, outcome: Outcome) -> None:
+        metrics.counts.internal_faults += 1
+        topic, number = ticket.partition
+        first = ticket.outcome.value if ticket.outcome else None
+        emit(SETTLED_TWICE, topic=topic, partition=number, offset=ticket.offset, first=first, second=outcome.value)
+
+    return report

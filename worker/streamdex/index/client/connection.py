@@ -96,8 +96,8 @@ class Connection:
     async def _probe(self) -> None:
         """Ask for the server's health before anything else is sent after an outage.
 
-        A request that meets a dead connection may have arrived, and its document must then wait out the request
-        horizon. The probe keeps every further attempt during the outage from renewing that wait.
+        A request that meets a dead connection may have arrived: it is in doubt, and its document waits. The probe keeps
+        every further attempt during the outage from renewing that wait.
         """
         try:
             await self.server_version()

@@ -24,13 +24,7 @@ class Consumer:
     `start`, `run` until `stop_fetching`, `close`. A client that is stuck or dead is recreated in between.
     """
 
-    def __init__(
-        self,
-        settings: KafkaSettings,
-        back_pressure: BackPressure,
-        health: Health,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, settings: KafkaSettings, back_pressure: BackPressure, health: Health, metrics: Metrics) -> None:
         self._settings = settings
         self._back_pressure = back_pressure
         self._health = health

@@ -40,12 +40,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
     """One consumer's partitions. Calls to `Assignments.revoked` never overlap."""
 
     def __init__(
-        self,
-        kafka: AIOKafkaConsumer,
-        assignments: Assignments,
-        instance: Instance,
-        health: Health,
-        metrics: Metrics,
+        self, kafka: AIOKafkaConsumer, assignments: Assignments, instance: Instance, health: Health, metrics: Metrics
     ) -> None:
         self._kafka = kafka
         self._assignments = assignments

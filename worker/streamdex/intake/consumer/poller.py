@@ -23,9 +23,8 @@ from streamdex.errors import AccountFault
 from streamdex.intake.back_pressure import BackPressure
 from streamdex.intake.consumer.client import has_dead_task
 from streamdex.intake.consumer.membership import Membership
-from streamdex.intake.consumer.records import as_record
 from streamdex.intake.consumer.watch import Watch
-from streamdex.kafka.client import as_fault
+from streamdex.kafka.client import as_fault, as_record
 from streamdex.model import Partition, Record
 from streamdex.telemetry import (
     ACCOUNT_REFUSED,

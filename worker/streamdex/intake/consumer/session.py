@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -16,7 +16,7 @@ from streamdex.intake.consumer.instance import Instance
 from streamdex.intake.consumer.membership import Assignments, Membership
 from streamdex.intake.consumer.poller import Deliver, Poller
 from streamdex.intake.consumer.watch import ConsumerRestart, Watch
-from streamdex.kafka.client import as_fault, at_start, connection_fault
+from streamdex.kafka.client import as_fault, start_client
 from streamdex.model import Partition
 from streamdex.telemetry import ACCOUNT_REFUSED, KAFKA_UNREACHABLE, PARTITION_HELD, Health, Metrics
 
@@ -27,6 +27,14 @@ POLL_END_LIMIT_S = 1.0
 WATCH_EVERY_S = 1.0
 TOPIC_GONE = "the topic is gone; create it again and raise kafka.epoch, or take it out of kafka.topics"
 HEALTH_NAME = "kafka commits"
+
+
+class _Member(NamedTuple):
+    """What a session has once it has joined its group."""
+
+    membership: Membership
+    poller: Poller
+    polling: asyncio.Task[None]
 
 
 class Session:
@@ -46,9 +54,7 @@ class Session:
         self._health = health
         self._metrics = metrics
         self._watch = Watch(time.monotonic())
-        self._membership: Membership | None = None
-        self._poller: Poller | None = None
-        self._polling: asyncio.Task[None] | None = None
+        self._member: _Member | None = None  # from the join on
 
     async def work(self, assignments: Assignments, deliver: Deliver, stopping: asyncio.Event) -> ConsumerRestart | None:
         """Join the group and deliver records until `stopping` (None) or until the client is beyond help (why).
@@ -58,15 +64,15 @@ class Session:
         instance = Instance(self._settings, self._health, lambda: member_id(self._kafka), self._stand_aside)
         membership = Membership(self._kafka, assignments, instance, self._health, self._metrics)
         poller = Poller(self._kafka, membership, self._back_pressure, self._watch, self._health, deliver)
-        self._poller, self._membership = poller, membership
         self._kafka.subscribe(list(self._settings.topics), listener=membership)
-        self._polling = asyncio.create_task(poller.poll_forever())
+        polling = asyncio.create_task(poller.poll_forever())
+        self._member = _Member(membership, poller, polling)
         stop = asyncio.create_task(stopping.wait())
-        endings: set[asyncio.Future[Any]] = {self._polling, membership.crashed, stop}
+        endings: set[asyncio.Future[Any]] = {polling, membership.crashed, stop}
         try:
             while not stop.done():
                 await asyncio.wait(endings, timeout=WATCH_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-                for ended in (self._polling, membership.crashed):
+                for ended in (polling, membership.crashed):
                     if ended.done():
                         ended.result()  # neither ends before a stop but by raising
                 if is_member(self._kafka):
@@ -93,7 +99,7 @@ class Session:
 
     def ends(self) -> dict[Partition, int | None]:
         """Where the log of each partition that is read ended at the last fetch; None before the first."""
-        return self._poller.ends() if self._poller is not None else {}
+        return self._member.poller.ends() if self._member is not None else {}
 
     def _stand_aside(self) -> None:
         """A poll hangs while the join waits, and that is on purpose: the client is not stuck."""
@@ -110,7 +116,7 @@ class Session:
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commit these offsets and no others. Raises ServiceFault or AccountFault."""
-        if self._membership is None or not self._membership.may_commit(offsets):
+        if self._member is None or not self._member.membership.may_commit(offsets):
             raise ServiceFault(Service.KAFKA, "a partition is not ours (any more)")
         if not is_member(self._kafka):
             raise ServiceFault(Service.KAFKA, "not in the group at the moment")
@@ -153,14 +159,13 @@ class Session:
 
         aiokafka's own stop calls no listener.
         """
-        if self._poller is not None:
-            self._poller.stop()
-        if self._membership is not None:
-            await self._membership.close()
-        if self._polling is not None and not self._polling.done():
+        if self._member is not None:
+            membership, poller, polling = self._member
+            poller.stop()
+            await membership.close()
             # Only now may a poll be cancelled, as the consumer goes with it; one that hangs in a rebalance never ends.
-            self._polling.cancel()
-            await asyncio.wait({self._polling}, timeout=POLL_END_LIMIT_S)
+            polling.cancel()
+            await asyncio.wait({polling}, timeout=POLL_END_LIMIT_S)
         await stop_consumer(self._kafka)
 
 
@@ -169,17 +174,5 @@ async def open_session(
 ) -> Session:
     """A session that is connected and has not joined its group. Raises ConfigurationError or ServiceFault."""
     kafka = make_consumer(settings, back_pressure.byte_bound, partitions)
-    try:
-        async with asyncio.timeout(OPEN_LIMIT_S):
-            await kafka.start()
-    except TimeoutError:
-        await stop_consumer(kafka)
-        raise ServiceFault(Service.KAFKA, "the brokers take too long to answer") from None
-    except KafkaError as error:
-        await stop_consumer(kafka)
-        fault = at_start(error)
-        raise (await connection_fault(settings) if isinstance(fault, ServiceFault) else fault) from None
-    except BaseException:  # a stop while connecting
-        await stop_consumer(kafka)
-        raise
+    await start_client(kafka, lambda: stop_consumer(kafka), settings, OPEN_LIMIT_S)
     return Session(kafka, settings, back_pressure, health, metrics)

@@ -3,14 +3,12 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from streamdex.errors import ConfigurationError, ServiceFault
 from streamdex.intake.consumer.watch import ConsumerRestart
-from streamdex.retry import backoff_s
+from streamdex.retry import backoff_s, unless_set
 from streamdex.telemetry import ACCOUNT_REFUSED, KAFKA_RESTARTED, KAFKA_UNREACHABLE, Health, Metrics, emit
-
-T = TypeVar("T")
 
 STABLE_S = 60.0  # a consumer that lived so long was not part of a crash loop
 HEALTH_NAME = "kafka connection"
@@ -72,7 +70,7 @@ class Supervisor:
         while not self._stopping.is_set():
             await self._pause()
             try:
-                session = await self._unless_stopped(self._open_next())
+                session = await unless_set(self._stopping, self._open_next())
             except (ServiceFault, ConfigurationError) as fault:
                 signal = ACCOUNT_REFUSED if isinstance(fault, ConfigurationError) else KAFKA_UNREACHABLE
                 self._health.hold(HEALTH_NAME, str(fault), signal)
@@ -84,16 +82,4 @@ class Supervisor:
     async def _pause(self) -> None:
         """Back off, but not past a stop."""
         self._attempt += 1
-        await self._unless_stopped(self._sleep(backoff_s(self._attempt - 1)))
-
-    async def _unless_stopped(self, action: Awaitable[T]) -> T | None:
-        """The action's result; None when a stop came first, which cancels the action."""
-        acting = asyncio.ensure_future(action)
-        stop = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({acting, stop}, return_when=asyncio.FIRST_COMPLETED)
-            return acting.result() if acting.done() else None
-        finally:
-            acting.cancel()
-            stop.cancel()
-            await asyncio.gather(acting, stop, return_exceptions=True)
+        await unless_set(self._stopping, self._sleep(backoff_s(self._attempt - 1)))

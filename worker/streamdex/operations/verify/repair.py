@@ -51,7 +51,7 @@ class Repaired:
 
     written: int = 0
     deleted: int = 0
-    cleaned: int = 0
+    leftovers_deleted: int = 0
     texts_embedded: int = 0
     dead_lettered: int = 0
 
@@ -182,7 +182,7 @@ class Repairer:
             await self._writes.delete_manifests({steps.document_key: steps.delete_manifest_at})
         await self._writes.delete_points(steps.delete_points)
         if steps.tombstone is None:
-            self._repaired.cleaned += 1
+            self._repaired.leftovers_deleted += 1
         else:
             await self._delete(steps.document_key, steps.tombstone)
 

@@ -57,12 +57,7 @@ class Embeddings:
     """POST /v1/embeddings, as a plain ASGI application: some faults need what a response object cannot do."""
 
     def __init__(
-        self,
-        service: JinaService,
-        clock_s: Callable[[], float],
-        sleep: Sleep,
-        cut: Cut,
-        bills: BillingLog | None,
+        self, service: JinaService, clock_s: Callable[[], float], sleep: Sleep, cut: Cut, bills: BillingLog | None
     ) -> None:
         self._service = service
         self._clock_s = clock_s

@@ -7,7 +7,6 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 from starlette.types import Scope
@@ -117,7 +116,5 @@ class JinaServer:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()

@@ -111,19 +111,13 @@ class QdrantFault:
 _REFUSALS = {
     FaultKind.UNAVAILABLE: (grpc.StatusCode.UNAVAILABLE, "Service is starting"),
     FaultKind.LOST_ANSWER: (grpc.StatusCode.UNAVAILABLE, "Socket closed"),
-    FaultKind.RATE_LIMITED: (
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        "Rate limiting exceeded: Write rate limit exceeded",
-    ),
+    FaultKind.RATE_LIMITED: (grpc.StatusCode.RESOURCE_EXHAUSTED, "Rate limiting exceeded: Write rate limit exceeded"),
     FaultKind.RATE_CAPACITY: (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "Rate limiting exceeded: Write rate limit exceeded, request larger than rate limiter capacity, "
         "please try to split your request",
     ),
-    FaultKind.DISK_FULL: (
-        grpc.StatusCode.INTERNAL,
-        "Service internal error: No space left on device (os error 28)",
-    ),
+    FaultKind.DISK_FULL: (grpc.StatusCode.INTERNAL, "Service internal error: No space left on device (os error 28)"),
     FaultKind.INSUFFICIENT_STORAGE: (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "Insufficient storage: no space left on device",

@@ -125,9 +125,7 @@ def _encode_vector(vector: Any) -> pb.VectorOutput:
 def encode_record(record: Record) -> pb.RetrievedPoint:
     """A point read back as the wire has it."""
     return pb.RetrievedPoint(
-        id=encode_id(record.id),
-        payload=encode_payload(record.payload or {}),
-        vectors=encode_vectors(record.vector),
+        id=encode_id(record.id), payload=encode_payload(record.payload or {}), vectors=encode_vectors(record.vector)
     )
 
 

@@ -52,8 +52,7 @@ def scroll(collection: Collection, request: pb.ScrollPoints) -> pb.ScrollRespons
     )
     records, following = collection.shard.scroll(page)
     return pb.ScrollResponse(
-        result=map(encode_record, records),
-        next_page_offset=None if following is None else encode_id(following),
+        result=map(encode_record, records), next_page_offset=None if following is None else encode_id(following)
     )
 
 
