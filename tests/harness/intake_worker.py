@@ -96,9 +96,8 @@ class Worker:
 
     @property
     def polled_s(self) -> float:
-        """When a poll last returned."""
-        assert self.consumer._session is not None
-        return self.consumer._session._watch._polled_s
+        """When a poll last returned, or a connection was begun."""
+        return self.consumer.moved_s
 
     @property
     def places(self) -> list[tuple[int, int]]:

@@ -19,13 +19,9 @@ from streamdex.telemetry import Health, Metrics
 FAULT = RecordFault(Stage.DECODE, Reason.UNDECODABLE, "the value is not JSON")
 
 
-def dead_letters(kafka: Kafka, *topics: str, **settings: str) -> DeadLetters:
-    return DeadLetters(
-        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topics=topics, **settings),
-        "worker-1",
-        Health(),
-        Metrics(),
-    )
+def dead_letters(kafka: Kafka, *topics: str, health: Health | None = None, **settings: str) -> DeadLetters:
+    kafka_settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topics=topics, **settings)
+    return DeadLetters(kafka_settings, "worker-1", health or Health(), Metrics())
 
 
 def position(record: Record) -> Position:
@@ -120,19 +116,20 @@ async def test_a_topic_cannot_be_its_own_dead_letter_topic(kafka: Kafka) -> None
         await dead_letters(kafka, topic, dead_letter_topic="{topic}").start()
 
 
-async def test_a_record_too_large_for_the_topic_waits_for_its_mend_and_others_go_on(kafka: Kafka) -> None:
+async def test_a_record_too_large_for_the_topic_waits_for_its_fix_and_others_go_on(kafka: Kafka) -> None:
     topic = await kafka.create_topic()
     await kafka.create_topic(f"{topic}.dlq", config={"max.message.bytes": "5000"})
-    sender = dead_letters(kafka, topic)
+    health = Health()
+    sender = dead_letters(kafka, topic, health=health)
     await sender.start()
     large = Record(topic, 0, 1, 1, b"k", bytes(range(256)) * 100_000)
     try:
         for _ in range(2):
             with pytest.raises(AccountFault, match=r"max\.message\.bytes"):
                 await send(sender, large)
-            assert "dead letters" in sender._health.reasons
+            assert "dead letters" in health.reasons
             await send(sender, Record(topic, 0, 2, 1, b"k", b"small"))
-            assert sender._health.reasons == {}
+            assert health.reasons == {}
     finally:
         await sender.close()
     assert [dead_letter.value for dead_letter in await kafka.read_all(f"{topic}.dlq")] == [b"small"] * 2
@@ -157,7 +154,8 @@ async def test_a_send_while_the_broker_is_down_is_limited_in_time_and_comes_agai
     set_bound(monkeypatch, Bound.STOP_LIMIT_S, 0.5)
     kafka = Kafka(kafka_node.bootstrap_servers)
     topic = await kafka.create_topic()
-    sender = dead_letters(kafka, topic)
+    health = Health()
+    sender = dead_letters(kafka, topic, health=health)
     await sender.start()
     await send(sender, Record(topic, 0, 1, 1, b"k", b"before"))
     await asyncio.to_thread(kafka_node.kill9)
@@ -168,7 +166,7 @@ async def test_a_send_while_the_broker_is_down_is_limited_in_time_and_comes_agai
                 await send(sender, Record(topic, 0, 2, 1, b"k", b"meanwhile"))
     (restart,) = [line for line in logs if line["event"] == "kafka.restarted"]  # the second found nobody to connect to
     assert (restart["client"], restart["cause"], restart["restarts"]) == ("producer", "send_unanswered", 1)
-    assert "dead letters" in sender._health.reasons
+    assert "dead letters" in health.reasons
     assert time.monotonic() - began_s < 30
     await asyncio.to_thread(kafka_node.start)
     deadline_s = time.monotonic() + 30

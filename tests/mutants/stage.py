@@ -74,10 +74,10 @@ class Replica:
     @property
     def requests_to_come(self) -> int:
         """What is under way to the embedding service, or will be sent again."""
-        if self.worker._pipeline is None:
+        status: Any = self.worker.status()
+        if "embedding" not in status:
             return 0
-        statistics = self.worker._pipeline.embedder.statistics
-        return statistics.waiting_requests + statistics.in_flight_requests
+        return int(status["embedding"]["waiting_requests"] + status["limits"]["concurrency"]["used"])
 
     @property
     def unready_reasons(self) -> dict[str, str]:

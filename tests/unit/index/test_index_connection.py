@@ -21,7 +21,7 @@ async def test_a_rotated_key_is_taken_up_from_its_file(tmp_path: Path) -> None:
         EmbeddedQdrant(api_key="first") as server,
         opened(server, settings_for(server, api_key_file=file)) as index,
     ):
-        server._api_key = "second"
+        server.api_key = "second"
         with pytest.raises(AccountFault, match="refuses the key"):
             await put(index, "s:1", 64, ["text"])
         file.write_text("second\n")
@@ -38,7 +38,7 @@ async def test_a_key_file_that_vanishes_is_an_account_fault(tmp_path: Path) -> N
         EmbeddedQdrant(api_key="first") as server,
         opened(server, settings_for(server, api_key_file=file)) as index,
     ):
-        server._api_key = "second"
+        server.api_key = "second"
         file.unlink()
         with pytest.raises(AccountFault, match="cannot be read"):
             await index.reader.manifests(["s:1"])

@@ -19,6 +19,9 @@ class Life:
         self.log.append(f"close {self.name}")
 
 
+async def nothing() -> None: ...
+
+
 class Fixture:
     """`causes` end one life after the other; `faults` meet the attempts at opening the next."""
 
@@ -31,6 +34,7 @@ class Fixture:
         self.stopping = asyncio.Event()
         self.health, self.metrics = Health(), Metrics()
         self.opened = 0
+        self.while_opening = self.while_asleep = nothing
         self.supervisor = Supervisor(
             self.open_next,
             self.work,
@@ -48,6 +52,7 @@ class Fixture:
 
     async def open_next(self) -> Life:
         self.log.append("open")
+        await self.while_opening()
         if self.faults:
             raise self.faults.pop(0)
         self.opened += 1
@@ -55,6 +60,7 @@ class Fixture:
 
     async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
+        await self.while_asleep()
 
     async def run(self) -> None:
         await self.supervisor.run(Life(self.log, "0"))
@@ -90,16 +96,16 @@ async def test_a_crash_loop_backs_off_and_a_good_life_forgives() -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [ServiceFault(Service.KAFKA, "no broker"), ConfigurationError("refused", "kafka.sasl_username", "Mend it.")],
+    [ServiceFault(Service.KAFKA, "no broker"), ConfigurationError("refused", "kafka.sasl_username", "Fix it.")],
 )
-async def test_a_next_session_that_cannot_be_opened_is_tried_again_and_told(fault: Exception) -> None:
+async def test_a_next_session_that_cannot_be_opened_is_tried_again_and_reported(fault: Exception) -> None:
     f = Fixture([ConsumerRestart.COMMIT_FAILING, None], faults=[fault, fault])
     seen: list[dict[str, str]] = []
-    f.supervisor._sleep = lambda _: remember()
 
     async def remember() -> None:
         seen.append(f.health.reasons)
 
+    f.while_asleep = remember
     await f.run()
     assert f.log == ["work", "close 0", "open", "open", "open", "work"]
     assert seen[0] == {}
@@ -107,15 +113,15 @@ async def test_a_next_session_that_cannot_be_opened_is_tried_again_and_told(faul
     assert f.health.reasons == {}
 
 
-async def test_a_stop_ends_the_patience() -> None:
+async def test_a_stop_ends_the_backoff() -> None:
     f = Fixture([ConsumerRestart.POLL_FAILING], faults=[ServiceFault(Service.KAFKA, "no broker")] * 100)
     asleep = asyncio.Event()
 
-    async def sleep_long(_: float) -> None:
+    async def sleep_long() -> None:
         asleep.set()
         await asyncio.Event().wait()
 
-    f.supervisor._sleep = sleep_long
+    f.while_asleep = sleep_long
     running = asyncio.create_task(f.run())
     await asleep.wait()
     f.stopping.set()
@@ -127,15 +133,14 @@ async def test_a_stop_ends_an_attempt_to_connect() -> None:
     f = Fixture([ConsumerRestart.POLL_STUCK])
     connecting, ended = asyncio.Event(), asyncio.Event()
 
-    async def hang() -> Life:
+    async def hang() -> None:
         connecting.set()
         try:
             await asyncio.Event().wait()
         finally:
             ended.set()
-        raise AssertionError("never")
 
-    f.supervisor._open_next = hang
+    f.while_opening = hang
     running = asyncio.create_task(f.run())
     await connecting.wait()
     f.stopping.set()

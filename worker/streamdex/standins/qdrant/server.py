@@ -52,7 +52,7 @@ class EmbeddedQdrant:
         self.port = port
         self.engine = Engine(directory)
         self.service = QdrantService(self.engine, seed=seed, reorder_s=reorder_s)
-        self._api_key = api_key
+        self.api_key = api_key
         self._read_only_api_key = read_only_api_key
         self._server: Any = None
         self._restart = asyncio.Lock()
@@ -145,10 +145,10 @@ class EmbeddedQdrant:
         return answer
 
     def _authorize(self, method: str, metadata: dict[str, str]) -> None:
-        if self._api_key is None or method in _UNGUARDED:
+        if self.api_key is None or method in _UNGUARDED:
             return
         key = metadata.get("api-key") or metadata.get("authorization", "").removeprefix("Bearer ")
-        if key == self._api_key:
+        if key == self.api_key:
             return
         if not key or key != self._read_only_api_key:
             raise QdrantRefusal(grpc.StatusCode.UNAUTHENTICATED, "Invalid API key or JWT")
