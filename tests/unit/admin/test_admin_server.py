@@ -32,12 +32,16 @@ class StubWorker:
         return {"worker": "me", "share": float("inf")}
 
 
+def server_of(worker: StubWorker, settings: AdminSettings) -> AdminServer:
+    return AdminServer(settings, worker.metrics, worker.health_snapshot, worker.status)
+
+
 @asynccontextmanager
 async def served(worker: StubWorker) -> AsyncIterator[httpx.AsyncClient]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     async with (
-        AdminServer(AdminSettings(port=port), worker),
+        server_of(worker, AdminSettings(port=port)),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
     ):
         yield client
@@ -100,7 +104,7 @@ async def test_a_port_in_use_is_refused_with_the_fix() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = AdminSettings(port=taken.getsockname()[1])
         with pytest.raises(ConfigurationError, match=r"cannot listen.*another port, or 0"):
-            async with AdminServer(settings, StubWorker(HealthSnapshot(Phase.STARTING))):
+            async with server_of(StubWorker(HealthSnapshot(Phase.STARTING)), settings):
                 raise AssertionError("it listens on a taken port")
 
 

@@ -1,17 +1,21 @@
 """Restarts: their cause, their order, their patience."""
 
 import asyncio
+from typing import cast
 
 import pytest
 import structlog
 
 from streamdex.errors import ConfigurationError, Service, ServiceFault
+from streamdex.intake.consumer.session import Session
 from streamdex.intake.consumer.supervisor import Supervisor
 from streamdex.intake.consumer.watch import ConsumerRestart
 from streamdex.telemetry import Health, Metrics
 
 
 class Life:
+    """All that the supervisor asks of a session."""
+
     def __init__(self, log: list[str], name: str) -> None:
         self.log, self.name = log, name
 
@@ -50,20 +54,20 @@ class Fixture:
         self.log.append("work")
         return self.causes.pop(0)
 
-    async def open_next(self) -> Life:
+    async def open_next(self) -> Session:
         self.log.append("open")
         await self.while_opening()
         if self.faults:
             raise self.faults.pop(0)
         self.opened += 1
-        return Life(self.log, str(self.opened))
+        return cast("Session", Life(self.log, str(self.opened)))
 
     async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
         await self.while_asleep()
 
     async def run(self) -> None:
-        await self.supervisor.run(Life(self.log, "0"))
+        await self.supervisor.run(cast("Session", Life(self.log, "0")))
 
     def restarts(self, cause: ConsumerRestart) -> float | None:
         return self.metrics.registry.get_sample_value("streamdex_kafka_restarts_total", {"cause": cause.value})

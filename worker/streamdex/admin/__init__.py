@@ -5,6 +5,6 @@ read-only and shows no secret, document id or text.
 """
 
 from streamdex.admin.health import HealthSnapshot, Phase, unready_reasons
-from streamdex.admin.server import AdminServer, ObservedWorker
+from streamdex.admin.server import AdminServer
 
-__all__ = ["AdminServer", "HealthSnapshot", "ObservedWorker", "Phase", "unready_reasons"]
+__all__ = ["AdminServer", "HealthSnapshot", "Phase", "unready_reasons"]

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Protocol, Self
+from collections.abc import Callable, Mapping
+from typing import Self
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -21,50 +21,49 @@ OBSERVE_EVERY_S = 1.0
 MOST_CONNECTIONS = 256  # further ones are answered with 503, so that nobody uses up the worker's files and memory
 
 
-class ObservedWorker(Protocol):
-    """The worker, which cannot be imported here: it is built on this package."""
-
-    @property
-    def metrics(self) -> Metrics:
-        """Its metrics."""
-
-    def health_snapshot(self) -> HealthSnapshot:
-        """What its health is decided from; called every second."""
-
-    def status(self) -> Mapping[str, object]:
-        """Its status in JSON's types: no secret, document id or text."""
-
-
 class AdminServer:
     """Serves `/livez`, `/readyz`, `/status` and `/metrics`. An async context manager.
 
     Entering raises ConfigurationError when it cannot listen.
     """
 
-    def __init__(self, settings: AdminSettings, worker: ObservedWorker) -> None:
+    def __init__(
+        self,
+        settings: AdminSettings,
+        metrics: Metrics,
+        health: Callable[[], HealthSnapshot],
+        status: Callable[[], Mapping[str, object]],
+    ) -> None:
+        """`health` is called every second; `status` gives JSON's types: no secret, document id or text."""
         self._settings = settings
-        self._worker = worker
+        self._metrics = metrics
+        self._health = health
+        self._status = status
         self._stalls = StallDetector()
         self._observing: asyncio.Task[None] | None = None
-        paths = {"/livez": self._livez, "/readyz": self._readyz, "/status": self._status, "/metrics": self._metrics}
-        app = Starlette(routes=[Route(path, endpoint) for path, endpoint in paths.items()])
-        self._server = WebServer(app, limit_concurrency=MOST_CONNECTIONS)
+        routes = [
+            Route("/livez", self._serve_livez),
+            Route("/readyz", self._serve_readyz),
+            Route("/status", self._serve_status),
+            Route("/metrics", self._serve_metrics),
+        ]
+        self._server = WebServer(Starlette(routes=routes), limit_concurrency=MOST_CONNECTIONS)
 
-    async def _livez(self, _: Request) -> Response:
+    async def _serve_livez(self, _: Request) -> Response:
         stall = self._stalls.stall()
         return _json({"live": stall is None, "reasons": {"stall": stall} if stall else {}}, ok=stall is None)
 
-    async def _readyz(self, _: Request) -> Response:
-        reasons = unready_reasons(self._worker.health_snapshot())
+    async def _serve_readyz(self, _: Request) -> Response:
+        reasons = unready_reasons(self._health())
         return _json({"ready": not reasons, "reasons": reasons}, ok=not reasons)
 
-    async def _status(self, _: Request) -> Response:
-        reasons = unready_reasons(self._worker.health_snapshot())
+    async def _serve_status(self, _: Request) -> Response:
+        reasons = unready_reasons(self._health())
         stall = self._stalls.stall()
-        return _json({"live": stall is None, "ready": not reasons, "reasons": reasons, **self._worker.status()})
+        return _json({"live": stall is None, "ready": not reasons, "reasons": reasons, **self._status()})
 
-    async def _metrics(self, _: Request) -> Response:
-        return Response(self._worker.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+    async def _serve_metrics(self, _: Request) -> Response:
+        return Response(self._metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def __aenter__(self) -> Self:
         listener = listen(self._settings.host, self._settings.port, "admin.host, admin.port")
@@ -83,9 +82,9 @@ class AdminServer:
     async def _observe_forever(self) -> None:
         while True:
             before_s = time.monotonic()
-            self._stalls.observe(self._worker.health_snapshot(), before_s)
+            self._stalls.observe(self._health(), before_s)
             await asyncio.sleep(OBSERVE_EVERY_S)
-            self._worker.metrics.loop_delay.observe(max(0.0, time.monotonic() - before_s - OBSERVE_EVERY_S))
+            self._metrics.loop_delay.observe(max(0.0, time.monotonic() - before_s - OBSERVE_EVERY_S))
 
 
 def _json(body: Mapping[str, object], *, ok: bool = True) -> Response:

@@ -68,7 +68,7 @@ async def _run(settings: Settings, read_again: Callable[[], Settings]) -> int:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, worker, read_again)
         with stopped_by_signals(worker.stop):
             # Open before the start, which may wait for services, and until after the stop: both can be watched.
-            async with AdminServer(settings.admin, worker):
+            async with AdminServer(settings.admin, worker.metrics, worker.health_snapshot, worker.status):
                 return await worker.run()
 
 

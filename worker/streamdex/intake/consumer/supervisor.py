@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from streamdex.errors import ConfigurationError, ServiceFault
+from streamdex.intake.consumer.session import Session
 from streamdex.intake.consumer.watch import ConsumerRestart
 from streamdex.retry import backoff_s, unless_set
 from streamdex.telemetry import ACCOUNT_REFUSED, KAFKA_RESTARTED, KAFKA_UNREACHABLE, Health, Metrics, emit
@@ -14,19 +14,12 @@ STABLE_S = 60.0  # a consumer that lived so long was not part of a crash loop
 HEALTH_NAME = "kafka connection"
 
 
-class Supervised(Protocol):
-    """What the supervisor asks of a session."""
-
-    async def close(self) -> None:
-        """Drain and leave; time-limited, never raises."""
-
-
 class Supervisor:
     """Runs one session after the other. `open_next` makes one and raises ConfigurationError or ServiceFault."""
 
     def __init__(
         self,
-        open_next: Callable[[], Awaitable[Supervised]],
+        open_next: Callable[[], Awaitable[Session]],
         work: Callable[[], Awaitable[ConsumerRestart | None]],
         stopping: asyncio.Event,
         health: Health,
@@ -47,7 +40,7 @@ class Supervisor:
         self._attempt = 0
         self._recreated = 0
 
-    async def run(self, session: Supervised) -> None:
+    async def run(self, session: Session) -> None:
         """Run until a stop is asked for. The last session is left open: whoever stops also drains it."""
         while True:
             born_s = self._clock()
@@ -65,7 +58,7 @@ class Supervisor:
                 return
             session = following
 
-    async def _open_retrying(self) -> Supervised | None:
+    async def _open_retrying(self) -> Session | None:
         """The next session; None when a stop came first. What would end a start only pauses a running worker."""
         while not self._stopping.is_set():
             await self._pause()
