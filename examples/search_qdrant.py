@@ -30,7 +30,7 @@ def main(collection: str, question: str) -> None:
     """Print the five nearest chunks."""
     for hit in QdrantClient(QDRANT_URL).query_points(collection, query=embed(question), limit=5).points:
         payload = hit.payload or {}
-        print(f"{hit.score:.3f}  {payload.get('document_key', '')}  {payload.get('text', '')[:80]!r}")
+        print(f"{hit.score:.3f}  {payload.get('document_id', '')}  {payload.get('text', '')[:80]!r}")
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ class Qdrant:
     def _put_manifests(self, points: Any, held: _Held) -> None:
         documents = 0
         for point in points:
-            if "document_key" in point.payload:
+            if "document_id" in point.payload:
                 documents += 1
                 version = point.payload["version"].integer_value
                 held.manifests[point.id.uuid] = (version, point.SerializeToString())

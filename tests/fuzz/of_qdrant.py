@@ -33,17 +33,17 @@ from streamdex.plan import Chunker, Planner
 SETTINGS = Settings(qdrant={"payload_indexes": {"metadata.a": "float"}})
 PLANNER = Planner(SETTINGS, Chunker(SETTINGS), 0)
 P = Partition("topic", 3)
-WRITE = write_of("s:1", 64, ["first", "second"])
+WRITE = write_of("1", 64, ["first", "second"])
 MOST_CALLS = 30  # then the server is gone: some calls go on until they find what they want
 
 SOURCE = {"topic": "topic", "partition": 3, "epoch": 1, "offset": 64, "timestamp": 1_790_000_000_000}
 LOG = {"cluster": "cluster", "topic": "topic", "partition": 3, "epoch": 0}
 LOG_NAME = "topic/3/0/cluster"
 CHUNKS = [chunk.id for chunk in WRITE.chunks]
-BEFORE = Manifest("s:1", Rank(64), Position("topic", 3, 1, 64, 1), tuple(CHUNKS), "", 0)
+BEFORE = Manifest("1", Rank(64), Position("topic", 3, 1, 64, 1), tuple(CHUNKS), "", 0)
 MANIFEST = {
-    "schema": 1,
-    "document_key": "s:1",
+    "schema": 2,
+    "document_id": "1",
     "version": 64,
     "sequence": 0,
     "source": SOURCE,
@@ -53,7 +53,7 @@ MANIFEST = {
     "tombstone_until": 1_795_000_000_000,
 }
 POINT = {
-    "document_key": "s:1",
+    "document_id": "1",
     "version": 64,
     "chunk": 1,
     "chunks": 2,
@@ -62,15 +62,15 @@ POINT = {
     "source": SOURCE,
     "indexed_at": "2026-11-22T19:28:00.000Z",
 }
-SCHEMA = {"schema": 1, "kind": "schema", "order": "offset", "fingerprint": dict(FINGERPRINT)}
+SCHEMA = {"schema": 2, "kind": "schema", "order": "offset", "fingerprint": dict(FINGERPRINT)}
 POINTS = [
-    (manifest_id("s:1"), MANIFEST),
+    (manifest_id("1"), MANIFEST),
     (CHUNKS[0], POINT),
     (CHUNKS[1], POINT),
     (bookkeeping_id("schema"), SCHEMA),
-    (bookkeeping_id("generation:0"), {"schema": 1, "kind": "generation", "number": 0, "cutting": "digest"}),
-    (bookkeeping_id(f"base:{LOG_NAME}"), {"schema": 1, "kind": "base", **LOG, "base": 1_790_000_000_000}),
-    (bookkeeping_id(f"progress:{LOG_NAME}"), {"schema": 1, "kind": "progress", **LOG, "offset": 9, "timestamp": 8}),
+    (bookkeeping_id("generation:0"), {"schema": 2, "kind": "generation", "number": 0, "cutting": "digest"}),
+    (bookkeeping_id(f"base:{LOG_NAME}"), {"schema": 2, "kind": "base", **LOG, "base": 1_790_000_000_000}),
+    (bookkeeping_id(f"progress:{LOG_NAME}"), {"schema": 2, "kind": "progress", **LOG, "offset": 9, "timestamp": 8}),
 ]
 DEEP = json.loads('{"a":[' * 20 + "1" + "]}" * 20)
 ODD = [None, True, 0, -1, 2**53, 2**63 - 1, -(2**63), 1.5, math.nan, math.inf, "", "\0", "x", "5", [], [[]], {}, DEEP]
@@ -93,7 +93,7 @@ def _made(rng: random.Random) -> tuple[bytes, ...]:
 
 
 def _message(point_id: str, payload: dict[str, Any], rng: random.Random) -> bytes:
-    uuid = point_id if rng.random() < 0.95 else rng.choice(("", "x", manifest_id("s:2")))
+    uuid = point_id if rng.random() < 0.95 else rng.choice(("", "x", manifest_id("2")))
     altered = {key: _altered(value, rng) for key, value in payload.items() if rng.random() < 0.97}
     kept = altered if rng.random() < 0.8 else payload
     point = q.RetrievedPoint(id=q.PointId(uuid=uuid), payload=payload_to_grpc(kept))  # which takes what ours refuses
@@ -157,17 +157,17 @@ async def _all(points: Any) -> list[Any]:
 
 async def _plan(index: Index) -> None:
     """What a worker does with the manifests that it reads."""
-    for manifest in (await index.reader.manifests(["s:1"])).values():
+    for manifest in (await index.reader.manifests(["1"])).values():
         assert isinstance(manifest, Manifest)
         position = Position("topic", 3, 1, 65, 1)
-        PLANNER.decide(Event("s:1", "another text", {}, None, position), Rank(65 * 64), manifest)
+        PLANNER.decide(Event("1", "another text", {}, None, position), Rank(65 * 64), manifest)
         hash((manifest.position, manifest.rank))
 
 
 OPERATIONS: dict[str, Callable[[Index], Awaitable[object]]] = {
     "plan": _plan,
-    "document": lambda index: index.reader.document("s:1"),
-    "documents": lambda index: index.reader.documents(["s:1", "s:2"]),
+    "document": lambda index: index.reader.document("1"),
+    "documents": lambda index: index.reader.documents(["1", "2"]),
     "all manifests": lambda index: _all(index.reader.all_manifests()),
     "all points": lambda index: _all(index.reader.all_points()),
     "search": lambda index: index.reader.search(vector_of("x"), 3),
@@ -178,8 +178,8 @@ OPERATIONS: dict[str, Callable[[Index], Awaitable[object]]] = {
     "bases": lambda index: index.bookkeeping.bases("cluster", 0, {P: 5}),
     "progress": lambda index: index.bookkeeping.progress("cluster", 0, [P]),
     "write new": lambda index: index.writer.write([job_of(WRITE)]),
-    "write kept": lambda index: index.writer.write([job_of(write_of("s:1", 128, ["first", "third"], BEFORE))]),
-    "sweep": lambda index: index.writer.delete_abandoned("s:1"),
+    "write kept": lambda index: index.writer.write([job_of(write_of("1", 128, ["first", "third"], BEFORE))]),
+    "sweep": lambda index: index.writer.delete_abandoned("1"),
     "clean": lambda index: index.writer.delete_leftovers(WRITE),
     "canary": lambda index: index.writer.canary(),
 }
@@ -219,7 +219,7 @@ def _info() -> bytes:
     info = q.GetCollectionInfoResponse()
     info.result.config.params.vectors_config.params.size = DIMENSION
     info.result.config.params.vectors_config.params.distance = q.Cosine
-    for field, kind in (("document_key", q.Keyword), ("version", q.Integer), ("metadata.a", q.Float)):
+    for field, kind in (("document_id", q.Keyword), ("version", q.Integer), ("metadata.a", q.Float)):
         info.result.payload_schema[field].data_type = kind
     return cast("bytes", info.SerializeToString())
 

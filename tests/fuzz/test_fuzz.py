@@ -16,7 +16,7 @@ FRESH = random.randrange(2**32)
 
 # What must come of some inputs, or they are too damaged to get anywhere, or not damaged at all.
 LEAST = {
-    "records: value": {"upsert", "delete", "dead letter: undecodable", "dead letter: no_id"},
+    "records: value": {"upsert", "delete", "dead letter: not_json", "dead letter: no_id"},
     "records: value and headers": {"upsert", "delete", "dead letter: undecodable"},
     "headers of positions and dead letters": {"read, read, read", "damaged, damaged, damaged"},
     "Jina: answers": {"vectors", "it is not JSON"},
@@ -47,9 +47,9 @@ def with_timestamp(value: bytes) -> Headers:
 
 
 FOUND = [
-    (VALUE, (b"[" * 1024 + b"]" * 1024, None, (), PLAIN), "dead letter: undecodable"),
-    (VALUE, (b'{"text":' + b"[" * 1000 + b"]" * 1000 + b"}", b"k", (), PLAIN), "dead letter: undecodable"),
-    (VALUE, (b'{"text":"x","metadata":{"a":1e400}}', b"k", (), PLAIN), "dead letter: undecodable"),
+    (VALUE, (b"[" * 1024 + b"]" * 1024, None, (), PLAIN), "dead letter: not_an_object"),
+    (VALUE, (b'{"text":' + b"[" * 1000 + b"]" * 1000 + b"}", b"k", (), PLAIN), "dead letter: wrong_type"),
+    (VALUE, (b'{"text":"x","metadata":{"a":1e400}}', b"k", (), PLAIN), "dead letter: not_finite"),
     (HEADED, (None, b"k", with_timestamp(b"9223372036854775807"), PLAIN), "delete"),
     (HEADED, (None, b"k", with_timestamp(b"9223372036854775808"), PLAIN), "dead letter: undecodable"),
     (HEADERS, with_timestamp(b"-9223372036854775809"), "damaged, damaged, damaged"),

@@ -25,7 +25,7 @@ def record(offset: int, value: object, key: bytes | None = b"doc", partition: in
     return LogRecord(partition, offset, more.get("timestamp_ms", 1_000 + offset), key, raw, more.get("headers", ()))
 
 
-def letter_of(of: LogRecord, reason: str = "undecodable", sent_ms: int = 2_000, **changed: Any) -> LogRecord:
+def letter_of(of: LogRecord, reason: str = "not_utf8", sent_ms: int = 2_000, **changed: Any) -> LogRecord:
     """Its dead letter; `changed` are fields of the record."""
     place = {"topic": TOPIC, "partition": of.partition, "offset": of.offset, "epoch": 0, "timestamp": of.timestamp_ms}
     own = {**place, "reason": reason, **dict.fromkeys(OWN, "1")}
@@ -105,12 +105,12 @@ def points_of(last: Ranked) -> list[Point]:
 def point_id(event: Event, place: int) -> str:
     """Any id will do that the document's texts decide."""
     text = event.paragraphs[place]
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{event.document_key} {text} {event.paragraphs[:place].count(text)}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{event.document_id} {text} {event.paragraphs[:place].count(text)}"))
 
 
 def manifest_of(last: Ranked, points: list[Point]) -> dict[str, Any]:
     """The manifest of an event."""
-    payload = {**stored(last), "schema": 1, "chunks": [point.id for point in points], "generation": GENERATION}
+    payload = {**stored(last), "schema": 2, "chunks": [point.id for point in points], "generation": GENERATION}
     payload["source"] = {**payload["source"], "epoch": 0, "timestamp": last.record.timestamp_ms}
     return payload | ({"tombstone_until": 9_000} if last.event.text is None else {})
 
@@ -118,7 +118,7 @@ def manifest_of(last: Ranked, points: list[Point]) -> dict[str, Any]:
 def stored(last: Ranked) -> dict[str, Any]:
     """What points and manifest share."""
     return {
-        "document_key": last.event.document_key,
+        "document_id": last.event.document_id,
         "version": last.rank.sequence * GENERATIONS + GENERATION,
         "source": {"topic": TOPIC, "partition": last.record.partition, "offset": last.record.offset},
     }

@@ -142,7 +142,7 @@ class World:
 
     async def points_of(self, document: str) -> list[models.Record]:
         """A document's points by their place, with their vectors."""
-        key = models.FieldCondition(key="document_key", match=models.MatchValue(value=f"s:{document}"))
+        key = models.FieldCondition(key="document_id", match=models.MatchValue(value=f"{document}"))
         found, _ = await self.client.scroll(
             self.points, scroll_filter=models.Filter(must=[key]), limit=1_000, with_vectors=True
         )
@@ -150,7 +150,7 @@ class World:
 
     async def manifest_of(self, document: str) -> dict[str, Any] | None:
         """A document's manifest as it is stored."""
-        found = await self.client.retrieve(self.manifests, [manifest_id(f"s:{document}")])
+        found = await self.client.retrieve(self.manifests, [manifest_id(f"{document}")])
         return found[0].payload if found else None
 
     async def everything(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class World:
         points, _ = await self.client.scroll(self.points, limit=10_000, with_vectors=True)
         manifests, _ = await self.client.scroll(self.manifests, limit=10_000)
         whole: dict[str, Any] = {str(one.id): (_timeless(one.payload), one.vector) for one in points}
-        return whole | {str(one.id): one.payload for one in manifests if "document_key" in (one.payload or {})}
+        return whole | {str(one.id): one.payload for one in manifests if "document_id" in (one.payload or {})}
 
     # --- damage -------------------------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class World:
 
     async def change_manifest(self, document: str, **payload: Any) -> None:
         """Set fields of a manifest."""
-        await self.client.set_payload(self.manifests, payload, [manifest_id(f"s:{document}")], wait=True)
+        await self.client.set_payload(self.manifests, payload, [manifest_id(f"{document}")], wait=True)
 
     async def drop(self, document: str, place: int) -> None:
         """Delete a point."""
@@ -178,7 +178,7 @@ class World:
 
     async def drop_manifests(self, documents: Iterable[str]) -> None:
         """Delete manifests."""
-        await self.client.delete(self.manifests, [manifest_id(f"s:{one}") for one in documents], wait=True)
+        await self.client.delete(self.manifests, [manifest_id(f"{one}") for one in documents], wait=True)
 
     async def copy(self, document: str, place: int, point_id: str, **payload: Any) -> None:
         """Put a point there that is like another one, under another id."""
@@ -191,9 +191,9 @@ class World:
         ids = []
         for place in range(len(await self.points_of(document))):
             ids.append(str(uuid.uuid4()))
-            await self.copy(document, place, ids[-1], document_key=f"s:{stranger}")
-        manifest = (await self.manifest_of(document) or {}) | {"document_key": f"s:{stranger}", "chunks": ids}
-        planted = models.PointStruct(id=manifest_id(f"s:{stranger}"), vector={}, payload=manifest)
+            await self.copy(document, place, ids[-1], document_id=f"{stranger}")
+        manifest = (await self.manifest_of(document) or {}) | {"document_id": f"{stranger}", "chunks": ids}
+        planted = models.PointStruct(id=manifest_id(f"{stranger}"), vector={}, payload=manifest)
         await self.client.upsert(self.manifests, [planted], wait=True)
 
     async def strip(self, document: str, place: int) -> None:

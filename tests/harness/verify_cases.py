@@ -17,7 +17,7 @@ def rank(offset: int, generation: int = GENERATION) -> Rank:
     return Rank((1_000 + offset) * 64 + generation)
 
 
-def event(offset: int, ids: tuple[str, ...] = ("x", "y"), *, key: str = "s:1", at: int | None = None) -> Expectation:
+def event(offset: int, ids: tuple[str, ...] = ("x", "y"), *, key: str = "1", at: int | None = None) -> Expectation:
     """An event; no ids make a delete. `at`: where its record stands, when it is a replayed one."""
     texts = tuple(f"text of {one}" for one in ids)
     spot = Spot("t", 0, offset if at is None else at)
@@ -25,17 +25,17 @@ def event(offset: int, ids: tuple[str, ...] = ("x", "y"), *, key: str = "s:1", a
     return Expectation(key, rank(offset), position(offset), spot, not ids, ids, texts, content, ("m",))
 
 
-def unindexable(offset: int, key: str = "s:1") -> Unindexable:
+def unindexable(offset: int, key: str = "1") -> Unindexable:
     return Unindexable(key, rank(offset), position(offset), Spot("t", 0, offset))
 
 
-def manifest(offset: int, ids: tuple[str, ...] = ("x", "y"), key: str = "s:1") -> Manifest:
+def manifest(offset: int, ids: tuple[str, ...] = ("x", "y"), key: str = "1") -> Manifest:
     """The manifest that the event leaves; no ids make a tombstone."""
     content = f"content{offset}" if ids else ""
     return Manifest(key, rank(offset), position(offset), ids, content, GENERATION, None if ids else 1)
 
 
-def point(offset: int, chunk_id: str, place: int, chunks: int = 2, key: str = "s:1") -> FoundPoint:
+def point(offset: int, chunk_id: str, place: int, chunks: int = 2, key: str = "1") -> FoundPoint:
     return FoundPoint(
         chunk_id, key, rank(offset), place, chunks, f"text of {chunk_id}", True, ("m",), position(offset), True
     )
@@ -47,7 +47,7 @@ def points(offset: int, ids: tuple[str, ...] = ("x", "y")) -> tuple[FoundPoint, 
 
 def whole(offset: int = 5, ids: tuple[str, ...] = ("x", "y")) -> Evidence:
     """A document as it should be."""
-    return Evidence("s:1", event(offset, ids), (), (), manifest(offset, ids), points(offset, ids))
+    return Evidence("1", event(offset, ids), (), (), manifest(offset, ids), points(offset, ids))
 
 
 def with_point(evidence: Evidence, number: int, **changes: object) -> Evidence:

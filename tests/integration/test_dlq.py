@@ -78,11 +78,11 @@ async def test_dead_letters_are_listed_by_reason_and_one_by_one(world: World, dl
     await dead_lettered(world)
     found = await dlq.json("list")
     assert (found["dead_letters"], found["not_ours"], found["records"]) == (3, 0, 3)
-    assert found["by_reason"] == {"too_many_tokens": 2, "undecodable": 1}
+    assert found["by_reason"] == {"too_many_tokens": 2, "not_json": 1}
     assert {one["document_id"]: one["offset"] for one in found["shown"]} == {"long": 2, "newer": 3, "broken": 4}
     (one,) = (await dlq.json("list", "--document", "long"))["shown"]
     assert (one["reason"], one["stage"], one["replays"]) == ("too_many_tokens", "plan", 0)
-    assert (await dlq.json("list", "--reason", "undecodable"))["records"] == 1
+    assert (await dlq.json("list", "--reason", "not_json"))["records"] == 1
     assert (await dlq.json("list", "--until", "2020-01-01"))["records"] == 0
     assert (await dlq.json("list", "--since", "2020-01-01"))["records"] == 3
     told = (await dlq("list", "--limit", "1")).out
@@ -93,14 +93,14 @@ async def test_dead_letters_are_listed_by_reason_and_one_by_one(world: World, dl
 
 async def test_one_letter_is_shown_and_its_value_is_byte_for_byte(world: World, dlq: Command) -> None:
     await dead_lettered(world)
-    (listed,) = (await dlq.json("list", "--reason", "undecodable"))["shown"]
+    (listed,) = (await dlq.json("list", "--reason", "not_json"))["shown"]
     shown = await dlq.json("show", listed["place"])
     assert shown == {
         **{name: value for name, value in listed.items() if name not in ("document_id", "stays")},
         "key": "broken",
     }
     told = (await dlq("show", listed["place"])).out
-    assert "undecodable" in told
+    assert "not_json" in told
     assert BROKEN.decode() not in told
     assert (await dlq("show", listed["place"], "--value")).out.encode() == BROKEN
 

@@ -232,23 +232,23 @@ async def test_a_batch_carries_guards_and_answers_operation_by_operation(collect
 
 async def test_stale_chunks_are_deleted_by_document_and_version(collection: Collection) -> None:
     await collection.client.create_payload_index(
-        collection.name, "document_key", models.PayloadSchemaType.KEYWORD, wait=True
+        collection.name, "document_id", models.PayloadSchemaType.KEYWORD, wait=True
     )
     await collection.upsert(
-        *(point((key, version), version, document_key=key) for key in ("s:a", "s:b") for version in (1, 2, 3))
+        *(point((key, version), version, document_id=key) for key in ("a", "b") for version in (1, 2, 3))
     )
     stale = models.Filter(
         must=[
-            models.FieldCondition(key="document_key", match=models.MatchValue(value="s:a")),
+            models.FieldCondition(key="document_id", match=models.MatchValue(value="a")),
             models.FieldCondition(key="version", range=models.Range(lt=3)),
         ]
     )
 
     await collection.client.delete(collection.name, models.FilterSelector(filter=stale), wait=True)
 
-    left = {(key, version) for key in ("s:a", "s:b") for version in (1, 2, 3)} - {("s:a", 1), ("s:a", 2)}
+    left = {(key, version) for key in ("a", "b") for version in (1, 2, 3)} - {("a", 1), ("a", 2)}
     records, _ = await collection.client.scroll(collection.name, limit=10)
-    assert {(record.payload or {})["document_key"] for record in records} == {"s:a", "s:b"}
+    assert {(record.payload or {})["document_id"] for record in records} == {"a", "b"}
     assert {str(record.id) for record in records} == {uid(name) for name in left}
 
 
@@ -364,7 +364,7 @@ async def test_a_missing_collection_is_not_found_and_an_existing_one_not_made_ag
 
 
 async def test_a_collection_describes_itself(collection: Collection, client: AsyncQdrantClient) -> None:
-    await client.create_payload_index(collection.name, "document_key", models.PayloadSchemaType.KEYWORD, wait=True)
+    await client.create_payload_index(collection.name, "document_id", models.PayloadSchemaType.KEYWORD, wait=True)
     await client.create_payload_index(collection.name, "version", models.PayloadSchemaType.INTEGER, wait=True)
     await client.delete_payload_index(collection.name, "version", wait=True)
     await client.update_collection(collection.name, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=5))
@@ -374,7 +374,7 @@ async def test_a_collection_describes_itself(collection: Collection, client: Asy
     assert info.config.params.vectors == models.VectorParams(size=SIZE, distance=models.Distance.COSINE)
     assert info.config.optimizer_config.indexing_threshold == 5
     assert {field: index.data_type for field, index in info.payload_schema.items()} == {
-        "document_key": models.PayloadSchemaType.KEYWORD
+        "document_id": models.PayloadSchemaType.KEYWORD
     }
     assert collection.name in {found.name for found in (await client.get_collections()).collections}
 

@@ -57,7 +57,7 @@ async def test_each_class_is_reported_and_gone_after_the_repair(make_world: Make
     await world.drop_manifests(["doc-1"])  # its points stay, listed by none
     await world.change_manifest("doc-2", version=rank - 64 * 40)  # an event that nobody remembers
     await world.copy(
-        "doc-3", 0, ghost, document_key="s:nobody", source={"topic": world.topic, "partition": 0, "offset": 3}
+        "doc-3", 0, ghost, document_id="nobody", source={"topic": world.topic, "partition": 0, "offset": 3}
     )
     await world.change_manifest("doc-4", content_hash="0" * 32)
     await world.drop("doc-5", 1)
@@ -82,7 +82,7 @@ async def test_each_class_is_reported_and_gone_after_the_repair(make_world: Make
         DifferenceKind.WRONG_PAYLOAD: 3 + 4,  # the stranger's ids are not those of its texts
         DifferenceKind.UNEXPECTED_DOCUMENT: 1,
     }
-    assert [one.document_key for one in report.examples[DifferenceKind.MISSING_VECTOR]] == ["s:doc-6"]
+    assert [one.document_id for one in report.examples[DifferenceKind.MISSING_VECTOR]] == ["doc-6"]
 
     result = await world.repair()
     assert result.before.counts == report.counts
@@ -90,7 +90,7 @@ async def test_each_class_is_reported_and_gone_after_the_repair(make_world: Make
     after = await world.everything()
     assert {key: value for key, value in after.items() if key in before} == before
     left = [after[key] for key in after.keys() - before.keys()]
-    assert {one["document_key"] for one in left} == {"s:stranger", "s:nobody"}
+    assert {one["document_id"] for one in left} == {"stranger", "nobody"}
     assert all(one["tombstone_until"] > 0 and one["chunks"] == [] for one in left)
     # Embedded again: the dropped and the stripped chunk, the one whose text was changed, the one with a wild rank.
     assert world.jina.stats.inputs_embedded - embedded == 4
@@ -115,10 +115,10 @@ async def test_a_document_whose_event_the_log_no_longer_holds_is_reported_and_ne
     assert result.after.counts == {DifferenceKind.MISSING_CHUNK: 1, DifferenceKind.EXTRA_CHUNK: 1}
     assert (result.after.unverifiable, result.after.not_repairable) == (7, 2)
     after = await world.everything()
-    repaired = {f"s:{one}" for one in ("doc-12", "doc-13")}
+    repaired = {f"{one}" for one in ("doc-12", "doc-13")}
     for point_id, found in after.items():
         payload = found[0] if isinstance(found, tuple) else found
-        if payload["document_key"] not in repaired:
+        if payload["document_id"] not in repaired:
             assert found == damaged[point_id]
 
 

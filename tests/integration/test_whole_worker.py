@@ -92,7 +92,7 @@ async def test_poison_becomes_dead_letters_byte_for_byte_and_the_rest_is_indexed
         (one.key, one.value) for one in poison
     }
     reasons = {dead_letter.key: dict(dead_letter.headers)["__streamdex.reason"] for dead_letter in dead_letters}
-    assert reasons == {b"p1": b"undecodable", None: b"no_id", b"p3": b"refused_by_embedder"}
+    assert reasons == {b"p1": b"not_utf8", None: b"no_id", b"p3": b"refused_by_embedder"}
     (traced,) = [dead_letter for dead_letter in dead_letters if dead_letter.key == b"p1"]
     assert traced.headers[0] == ("trace", b"\x00\x01")
 

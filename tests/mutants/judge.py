@@ -47,9 +47,9 @@ class Held:
 
 def held(engine: Engine) -> Held:
     """Look into the store."""
-    manifests = [payload for _, payload, _ in scroll(engine, MANIFESTS) if "document_key" in payload]
+    manifests = [payload for _, payload, _ in scroll(engine, MANIFESTS) if "document_id" in payload]
     points = {point_id: Point(payload, vector) for point_id, payload, vector in scroll(engine, POINTS)}
-    return Held({one["document_key"]: one for one in manifests}, points)
+    return Held({one["document_id"]: one for one in manifests}, points)
 
 
 class Judge:
@@ -121,7 +121,7 @@ class Judge:
 
 def key_of(record: Record) -> str:
     """The document of a record that is no poison."""
-    return f"s:{json.loads(record.value or b'')['id']}"
+    return str(json.loads(record.value or b"")["id"])
 
 
 def _differences(there: Held, key: str, record: Record) -> list[str]:

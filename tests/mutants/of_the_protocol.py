@@ -41,7 +41,7 @@ def no_purge_bound(plant: Planting) -> None:
 
             def choose(which: Any, job: Any = job) -> None:
                 listed = has_id([chunk.id for chunk in job.write.chunks])
-                add(which, must=(holds("document_key", job.document_key),), must_not=(listed,))
+                add(which, must=(holds("document_id", job.document_id),), must_not=(listed,))
 
             await self._store.delete(self._store.names.points, choose)
         return {}
@@ -73,7 +73,7 @@ def no_manifest_read_back(plant: Planting) -> None:
     """The manifest's rank is taken to be the event's own."""
 
     async def own(_: Writer, jobs: Any) -> dict[str, Any]:
-        return {job.document_key: job.write.rank for job in jobs}
+        return {job.document_id: job.write.rank for job in jobs}
 
     plant.setattr(Writer, "_found_ranks", own)
 
@@ -120,7 +120,7 @@ def replace_new_manifests(plant: Planting) -> None:
     """The manifest of a new document may replace another, and its purge is left out all the same."""
 
     def guard_manifests(self: Writer, guard: Any, jobs: Any) -> None:
-        self._guards.add_write_guard(guard, {job.write.rank: [manifest_id(job.document_key)] for job in jobs})
+        self._guards.add_write_guard(guard, {job.write.rank: [manifest_id(job.document_id)] for job in jobs})
 
     plant.setattr(Writer, "_guard_manifests", guard_manifests)
 

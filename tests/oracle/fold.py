@@ -50,7 +50,7 @@ async def read_collection(address: QdrantAddress, collection: str, number: int =
         manifests = [point.payload async for point in _scroll(client, f"{collection}__{number}__manifests")]
     finally:
         await client.close()
-    return _contents(points, [one for one in manifests if "document_key" in one])
+    return _contents(points, [one for one in manifests if "document_id" in one])
 
 
 async def _scroll(client: Any, collection: str) -> Any:
@@ -67,12 +67,12 @@ def _contents(points: list[dict[str, Any]], manifests: list[dict[str, Any]]) -> 
     result = Contents(points=len(points))
     by_document: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for point in points:
-        by_document[point["document_key"]].append(point)
-    known = Counter(manifest["document_key"] for manifest in manifests)
+        by_document[point["document_id"]].append(point)
+    known = Counter(manifest["document_id"] for manifest in manifests)
     result.wrong.extend(f"{key} has {count} manifests" for key, count in known.items() if count > 1)
     result.wrong.extend(f"{key} has points and no manifest" for key in by_document.keys() - known.keys())
     for manifest in manifests:
-        key = manifest["document_key"]
+        key = manifest["document_id"]
         chunks = sorted(by_document.get(key, []), key=lambda point: point["chunk"])
         if [chunk["chunk"] for chunk in chunks] != list(range(len(manifest["chunks"]))):
             places = [chunk["chunk"] for chunk in chunks]

@@ -93,7 +93,7 @@ def fold(world: World) -> dict[str, Last]:
             version = event["version"] if world.order is Order.VERSION else 0
             rank = (version, BASES[partition] + record.offset)
             last = Last(rank, partition, record.offset, record.timestamp_ms, event)
-            key = f"s:{event['id']}"
+            key = event["id"]
             if key not in newest or newest[key].order < rank:
                 newest[key] = last
     return newest
@@ -106,13 +106,13 @@ def differences(world: World) -> list[str]:
     """
     expected = fold(world)
     manifests = {
-        manifest["document_key"]: manifest for _, manifest, _ in scroll(world.engine, f"{world.collection}__manifests")
+        manifest["document_id"]: manifest for _, manifest, _ in scroll(world.engine, f"{world.collection}__manifests")
     }
     points: dict[str, dict[str, tuple[dict[str, Any], list[float]]]] = {}
     for point_id, payload, vector in scroll(world.engine, world.collection):
         if payload == {"canary": True}:
             continue  # of a worker that died while it asked whether anything passes
-        points.setdefault(payload["document_key"], {})[point_id] = payload, vector
+        points.setdefault(payload["document_id"], {})[point_id] = payload, vector
     found = [f"{key}: {key in manifests=} {key in expected=}" for key in manifests.keys() ^ expected.keys()]
     found += [f"{key}: points of an event that was never written" for key in points.keys() - expected.keys()]
     for key in manifests.keys() & expected.keys():
@@ -136,8 +136,8 @@ def _of_manifest(order: Order, last: Last, manifest: dict[str, Any]) -> list[str
     generation = manifest["generation"]
     source = {"topic": last.partition.topic, "partition": last.partition.number, "offset": last.offset}
     wanted = {
-        "schema": 1,
-        "document_key": f"s:{last.event['id']}",
+        "schema": 2,
+        "document_id": last.event["id"],
         **last.rank(order, generation),
         "source": {**source, "epoch": EPOCH, "timestamp": last.timestamp_ms},
         "generation": generation,
@@ -180,7 +180,7 @@ def _of_points(world: World, last: Last, manifest: dict[str, Any], there: dict[s
     context = "".join((last.text or "").split()) if world.late_chunking else ""
     text_key, metadata_key = payload_keys(generation, world.renamed)
     shared = {
-        "document_key": f"s:{last.event['id']}",
+        "document_id": last.event["id"],
         **last.rank(world.order, generation),
         "chunks": len(texts),
         metadata_key: last.event.get("metadata", {}),

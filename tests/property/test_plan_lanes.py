@@ -13,7 +13,7 @@ from streamdex.plan import Lanes
 class Waiting:
     """A stand-in for an item, of a partition that may leave."""
 
-    document_key: str
+    document_id: str
     rank: Rank
     partition: int
     coalesced: list["Waiting"] = field(default_factory=list)
@@ -43,10 +43,10 @@ def test_no_event_is_lost_or_doubled(schedule: list[tuple[object, ...]]) -> None
                 lanes.offer(item)
             case ("take", int(limit)):
                 for item in lanes.take(limit):
-                    assert item.document_key not in {other.document_key for other in in_flight}
+                    assert item.document_id not in {other.document_id for other in in_flight}
                     group = {item, *item.coalesced}
                     assert all(other.rank <= item.rank for other in group)
-                    assert {other for other in waiting if other.document_key == item.document_key} == group
+                    assert {other for other in waiting if other.document_id == item.document_id} == group
                     waiting -= group
                     in_flight.append(item)
             case ("finish", int(which)) if in_flight:

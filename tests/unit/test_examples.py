@@ -10,7 +10,7 @@ import yaml
 from streamdex.config import PREFIX, Settings, load_settings
 from streamdex.config.loading import USUAL_VARIABLES
 from streamdex.intake import Decoder
-from streamdex.model import Record
+from streamdex.model import Event, Record
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -28,7 +28,8 @@ def test_the_mapping_loads_and_reads_the_event_it_shows(monkeypatch: pytest.Monk
     settings = load_settings(path)
     (shown,) = re.findall(r'^#\s+(\{"article".*\})$', path.read_text(), re.MULTILINE)
     record = Record("articles", 0, 0, 0, b"A-17", json.dumps(json.loads(shown)).encode())
-    event = Decoder(settings.mapping, settings.caps).decode(record, 0)
+    event = Decoder(settings).decode(record, 0)
+    assert isinstance(event, Event)
     assert (event.text, event.version) == ("Keys\n\nRotate them.", 12)
     assert event.metadata == {"lang": "en", "title": "Keys"}
 

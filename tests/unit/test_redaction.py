@@ -32,7 +32,6 @@ USERS_OWN = {
     "text",
     "texts",
     "metadata",
-    "document_key",
     "document_id",
     "key",
     "value",

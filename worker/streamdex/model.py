@@ -22,6 +22,7 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
     DELETED = "deleted"
     SUPERSEDED = "superseded"
+    IGNORED = "ignored"
     DEAD_LETTERED = "dead_lettered"
 
 
@@ -105,7 +106,7 @@ class Rank(NamedTuple):
 class Event(NamedTuple):
     """An upsert (`text` is a string) or a delete (`text` is None) of one document."""
 
-    document_key: str
+    document_id: str
     text: str | None
     metadata: JsonObject
     version: int | None
@@ -115,6 +116,13 @@ class Event(NamedTuple):
         """The position alone: document ids, texts and metadata belong to the user."""
         kind = "delete" if self.text is None else "upsert"
         return f"Event({kind} {self.position.topic}[{self.position.partition}]@{self.position.offset})"
+
+
+class Ignored(NamedTuple):
+    """A record that is about no document: a heartbeat, a control message. `why` says which, in words of ours."""
+
+    why: str
+    position: Position
 
 
 class Chunk(NamedTuple):
@@ -135,7 +143,7 @@ class Manifest(NamedTuple):
     `tombstone_until_ms` (epoch milliseconds) is set when that event was a delete.
     """
 
-    document_key: str
+    document_id: str
     rank: Rank
     position: Position
     chunk_ids: tuple[str, ...]

@@ -81,6 +81,9 @@ COLLECTION_CREATED = Signal("collection.created", "info", "a collection was crea
 COLLECTION_DIFFERS = Signal("collection.differs", "warning", "an existing collection differs in a harmless way")
 VERSION_IGNORED = Signal("event.version_ignored", "warning", "events carry a version, but worker.order is offset")
 CROSS_PARTITION = Signal("event.cross_partition", "warning", "a document's events come from two partitions of a topic")
+DELETED_UNKNOWN = Signal(
+    "event.deleted_unknown", "warning", "a delete names a document that was never there; do its key and the id agree?"
+)
 CATCHING_UP = Signal("progress.behind", "warning", "the collection is behind the group; reading from its progress")
 TOPIC_RECREATED = Signal("topic.recreated", "error", "the topic was recreated; raise kafka.epoch")
 
@@ -115,6 +118,7 @@ class Counts:
     """Kafka clients recreated, by cause."""
     internal_faults: int = 0
     superseded_across: int = 0
+    deleted_unknown: int = 0
     requests_ended: int = 0
     """Requests to a service that were answered or failed."""
     searchable: list[int] = field(default_factory=lambda: [0] * (len(SECONDS) + 1))
@@ -137,6 +141,7 @@ EXPORTED: tuple[tuple[str, str, tuple[str, ...], Callable[[Counts], Mapping[Any,
     ("kafka_restarts", "Kafka clients recreated, by cause", ("cause",), lambda c: c.restarts),
     ("internal_faults", "Bugs of ours met while handling records", (), lambda c: {"": c.internal_faults}),
     ("superseded_across_partitions", "Events superseded across partitions", (), lambda c: {"": c.superseded_across}),
+    ("deleted_unknown", "Deletes of documents that the collection never had", (), lambda c: {"": c.deleted_unknown}),
 )
 SEARCHABLE = "streamdex_event_to_searchable_seconds", "From a record's timestamp to its outcome"
 

@@ -22,7 +22,7 @@ from chaos.checker.store import Held, Payload, Point
 class Stale(NamedTuple):
     """A point below its document's manifest and not in it. `at`: when its writer began to write, in Unix seconds."""
 
-    document_key: str
+    document_id: str
     point: str
     at: float
     partition: int

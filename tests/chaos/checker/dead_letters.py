@@ -29,6 +29,19 @@ WANTED = (
 REASONS = frozenset(
     {
         "undecodable",
+        "empty_value",
+        "not_utf8",
+        "not_json",
+        "not_an_object",
+        "not_finite",
+        "lone_surrogate",
+        "trailing_data",
+        "compressed",
+        "needs_registry",
+        "unknown_field",
+        "missing_field",
+        "wrong_type",
+        "value_unavailable",
         "no_id",
         "no_version",
         "too_many_bytes",
@@ -44,7 +57,7 @@ REASONS = frozenset(
 )
 # Of the generator's kinds of poison, those whose reason there can be no two minds about.
 REASON_OF_KIND = {
-    "undecodable": "undecodable",
+    "undecodable": "not_utf8",
     "no id": "no_id",
     "no version": "no_version",
     "too deep": "too_deep",

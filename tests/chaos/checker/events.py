@@ -47,7 +47,7 @@ class NoEvent(Exception):
 class Event:
     """What a record asks for. `text` None: a delete."""
 
-    document_key: str
+    document_id: str
     text: str | None
     metadata: dict[str, Any]
     version: int | None
@@ -87,13 +87,13 @@ def _version_of_null(record: LogRecord) -> int | None:
 
 def _key(document_id: object, record_key: bytes | None) -> str:
     if isinstance(document_id, str) and document_id:
-        return f"s:{document_id}"
+        return f"{document_id}"
     if isinstance(document_id, int) and not isinstance(document_id, bool):
-        return f"i:{document_id}"
+        return f"{document_id}"
     if document_id is not None or not record_key:
         raise NoEvent("no id")
     try:
-        return f"s:{record_key.decode()}"
+        return f"{record_key.decode()}"
     except UnicodeDecodeError:
         raise NoEvent("no id") from None
 
@@ -167,7 +167,7 @@ def histories(events: Iterable[Ranked], skipped: Collection[Place]) -> dict[str,
     found: dict[str, list[Ranked]] = {}
     for each in events:
         if each.record.place not in skipped:
-            found.setdefault(each.event.document_key, []).append(each)
+            found.setdefault(each.event.document_id, []).append(each)
     for history in found.values():
         history.sort(key=lambda each: each.rank)
     return found

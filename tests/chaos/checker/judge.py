@@ -143,7 +143,7 @@ class _Judgement:
         report.take("I8", check_secrets(evidence.run["canaries"], files, topic.dead_letters))
 
     def _overtaken(self, poison: Ranked, held: Held) -> bool:
-        manifests = held.manifests.get(poison.event.document_key, ())
+        manifests = held.manifests.get(poison.event.document_id, ())
         return any(self._ranking.stored(manifest.payload)[0] > poison.rank for manifest in manifests)
 
     def _check_bill(self, unindexable: Sequence[Ranked]) -> Report:
@@ -185,7 +185,7 @@ class _Judgement:
         for point in stale:
             if self._tenures.explains(point) is None:
                 place = point.partition, point.offset
-                report.violate("I2", "an old point that no death explains", document=point.document_key, place=place)
+                report.violate("I2", "an old point that no death explains", document=point.document_id, place=place)
 
     async def _verify(self, stale: Sequence[Stale], report: Report) -> None:
         """The remainder goes by `verify --repair`. What is broken is not repaired: it is evidence."""

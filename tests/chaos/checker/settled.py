@@ -55,10 +55,10 @@ def _outcome(record: LogRecord, held: Held, ranking: Ranking) -> str | None:
         rank = ranking.of(record, event)
     except NoEvent:
         return None
-    manifests = held.manifests.get(event.document_key, [])
+    manifests = held.manifests.get(event.document_id, [])
     if any(ranking.stored(manifest.payload)[0] >= rank for manifest in manifests):
         return "in the manifest"
-    if event.text is None and not manifests and event.document_key not in held.points:
+    if event.text is None and not manifests and event.document_id not in held.points:
         return "nothing to delete"
     return None
 

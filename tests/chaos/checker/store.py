@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from qdrant_client import AsyncQdrantClient, models
 
-MANIFESTS = uuid.UUID("0b8a3c52-5e0f-5d0a-8f39-6f2f1f6f0c7e")  # the namespace of the manifests' ids
+MANIFESTS = uuid.UUID("2927de21-4da2-4362-b43c-8e94d441226f")  # the namespace of the manifests' ids
 PAGE = 512
 
 Payload = Mapping[str, Any]
@@ -50,9 +50,9 @@ def bases_of(bookkeeping: Iterable[Payload], topic: str) -> dict[int, int]:
     return {item["partition"]: item["base"] for item in sorted(ours, key=lambda item: int(item["epoch"]))}
 
 
-def manifest_id(document_key: str) -> str:
+def manifest_id(document_id: str) -> str:
     """Where a document's manifest is kept."""
-    return str(uuid.uuid5(MANIFESTS, document_key))
+    return str(uuid.uuid5(MANIFESTS, document_id))
 
 
 @asynccontextmanager
@@ -71,10 +71,10 @@ async def read_store(client: AsyncQdrantClient, collection: str) -> Held:
     """Read everything. The points by the name that searches use, the manifests where writers have them."""
     held = Held()
     async for point in _scroll(client, collection):
-        held.points.setdefault(str(point.payload.get("document_key")), []).append(point)
+        held.points.setdefault(str(point.payload.get("document_id")), []).append(point)
     async for point in _scroll(client, manifests_of(collection)):
-        if "document_key" in point.payload:
-            held.manifests.setdefault(point.payload["document_key"], []).append(point)
+        if "document_id" in point.payload:
+            held.manifests.setdefault(point.payload["document_id"], []).append(point)
         else:
             held.bookkeeping.append(point.payload)
     return held
@@ -89,7 +89,7 @@ async def read_manifests(client: AsyncQdrantClient, collection: str, keys: Colle
     """The manifests of these documents, of those that have one."""
     ids = [manifest_id(key) for key in keys]
     found = await client.retrieve(manifests_of(collection), ids, with_payload=True)
-    return {(point.payload or {})["document_key"]: point.payload or {} for point in found}
+    return {(point.payload or {})["document_id"]: point.payload or {} for point in found}
 
 
 async def read_reserved(client: AsyncQdrantClient, collection: str, kind: str) -> list[Payload]:

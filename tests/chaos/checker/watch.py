@@ -133,12 +133,12 @@ async def _not_in_manifests(
     client: AsyncQdrantClient, collection: str, records: Iterable[LogRecord], ranking: Ranking
 ) -> list[LogRecord]:
     ranked = {each.record.place: each for each in decodable(records, ranking)}
-    keys = {each.event.document_key for each in ranked.values()}
+    keys = {each.event.document_id for each in ranked.values()}
     manifests = await read_manifests(client, collection, keys) if keys else {}
     missing = []
     for record in records:
         each = ranked.get(record.place)
-        manifest = manifests.get(each.event.document_key) if each is not None else None
+        manifest = manifests.get(each.event.document_id) if each is not None else None
         if each is None or manifest is None or ranking.stored(manifest)[0] < each.rank:
             missing.append(record)
     return missing

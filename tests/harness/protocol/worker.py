@@ -200,7 +200,7 @@ class Worker:
             first_cutting=world.order is Order.OFFSET and self.generation == 0,
         )
         return Dispatcher(
-            Decoder(settings.mapping, settings.caps),
+            Decoder(settings),
             ranking,
             self.index.reader,
             path,
@@ -269,7 +269,7 @@ class Worker:
         trackers.update(tracker for late in self.world.late if late.worker is self for tracker in late.trackers)
         trackers.update(self.trackers.values())
         foreign = any(tracker is not self.world.owner[tracker.partition] for tracker in trackers)
-        mine = {document.document_key for document in documents}
+        mine = {document.document_id for document in documents}
         return foreign or self._deletes_abandoned or not mine.issuperset(self.index.writer._in_doubt._until_s)
 
     @property

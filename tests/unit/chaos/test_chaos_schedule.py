@@ -102,10 +102,10 @@ def test_where_versions_order_the_events_the_log_says_otherwise() -> None:
     newest: Counter[str] = Counter()
     late = equal = elsewhere = 0
     for (version, _), record, event in events:
-        late += version < newest[event.document_key]
-        equal += version == newest[event.document_key]
+        late += version < newest[event.document_id]
+        equal += version == newest[event.document_id]
         elsewhere += record.partition != 0
-        newest[event.document_key] = max(version, newest[event.document_key])
+        newest[event.document_id] = max(version, newest[event.document_id])
     assert min(late, equal, elsewhere) > 50
 
 

@@ -250,5 +250,5 @@ class TestTenures:
     def test_an_old_point_is_explained_by_the_death_of_who_wrote_it(
         self, log: list[LogLine], events: list[dict[str, Any]], explained: bool
     ) -> None:
-        stale = Stale("s:a", "old", 8.0, 0, 0)
+        stale = Stale("a", "old", 8.0, 0, 0)
         assert (Tenures(log, events).explains(stale) is not None) == explained

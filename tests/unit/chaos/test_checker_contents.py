@@ -34,11 +34,11 @@ def test_the_fold_is_accepted(world: World) -> None:
 
 
 def change_point(held: Held, **payload: object) -> None:
-    first, *rest = held.points["s:a"]
-    held.points["s:a"] = [Point(first.id, {**first.payload, **payload}), *rest]
+    first, *rest = held.points["a"]
+    held.points["a"] = [Point(first.id, {**first.payload, **payload}), *rest]
 
 
-def change_manifest(held: Held, key: str = "s:a", **payload: object) -> None:
+def change_manifest(held: Held, key: str = "a", **payload: object) -> None:
     (manifest,) = held.manifests[key]
     held.manifests[key] = [Point(manifest.id, {**manifest.payload, **payload})]
 
@@ -48,37 +48,37 @@ def older(version: int) -> int:
 
 
 def without_manifest(held: Held) -> None:
-    held.manifests["s:a"] = []
+    held.manifests["a"] = []
 
 
 def without_point(held: Held) -> None:
-    held.points["s:a"].pop()
+    held.points["a"].pop()
 
 
 def deleted_document_stays(held: Held) -> None:
-    held.points["s:b"] = [Point("b", {**held.points["s:a"][0].payload, "version": 2**50})]
+    held.points["b"] = [Point("b", {**held.points["a"][0].payload, "version": 2**50})]
 
 
 def unknown_document(held: Held) -> None:
-    held.points["s:who"] = [Point("who", held.points["s:a"][0].payload)]
+    held.points["who"] = [Point("who", held.points["a"][0].payload)]
 
 
 def manifest_of_poison(held: Held) -> None:
-    held.manifests["s:bad"] = held.manifests["s:a"]
+    held.manifests["bad"] = held.manifests["a"]
 
 
 def two_manifests(held: Held) -> None:
-    held.manifests["s:a"] *= 2
+    held.manifests["a"] *= 2
 
 
 def extra_point(held: Held) -> None:
-    held.points["s:a"].append(Point("extra", held.points["s:a"][0].payload))
+    held.points["a"].append(Point("extra", held.points["a"][0].payload))
 
 
 def texts_changed_places(held: Held) -> None:
-    one, other, *rest = held.points["s:a"]
+    one, other, *rest = held.points["a"]
     texts = {"text": other.payload["text"]}, {"text": one.payload["text"]}
-    held.points["s:a"] = [
+    held.points["a"] = [
         Point(one.id, {**one.payload, **texts[0]}),
         Point(other.id, {**other.payload, **texts[1]}),
         *rest,
@@ -86,11 +86,11 @@ def texts_changed_places(held: Held) -> None:
 
 
 def older_event(held: Held) -> None:
-    change_manifest(held, version=older(held.manifests["s:a"][0].payload["version"]))
+    change_manifest(held, version=older(held.manifests["a"][0].payload["version"]))
 
 
 def older_listed_point(held: Held) -> None:
-    change_point(held, version=older(held.points["s:a"][0].payload["version"]))
+    change_point(held, version=older(held.points["a"][0].payload["version"]))
 
 
 PLANTED: list[tuple[Callable[[Held], None], str]] = [
@@ -128,9 +128,9 @@ def test_a_planted_difference_is_found(world: World, plant: Callable[[Held], Non
 
 def test_an_old_point_outside_the_manifest_is_told_apart(world: World) -> None:
     held = world.held()
-    payload = held.points["s:a"][0].payload
+    payload = held.points["a"][0].payload
     source = {"topic": TOPIC, "partition": 0, "offset": 0}
-    held.points["s:a"].append(Point("old", {**payload, "version": older(payload["version"]), "source": source}))
+    held.points["a"].append(Point("old", {**payload, "version": older(payload["version"]), "source": source}))
     contents = judged(world, held)
     assert contents.report.violations == []
     assert [(one.point, one.at, one.partition, one.offset) for one in contents.stale] == [("old", INDEXED_AT_S, 0, 0)]

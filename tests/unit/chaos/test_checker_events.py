@@ -21,9 +21,9 @@ def nested(deep: int) -> object:
 class TestDecode:
     def test_an_upsert_names_its_document_by_id_or_by_key(self) -> None:
         named = decode(record(0, {"id": "a", "text": "t", "metadata": {"n": 1}, "version": 7}))
-        assert (named.document_key, named.text, named.metadata, named.version) == ("s:a", "t", {"n": 1}, 7)
-        assert decode(record(0, {"id": 5, "text": "t"})).document_key == "i:5"
-        assert decode(record(0, {"text": "t"}, key=b"k")).document_key == "s:k"
+        assert (named.document_id, named.text, named.metadata, named.version) == ("a", "t", {"n": 1}, 7)
+        assert decode(record(0, {"id": 5, "text": "t"})).document_id == "5"
+        assert decode(record(0, {"text": "t"}, key=b"k")).document_id == "k"
 
     def test_a_delete_is_a_null_value_or_says_so(self) -> None:
         assert decode(record(0, None, key=b"k")).text is None
@@ -90,12 +90,11 @@ class TestRanks:
 def test_a_history_leaves_out_what_was_dead_lettered() -> None:
     world = World()
     first, second = world.upsert("a", "one"), world.upsert("a", "two")
-    assert [each.record for each in histories(world.ranked, {second.place})["s:a"]] == [first]
+    assert [each.record for each in histories(world.ranked, {second.place})["a"]] == [first]
 
 
 def test_manifests_are_found_where_the_stored_format_has_them() -> None:
-    assert manifest_id("s:doc-1") == "7940b4d4-e248-583b-9b51-b2995a4e8abc"
-    assert manifest_id("s:1") != manifest_id("i:1")
+    assert manifest_id("doc-1") == "7db12726-12f8-53b9-b1f5-8a0b6d5160df"
 
 
 class TestEvidence:

@@ -42,15 +42,15 @@ class TestOutcomes:
 
     def test_a_delete_of_what_is_not_there_may_leave_nothing(self, world: World) -> None:
         held = world.held()
-        del held.manifests["s:never there"]
+        del held.manifests["never there"]
         assert self.judged(world, held).figures["nothing to delete"] == 1
 
     def test_a_committed_event_that_the_store_does_not_know_is_found(self, world: World) -> None:
         held = world.held()
-        (manifest,) = held.manifests["s:a"]
+        (manifest,) = held.manifests["a"]
         manifest.payload["version"] -= 64  # type: ignore[index]  # planted
         assert [violation.details["place"] for violation in self.judged(world, held).violations] == [(0, 2)]
-        del held.manifests["s:a"]
+        del held.manifests["a"]
         assert len(self.judged(world, held).violations) == 2
 
     def test_poison_without_a_letter_is_found(self, world: World) -> None:

@@ -12,7 +12,7 @@ import pytest
 from harness.cli import JINA_KEY, MARK, Cli, CommandResult, Services, jina_in_a_thread
 from streamdex.standins.jina import Options
 
-CHECKS = ["settings", "kafka", "dead letters", "jina", "qdrant"]
+CHECKS = ["settings", "kafka", "events", "dead letters", "jina", "qdrant"]
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_for_people_there_is_a_line_each_with_the_fix_below(cli: Cli, services: 
     said = cli("check", env=services.environment(topic, topic, jina__api_key=f"jina_{MARK}_wrong"))
     assert said.exit_code == 2
     marked = [line[0] for line in said.out.splitlines() if not line.startswith(" ")]
-    assert marked == ["✓", "✓", "✓", "✗", "✓"]
+    assert marked == ["✓", "✓", "✓", "✓", "✗", "✓"]
     assert "fix: Put a valid key in jina.api_key" in said.out
     assert "Traceback" not in said.out + said.err
 

@@ -37,8 +37,6 @@ def test_a_time_that_no_calendar_has_is_shown_as_it_is(time_ms: int, text: str) 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("list", "--integer"), "--integer says how --document is meant"),
-        (("replay", "--document", "seven", "--integer"), "the id is not an integer"),
         (("list", "--document", "\udcff"), "the id is not UTF-8"),
         (("list", "--reason", "sloth"), "'sloth' is not one of"),
         (("list", "--since", "yesterday"), "Invalid value for '--since'"),

@@ -13,9 +13,9 @@ from streamdex.index import Index, WriteJob
 from streamdex.telemetry import Health, Metrics
 
 DOCUMENTS = {
-    "s:keys": "Rotate the API key every ninety days.",
-    "s:lunch": "The canteen serves lunch\nfrom noon.",
-    "i:7": "Backups are kept for a year.",
+    "keys": "Rotate the API key every ninety days.",
+    "lunch": "The canteen serves lunch\nfrom noon.",
+    "7": "Backups are kept for a year.",
 }
 QUESTION = "when does the canteen serve lunch?"
 
@@ -57,7 +57,7 @@ def test_the_nearest_come_first(cli: Cli, services: Services, collection: str) -
     assert first == {
         "document_id": "lunch",
         "chunk": 0,
-        "text": DOCUMENTS["s:lunch"],
+        "text": DOCUMENTS["lunch"],
         "metadata": {"team": "ops"},
     }
     assert services.jina.stats.log[-1].sent["task"] == "retrieval.query"

@@ -40,7 +40,7 @@ def shown(index: DeadLetterIndex, wanted: Wanted, most: int = 100) -> list[int]:
 
 
 def test_a_letter_comes_back_as_it_was(index: DeadLetterIndex) -> None:
-    whole = dead_letter(7, 40, document="s:guide")
+    whole = dead_letter(7, 40, document="guide")
     index.add(whole)
     assert list(index.newest(Wanted(), 10)) == [whole]
 
@@ -77,17 +77,17 @@ def test_an_earlier_reason_is_forgotten_with_its_letter(index: DeadLetterIndex) 
         (Wanted(since_ms=20), [4, 3, 2]),
         (Wanted(until_ms=20), [1]),
         (Wanted(since_ms=20, until_ms=40), [3, 2]),
-        (Wanted(document="s:a"), [3, 1]),
-        (Wanted(document="i:1"), []),
+        (Wanted(document="a"), [3, 1]),
+        (Wanted(document="1"), []),
         (Wanted(to_replay=True), [3, 2, 1]),
-        (Wanted(reasons=("too_deep",), document="s:a", since_ms=20), [3]),
+        (Wanted(reasons=("too_deep",), document="a", since_ms=20), [3]),
     ],
 )
 def test_filters_narrow_what_is_wanted(index: DeadLetterIndex, wanted: Wanted, offsets: list[int]) -> None:
-    index.add(dead_letter(1, 10, document="s:a"))
+    index.add(dead_letter(1, 10, document="a"))
     index.add(dead_letter(2, 20, "no_id"))
-    index.add(dead_letter(3, 30, document="s:a"))
-    index.add(dead_letter(4, 40, "internal", MOST_REPLAYS, "s:b"))
+    index.add(dead_letter(3, 30, document="a"))
+    index.add(dead_letter(4, 40, "internal", MOST_REPLAYS, "b"))
     assert shown(index, wanted) == offsets
     assert sum(index.count(wanted).values()) == len(offsets)
     assert [offset for offset in range(1, 5) if index.holds(wanted, AT, offset)] == offsets[::-1]

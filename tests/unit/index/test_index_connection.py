@@ -23,12 +23,12 @@ async def test_a_rotated_key_is_taken_up_from_its_file(tmp_path: Path) -> None:
     ):
         server.api_key = "second"
         with pytest.raises(AccountFault, match="refuses the key"):
-            await put(index, "s:1", 64, ["text"])
+            await put(index, "1", 64, ["text"])
         file.write_text("second\n")
         with pytest.raises(AccountFault, match="refuses the key"):
-            await put(index, "s:1", 64, ["text"])  # refused with the old key; the file is read because of that
-        assert await put(index, "s:1", 64, ["text"]) is not None
-        await assert_holds(index, "s:1", 64, ["text"])
+            await put(index, "1", 64, ["text"])  # refused with the old key; the file is read because of that
+        assert await put(index, "1", 64, ["text"]) is not None
+        await assert_holds(index, "1", 64, ["text"])
 
 
 async def test_a_key_file_that_vanishes_is_an_account_fault(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ async def test_a_key_file_that_vanishes_is_an_account_fault(tmp_path: Path) -> N
         server.api_key = "second"
         file.unlink()
         with pytest.raises(AccountFault, match="cannot be read"):
-            await index.reader.manifests(["s:1"])
+            await index.reader.manifests(["1"])
 
 
 async def test_a_key_that_may_only_read() -> None:
@@ -69,31 +69,31 @@ async def test_during_an_outage_only_a_probe_is_sent(qdrant_server: EmbeddedQdra
     async with opened(qdrant_server) as index:
         qdrant_server.faults.inject(QdrantFault(FaultKind.UNAVAILABLE))
         with pytest.raises(ServiceFault) as caught:
-            await index.writer.delete_overtaken({"s:1": Rank(64)})
+            await index.writer.delete_overtaken({"1": Rank(64)})
         assert caught.value.unanswered
         for _ in range(3):
             with pytest.raises(ServiceFault) as caught:
-                await put(index, "s:1", 64, ["text"])
+                await put(index, "1", 64, ["text"])
             assert not caught.value.unanswered
         assert qdrant_server.stats.requests["Points.UpdateBatch"] == 0
         assert qdrant_server.stats.requests["Qdrant.HealthCheck"] == 1 + 3
         qdrant_server.faults.heal()
-        await put(index, "s:1", 64, ["text"])
-        await assert_holds(index, "s:1", 64, ["text"])
+        await put(index, "1", 64, ["text"])
+        await assert_holds(index, "1", 64, ["text"])
         assert qdrant_server.stats.requests["Qdrant.HealthCheck"] == 1 + 4
 
 
 async def test_connections_cut_and_taken_up_again(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        await put(index, "s:1", 64, ["text"])
+        await put(index, "1", 64, ["text"])
         await qdrant_server.reset_connections()
         for _ in range(20):
             try:
-                await put(index, "s:1", 128, ["other"])
+                await put(index, "1", 128, ["other"])
                 break
             except ServiceFault:
                 continue
-        await assert_holds(index, "s:1", 128, ["other"])
+        await assert_holds(index, "1", 128, ["other"])
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ async def test_an_answer_that_is_no_message_is_a_fault_of_the_service(
     async with opened(qdrant_server, metrics=metrics) as index:
         monkeypatch.setattr(qdrant_server.engine, "handle", lambda *_: Garbage())
         with pytest.raises(ServiceFault, match="cannot be read") as caught:
-            await put(index, "s:1", 64, ["text"])
+            await put(index, "1", 64, ["text"])
         assert caught.value.unanswered
         with pytest.raises(ServiceFault, match="cannot be read"):
             await index.ping()

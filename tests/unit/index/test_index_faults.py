@@ -134,7 +134,7 @@ async def test_bad_days_of_the_server(
         fault.times, fault.methods = 1, frozenset({"Points.UpdateBatch"})
         qdrant_server.faults.inject(fault)
         with pytest.raises(kind) as caught:
-            await put(index, "s:secret-id", 64, ["secret text"], metadata={"secret": "metadata"})
+            await put(index, "secret-id", 64, ["secret text"], metadata={"secret": "metadata"})
         assert fault.fired == 1
         assert caught.value.service is Service.QDRANT  # type: ignore[attr-defined]  # every kind above has one
         assert getattr(caught.value, "unanswered", None) == unanswered
@@ -154,5 +154,5 @@ async def test_a_collection_that_is_gone(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         qdrant_server.engine.handle("Collections.Delete", q.DeleteCollection(collection_name="documents__1"))
         with pytest.raises(AccountFault, match="does not have the collection") as caught:
-            await put(index, "s:1", 64, ["text"])
+            await put(index, "1", 64, ["text"])
         assert "start the worker again" in caught.value.fix

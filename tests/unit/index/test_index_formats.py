@@ -26,8 +26,8 @@ METADATA = {"title": "T", "tags": ["a", None], "nested": {"n": 1, "f": 0.5, "b":
 
 
 def test_ids() -> None:
-    assert manifest_id("s:doc-1") == "7940b4d4-e248-583b-9b51-b2995a4e8abc"
-    assert manifest_id("i:42") == "1050d67e-bc61-5c3c-a2c7-3c060fd44859"
+    assert manifest_id("doc-1") == "7db12726-12f8-53b9-b1f5-8a0b6d5160df"
+    assert manifest_id("42") == "ae5d06f8-1c24-5dbe-9694-f56886aec324"
     assert bookkeeping_id("schema") == "d933365e-5f8a-5c46-84ec-e3712515cfe2"
     assert bookkeeping_id("generation:0") == "1c1989a3-0e2b-526e-aac0-0df4c0929a17"
     assert bookkeeping_id("base:documents/3/1/cluster") == "c665d213-d8cb-5f39-9a97-6f35b01574f8"
@@ -46,12 +46,12 @@ def shared_of(form: PointFormat, write: DocumentWrite, now_ms: int) -> list[byte
 
 def test_point() -> None:
     vector = struct.pack("<4f", 0.25, -1.5, 3e-39, 0.0)
-    write = write_of("s:doc-1", 640, ["first", "second"], metadata=METADATA)
+    write = write_of("doc-1", 640, ["first", "second"], metadata=METADATA)
     form = PointFormat(Guards(Order.OFFSET), "text", "metadata", PackedVector(4))
     point = q.PointStruct.FromString(form.point(write.chunks[1], vector, shared_of(form, write, NOW_MS)))
     assert point.id.uuid == write.chunks[1].id
     assert get_all(point.payload) == {
-        "document_key": "s:doc-1",
+        "document_id": "doc-1",
         "version": 640,
         "chunk": 1,
         "chunks": 2,
@@ -64,11 +64,11 @@ def test_point() -> None:
 
 
 def test_point_in_version_order_and_with_other_keys() -> None:
-    write = write_of("i:7", Rank(9, 704), ["only"])
+    write = write_of("7", Rank(9, 704), ["only"])
     form = PointFormat(Guards(Order.VERSION), "page_content", "meta", PackedVector(4))
     point = q.PointStruct.FromString(form.point(write.chunks[0], bytes(16), shared_of(form, write, 0)))
     assert get_all(point.payload) == {
-        "document_key": "i:7",
+        "document_id": "7",
         "version": 9,
         "sequence": 704,
         "chunk": 0,
@@ -87,19 +87,19 @@ def test_a_vector_of_another_length_is_refused(length: int) -> None:
 
 
 def manifest_payload(order: Order, rank: Rank, texts: list[str] | None) -> tuple[Any, dict[str, Any]]:
-    write = write_of("s:doc-1", rank, texts, generation=2)
+    write = write_of("doc-1", rank, texts, generation=2)
     point = q.PointStruct.FromString(ManifestFormat(Guards(order), tombstone_ttl_ms=1000).manifest(write, NOW_MS))
     return point, get_all(point.payload)
 
 
 def test_manifest() -> None:
     point, payload = manifest_payload(Order.OFFSET, Rank(642), ["first", "second"])
-    write = write_of("s:doc-1", 642, ["first", "second"])
-    assert point.id.uuid == "7940b4d4-e248-583b-9b51-b2995a4e8abc"
+    write = write_of("doc-1", 642, ["first", "second"])
+    assert point.id.uuid == "7db12726-12f8-53b9-b1f5-8a0b6d5160df"
     assert point.vectors.WhichOneof("vectors_options") == "vectors"
     assert payload == {
-        "schema": 1,
-        "document_key": "s:doc-1",
+        "schema": 2,
+        "document_id": "doc-1",
         "version": 642,
         "source": {"topic": "topic", "partition": 3, "epoch": 1, "offset": 642, "timestamp": 1_790_000_000_000},
         "chunks": [chunk.id for chunk in write.chunks],
@@ -107,7 +107,7 @@ def test_manifest() -> None:
         "generation": 2,
     }
     manifest = ManifestFormat(Guards(Order.OFFSET), 1000).read(point.payload)
-    assert (manifest.document_key, manifest.rank, manifest.position) == ("s:doc-1", Rank(642), write.event.position)
+    assert (manifest.document_id, manifest.rank, manifest.position) == ("doc-1", Rank(642), write.event.position)
     assert (manifest.chunk_ids, manifest.generation) == (tuple(chunk.id for chunk in write.chunks), 2)
     assert manifest.content_hash == write.content_hash
     assert manifest.tombstone_until_ms is None
@@ -122,7 +122,7 @@ def test_manifest() -> None:
 )
 def test_where_an_event_stood(topic: str, partition: int, epoch: int, offset: int, timestamp_ms: int) -> None:
     """What stands around the numbers is kept by their length: each combination must come out right."""
-    write = write_of("s:doc-1", 64, ["only"])
+    write = write_of("doc-1", 64, ["only"])
     position = Position(topic, partition, epoch, offset, timestamp_ms)
     write = write._replace(event=write.event._replace(position=position))
     guards = Guards(Order.OFFSET)
@@ -139,8 +139,8 @@ def test_where_an_event_stood(topic: str, partition: int, epoch: int, offset: in
 def test_tombstone_in_version_order() -> None:
     point, payload = manifest_payload(Order.VERSION, Rank(5, 640), None)
     assert payload == {
-        "schema": 1,
-        "document_key": "s:doc-1",
+        "schema": 2,
+        "document_id": "doc-1",
         "version": 5,
         "sequence": 640,
         "source": {"topic": "topic", "partition": 3, "epoch": 1, "offset": 5, "timestamp": 1_790_000_000_000},
@@ -154,12 +154,13 @@ def test_tombstone_in_version_order() -> None:
     assert manifest.tombstone_until_ms == NOW_MS + 1000
 
 
-def test_a_newer_schema_is_refused_by_name() -> None:
+@pytest.mark.parametrize(("schema", "fix"), [(3, "newer version"), (1, "Name a new collection")])
+def test_another_schema_is_refused_by_name(schema: int, fix: str) -> None:
     point, _ = manifest_payload(Order.OFFSET, Rank(1), ["text"])
-    point.payload["schema"].integer_value = 2
-    with pytest.raises(AccountFault, match="schema 2, this worker knows 1") as caught:
+    point.payload["schema"].integer_value = schema
+    with pytest.raises(AccountFault, match=f"schema {schema}, this worker knows 2") as caught:
         ManifestFormat(Guards(Order.OFFSET), 1000).read(point.payload)
-    assert "newer version" in caught.value.fix
+    assert fix in caught.value.fix
 
 
 async def reserved_manifests(index: Any) -> dict[str, Any]:
@@ -174,16 +175,16 @@ async def test_reserved_manifests(qdrant_server: EmbeddedQdrant) -> None:
         await index.bookkeeping.write_progress("cluster", 1, {Partition("documents", 3): Progress(7, 99)})
         place = {"cluster": "cluster", "topic": "documents", "partition": 3, "epoch": 1}
         assert await reserved_manifests(index) == {
-            bookkeeping_id("schema"): {"schema": 1, "kind": "schema", "order": "offset", "fingerprint": FINGERPRINT},
+            bookkeeping_id("schema"): {"schema": 2, "kind": "schema", "order": "offset", "fingerprint": FINGERPRINT},
             bookkeeping_id("generation:0"): {
-                "schema": 1,
+                "schema": 2,
                 "kind": "generation",
                 "number": 0,
                 "cutting": "digest-of-a-cutting",
             },
-            bookkeeping_id("base:documents/3/1/cluster"): {"schema": 1, "kind": "base", "base": NOW_MS + 1, **place},
+            bookkeeping_id("base:documents/3/1/cluster"): {"schema": 2, "kind": "base", "base": NOW_MS + 1, **place},
             bookkeeping_id("progress:documents/3/1/cluster"): {
-                "schema": 1,
+                "schema": 2,
                 "kind": "progress",
                 "offset": 7,
                 "timestamp": 99,
@@ -192,13 +193,16 @@ async def test_reserved_manifests(qdrant_server: EmbeddedQdrant) -> None:
         }
 
 
-async def test_a_collection_of_a_newer_schema_is_refused_at_the_start(qdrant_server: EmbeddedQdrant) -> None:
+@pytest.mark.parametrize("schema", [1, 3])
+async def test_a_collection_of_another_schema_is_refused_at_the_start(
+    schema: int, qdrant_server: EmbeddedQdrant
+) -> None:
     async with opened(qdrant_server) as index:
-        newer = as_point(bookkeeping_id("schema"), [entry("schema", 2)], NO_VECTORS)
-        await index.bookkeeping._store.upsert("documents__1__manifests", [newer], lambda _: None)
-    with pytest.raises(ConfigurationError, match="schema 2, this worker knows 1"):
+        other = as_point(bookkeeping_id("schema"), [entry("schema", schema)], NO_VECTORS)
+        await index.bookkeeping._store.upsert("documents__1__manifests", [other], lambda _: None)
+    with pytest.raises(ConfigurationError, match=f"schema {schema}, this worker knows 2"):
         async with opened(qdrant_server, settings_for(qdrant_server)):
-            pytest.fail("a newer schema was accepted")
+            pytest.fail("another schema was accepted")
 
 
 def test_a_damaged_manifest_is_read_as_far_as_it_goes() -> None:

@@ -31,14 +31,12 @@ class Shelf:
         vectors = q.VectorsConfig(params=q.VectorParams(size=1, distance=q.Dot))
         self.engine.handle("Collections.Create", q.CreateCollection(collection_name="c", vectors_config=vectors))
 
-    def put(
-        self, point_id: str, rank: Rank | None, key: str = "s:1", guard: Callable[[Any], None] | None = None
-    ) -> None:
+    def put(self, point_id: str, rank: Rank | None, key: str = "1", guard: Callable[[Any], None] | None = None) -> None:
         request = q.UpsertPoints(collection_name="c", wait=True)
         point = request.points.add()
         point.id.uuid = point_id
         point.vectors.vector.dense.data.append(1.0)
-        point.payload["document_key"].string_value = key
+        point.payload["document_id"].string_value = key
         if rank is not None:
             merge(point, self.guards.rank_entries(rank))
         if guard is not None:
@@ -90,8 +88,8 @@ def test_a_purge_deletes_what_is_older_and_nothing_else(
 ) -> None:
     shelf = shelves[order]
     shelf.put(A, stored)
-    shelf.put(B, stored, key="s:other")
-    shelf.delete(lambda which: shelf.guards.add_below(which, {"s:1": mine}))
+    shelf.put(B, stored, key="other")
+    shelf.delete(lambda which: shelf.guards.add_below(which, {"1": mine}))
     assert (A in shelf.ranks()) == (stored >= mine)
     assert B in shelf.ranks()
 
@@ -123,10 +121,10 @@ def test_a_point_without_a_rank_is_older_than_any() -> None:
 @pytest.mark.parametrize("order", Order)
 def test_several_documents_are_purged_each_at_its_own_rank(order: Order) -> None:
     shelf = Shelf(order)
-    shelf.put(A, Rank(5), key="s:1")
-    shelf.put(B, Rank(5), key="s:2")
-    shelf.put(C, Rank(5), key="s:3")
-    shelf.delete(lambda which: shelf.guards.add_below(which, {"s:1": Rank(5), "s:2": Rank(6)}))
+    shelf.put(A, Rank(5), key="1")
+    shelf.put(B, Rank(5), key="2")
+    shelf.put(C, Rank(5), key="3")
+    shelf.delete(lambda which: shelf.guards.add_below(which, {"1": Rank(5), "2": Rank(6)}))
     assert set(shelf.ranks()) == {A, C}
 
 
@@ -137,7 +135,7 @@ def test_leftovers_are_what_is_not_newer_and_not_listed(order: Order, listed: li
     mine, newer = (Rank(64), Rank(128)) if order is Order.OFFSET else (Rank(5, 64), Rank(5, 128))
     for point_id, rank in ((A, mine), (B, mine), (C, newer)):
         shelf.put(point_id, rank)
-    shelf.delete(lambda which: shelf.guards.add_leftovers(which, "s:1", mine, listed))
+    shelf.delete(lambda which: shelf.guards.add_leftovers(which, "1", mine, listed))
     assert set(shelf.ranks()) == {*listed, C}
 
 

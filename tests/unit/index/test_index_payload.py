@@ -50,7 +50,7 @@ def test_what_is_not_json_is_refused() -> None:
 
 
 def refusal_of(metadata: Any, caps: CapsSettings = CAPS, text: str = "text", rank: Rank | None = None) -> RecordFault:
-    write = write_of("s:1", rank or Rank(1), [""], metadata=metadata)
+    write = write_of("1", rank or Rank(1), [""], metadata=metadata)
     write = write._replace(chunks=(write.chunks[0]._replace(text=text),))
     with pytest.raises(RecordFault) as caught:
         check_payload(write, caps)
@@ -64,10 +64,10 @@ def nested(levels: int, leaf: Any = 1) -> Any:
 
 
 def test_depth_counts_the_payload_and_the_metadata_as_levels() -> None:
-    check_payload(write_of("s:1", 1, ["text"], metadata=nested(31)), CAPS)
+    check_payload(write_of("1", 1, ["text"], metadata=nested(31)), CAPS)
     assert refusal_of(nested(32)).reason is Reason.TOO_DEEP
     assert refusal_of(nested(30, [[]])).reason is Reason.TOO_DEEP
-    check_payload(write_of("s:1", 1, ["text"], metadata=nested(3)), CapsSettings(payload_depth=4))
+    check_payload(write_of("1", 1, ["text"], metadata=nested(3)), CapsSettings(payload_depth=4))
     assert refusal_of(nested(4), CapsSettings(payload_depth=4)).reason is Reason.TOO_DEEP
 
 
@@ -90,7 +90,7 @@ def test_what_qdrant_would_refuse_for_the_whole_batch(refused: Any) -> None:
 
 @pytest.mark.parametrize("stored", [2**63 - 1, -(2**63), 1e308, 0.0, True, None, "", "\U0001f600", [], {}])
 def test_the_ends_of_what_fits(stored: Any) -> None:
-    write = write_of("s:1", 1, ["text"], metadata={"field": stored})
+    write = write_of("1", 1, ["text"], metadata={"field": stored})
     check_payload(write, CAPS)
     form = PointFormat(Guards(Order.OFFSET), "text", "metadata", PackedVector(4))
     point = form.point(write.chunks[0], bytes(16), form.shared(write, value(write.event.metadata), indexed_at(0)))
@@ -99,8 +99,8 @@ def test_the_ends_of_what_fits(stored: Any) -> None:
 
 def test_text_and_key_must_be_unicode() -> None:
     assert refusal_of({}, text="half \ud800").reason is Reason.UNDECODABLE
-    deleted = write_of("s:1", 1, None)
-    deleted = deleted._replace(event=deleted.event._replace(document_key="s:\udfff"))
+    deleted = write_of("1", 1, None)
+    deleted = deleted._replace(event=deleted.event._replace(document_id="\udfff"))
     with pytest.raises(RecordFault, match="surrogate"):
         check_payload(deleted, CAPS)
 
@@ -113,7 +113,7 @@ def test_ranks_that_doubles_cannot_tell_apart(rank: Rank) -> None:
 def test_bytes_are_counted_as_utf8_with_the_longest_chunk() -> None:
     caps = CapsSettings(payload_bytes=4096)
     room = 4096 - OWN_FIELDS_BYTES
-    check_payload(write_of("s:1", 1, ["x" * (room - 100), "y" * (room - 100)]), caps)
+    check_payload(write_of("1", 1, ["x" * (room - 100), "y" * (room - 100)]), caps)
     assert refusal_of({}, caps, "x" * room).reason is Reason.PAYLOAD_TOO_LARGE
     assert refusal_of({}, caps, "ü" * (room // 2)).reason is Reason.PAYLOAD_TOO_LARGE
     assert refusal_of({"k": "v" * room}, caps).reason is Reason.PAYLOAD_TOO_LARGE
@@ -123,4 +123,4 @@ def test_bytes_are_counted_as_utf8_with_the_longest_chunk() -> None:
 @given(st.dictionaries(texts, json_values, max_size=5))
 def test_nothing_is_refused_that_is_not_nearly_as_large(metadata: dict[str, Any]) -> None:
     estimate = 2 * (len(entry("metadata", metadata)) + OWN_FIELDS_BYTES)
-    check_payload(write_of("s:1", 1, [""], metadata=metadata), CapsSettings(payload_bytes=max(1024, estimate)))
+    check_payload(write_of("1", 1, [""], metadata=metadata), CapsSettings(payload_bytes=max(1024, estimate)))

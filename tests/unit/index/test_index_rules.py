@@ -16,7 +16,7 @@ from streamdex.index.writer import Writer
 from streamdex.model import DocumentWrite, Rank
 from streamdex.standins.qdrant import EmbeddedQdrant, FaultKind, QdrantFault
 
-KEY = "s:1"
+KEY = "1"
 
 
 class Two(NamedTuple):
@@ -177,7 +177,7 @@ async def nobody_missing(_: PointWriter, __: Sequence[WriteJob]) -> dict[str, tu
 
 
 async def own_ranks(_: Writer, jobs: Sequence[WriteJob]) -> dict[str, Rank]:
-    return {job.document_key: job.write.rank for job in jobs}
+    return {job.document_id: job.write.rank for job in jobs}
 
 
 async def purge_all_but_own(self: Writer, jobs: Sequence[WriteJob], *_: Any, **__: Any) -> dict[str, float]:
@@ -185,7 +185,7 @@ async def purge_all_but_own(self: Writer, jobs: Sequence[WriteJob], *_: Any, **_
 
         def choose(which: Any, job: WriteJob = job) -> None:
             listed = has_id([chunk.id for chunk in job.write.chunks])
-            add(which, must=(holds("document_key", job.document_key),), must_not=(listed,))
+            add(which, must=(holds("document_id", job.document_id),), must_not=(listed,))
 
         await self._store.delete(self._store.names.points, choose)
     return {}

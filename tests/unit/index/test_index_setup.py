@@ -36,7 +36,7 @@ async def test_from_nothing(qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQ
         assert await names(qdrant_client) == {"documents__1", "documents__1__manifests"}
         assert await aliases(qdrant_client) == {"documents": "documents__1"}
         assert await indexed(qdrant_client, "documents") == {
-            "document_key": "keyword",
+            "document_id": "keyword",
             "version": "integer",
             "metadata.tenant": "keyword",
             "metadata.year": "integer",
@@ -68,8 +68,8 @@ async def test_a_plain_collection_is_used_as_it_is(
         "documents", vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE)
     )
     async with opened(qdrant_server) as index:
-        await put(index, "s:1", 64, ["text"])
-        await assert_holds(index, "s:1", 64, ["text"])
+        await put(index, "1", 64, ["text"])
+        await assert_holds(index, "1", 64, ["text"])
     assert await names(qdrant_client) == {"documents", "documents__manifests"}
     assert await aliases(qdrant_client) == {}
 
@@ -83,10 +83,10 @@ async def test_writers_stay_with_the_collection_when_the_alias_is_switched(
         )
         create = models.CreateAlias(collection_name="documents__2", alias_name="documents")
         await qdrant_client.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
-        await put(index, "s:1", 64, ["text"])
+        await put(index, "1", 64, ["text"])
         assert (await qdrant_client.count("documents__1")).count == 1
     async with opened(qdrant_server) as index:
-        await put(index, "s:1", 64, ["text"])
+        await put(index, "1", 64, ["text"])
     assert (await qdrant_client.count("documents__2")).count == 1
     assert await aliases(qdrant_client) == {"documents": "documents__2"}
 
@@ -123,9 +123,9 @@ async def test_two_workers_start_at_once(qdrant_server: EmbeddedQdrant, qdrant_c
         async with opened(qdrant_server) as one, opened(qdrant_server) as other:
             qdrant_server.before = None
             assert await aliases(qdrant_client) == {"documents": "documents__1"}
-            await put(one, "s:1", 64, ["one"])
-            await put(other, "s:1", 128, ["other"])
-            await assert_holds(one, "s:1", 128, ["other"])
+            await put(one, "1", 64, ["one"])
+            await put(other, "1", 128, ["other"])
+            await assert_holds(one, "1", 128, ["other"])
 
 
 async def test_two_workers_race_for_every_step(qdrant_server: EmbeddedQdrant) -> None:
@@ -272,8 +272,8 @@ async def test_replicated_collections_are_written_in_strong_order_and_read_by_ma
             qdrant_server, settings_for(qdrant_server, collection=name, replication_factor=factor)
         ) as index:
             qdrant_server.before = look
-            await put(index, "s:1", 64, ["text"])
-            await index.writer.delete_overtaken({"s:1": Rank(64)})
+            await put(index, "1", 64, ["text"])
+            await index.writer.delete_overtaken({"1": Rank(64)})
             qdrant_server.before = None
         for method in ("Points.UpdateBatch", "Points.Upsert", "Points.Delete"):
             assert seen[method].wait

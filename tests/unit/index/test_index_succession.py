@@ -65,7 +65,7 @@ async def test_a_successor_is_filled_by_its_own_name_and_then_takes_the_place(
 ) -> None:
     settings = settings_for(qdrant_server)
     async with opened(qdrant_server, settings) as old, Alias(settings, Metrics()) as alias:
-        await put(old, "s:a", 64, ["old"])
+        await put(old, "a", 64, ["old"])
         alias_switch = await alias.alias_switch(from_scratch=False)
         assert alias_switch == AliasSwitch("documents", "documents__1", "documents__2", 2, False)
         await alias.begin(alias_switch, DIMENSION + 1)
@@ -90,15 +90,15 @@ async def test_documents_are_those_of_a_collection_in_any_order_without_what_it_
         settings = settings_for(qdrant_server, order=order, collection=f"in-{order.value}-order")
         async with opened(qdrant_server, settings) as index:
             rank = Rank(7, 64) if order is Order.VERSION else Rank(64)
-            await put(index, "s:kept", rank, ["text"])
-            await put(index, "s:deleted", rank, None)
+            await put(index, "kept", rank, ["text"])
+            await put(index, "deleted", rank, None)
             await index.bookkeeping.generation("cutting")
         async with Alias(settings, Metrics()) as alias:
             found = [one async for one in alias.documents(await alias.alias_switch(from_scratch=False))]
         assert {bool(one.rank.sequence) for one in found} == {order is Order.VERSION}
-        assert {one.document_key: one.tombstone_until_ms is None for one in found} == {
-            "s:kept": True,
-            "s:deleted": False,
+        assert {one.document_id: one.tombstone_until_ms is None for one in found} == {
+            "kept": True,
+            "deleted": False,
         }
 
 

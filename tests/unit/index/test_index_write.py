@@ -49,14 +49,14 @@ async def test_the_life_of_a_document(qdrant_server: EmbeddedQdrant, order: Orde
             (["d"], {"nested": {"deep": [1, {"er": None}]}}),
         ]
         for number, (texts, metadata) in enumerate(steps, 1):
-            assert await put(index, "s:1", rank(number), texts, metadata=metadata) == rank(number)
-            await assert_holds(index, "s:1", rank(number), texts, metadata)
+            assert await put(index, "1", rank(number), texts, metadata=metadata) == rank(number)
+            await assert_holds(index, "1", rank(number), texts, metadata)
 
 
 async def test_what_is_stored_with_each_point(qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient) -> None:
     async with opened(qdrant_server, settings_for(qdrant_server, distance="dot")) as index:
-        await put(index, "s:1", 64, ["a", "b"])
-        await put(index, "s:1", 128, ["b", "c"], metadata={"new": True})
+        await put(index, "1", 64, ["a", "b"])
+        await put(index, "1", 128, ["b", "c"], metadata={"new": True})
         points, _ = await qdrant_client.scroll("documents", with_vectors=True, limit=10)
         assert len(points) == 2
         for point in points:
@@ -71,87 +71,87 @@ async def test_what_is_stored_with_each_point(qdrant_server: EmbeddedQdrant, qdr
 async def test_an_older_event_changes_nothing(qdrant_server: EmbeddedQdrant, order: Order) -> None:
     newer, older = (Rank(7, 128), Rank(7, 64)) if order is Order.VERSION else (Rank(128), Rank(64))
     async with opened(qdrant_server, settings_for(qdrant_server, order=order)) as index:
-        await put(index, "s:1", newer, ["a", "b"], metadata={"of": "newer"})
-        late = job_of(write_of("s:1", older, ["b", "c", "d"], metadata={"of": "older"}))
+        await put(index, "1", newer, ["a", "b"], metadata={"of": "newer"})
+        late = job_of(write_of("1", older, ["b", "c", "d"], metadata={"of": "older"}))
         (written,) = await index.writer.write([late])
         assert written.found == newer
-        await assert_holds(index, "s:1", newer, ["a", "b"], {"of": "newer"})
+        await assert_holds(index, "1", newer, ["a", "b"], {"of": "newer"})
 
 
 async def test_a_late_delete_leaves_a_newer_document(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        await put(index, "s:1", 128, ["a"])
-        (written,) = await index.writer.write([job_of(write_of("s:1", 64, None))])
+        await put(index, "1", 128, ["a"])
+        (written,) = await index.writer.write([job_of(write_of("1", 64, None))])
         assert written.found == Rank(128)
-        await assert_holds(index, "s:1", 128, ["a"])
+        await assert_holds(index, "1", 128, ["a"])
 
 
 async def test_a_late_document_does_not_return_from_a_newer_delete(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        await put(index, "s:1", 128, None)
-        (written,) = await index.writer.write([job_of(write_of("s:1", 64, ["a"]), may_skip_delete=True)])
+        await put(index, "1", 128, None)
+        (written,) = await index.writer.write([job_of(write_of("1", 64, ["a"]), may_skip_delete=True)])
         assert written.found == Rank(128)
-        await assert_holds(index, "s:1", 128, None)
+        await assert_holds(index, "1", 128, None)
 
 
 async def test_the_same_event_twice(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        job = job_of(write_of("s:1", 64, ["a", "b"]))
+        job = job_of(write_of("1", 64, ["a", "b"]))
         assert await index.writer.write([job]) == await index.writer.write([job])
-        await assert_holds(index, "s:1", 64, ["a", "b"])
+        await assert_holds(index, "1", 64, ["a", "b"])
 
 
 async def test_two_events_of_a_document_in_one_batch(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         jobs = [
-            job_of(write_of("s:1", rank, texts), may_skip_delete=True)
+            job_of(write_of("1", rank, texts), may_skip_delete=True)
             for rank, texts in ((64, ["a", "b"]), (192, ["b", "c"]), (128, ["c", "d"]))
         ]
         results = await index.writer.write(jobs)
         assert [written.found for written in results] == [Rank(192)] * 3
-        await assert_holds(index, "s:1", 192, ["b", "c"])
+        await assert_holds(index, "1", 192, ["b", "c"])
 
 
 async def test_a_kept_chunk_that_vanished_is_asked_for_and_written(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
     async with opened(qdrant_server) as index:
-        await put(index, "s:1", 64, ["a", "b", "c"])
-        write = write_of("s:1", 128, ["a", "b", "d"], await before(index, "s:1"))
-        other = write_of("s:2", 128, ["z"])
+        await put(index, "1", 64, ["a", "b", "c"])
+        write = write_of("1", 128, ["a", "b", "d"], await before(index, "1"))
+        other = write_of("2", 128, ["z"])
         await qdrant_client.delete("documents", [write.chunks[1].id])
         first, second = await index.writer.write([job_of(write), job_of(other)])
         assert first.missing == (write.chunks[1].id,)
         assert (first.found, first.fault) == (None, None)
         assert second.found == Rank(128)
-        assert (await before(index, "s:1")).rank == Rank(64)
+        assert (await before(index, "1")).rank == Rank(64)
         (written,) = await index.writer.write([job_of(write, also=first.missing)])
         assert written.found == Rank(128)
-        await assert_holds(index, "s:1", 128, ["a", "b", "d"])
+        await assert_holds(index, "1", 128, ["a", "b", "d"])
 
 
 async def test_a_chunk_that_an_unfinished_event_has_moved_comes_to_its_place(qdrant_server: EmbeddedQdrant) -> None:
     """The manifest, from before the unfinished event, says that nothing moved."""
     async with opened(qdrant_server) as index:
-        await put(index, "s:1", 64, ["a", "b", "c"])
-        unfinished = write_of("s:1", 128, ["c", "a", "b", "x"], await before(index, "s:1"))
+        await put(index, "1", 64, ["a", "b", "c"])
+        unfinished = write_of("1", 128, ["c", "a", "b", "x"], await before(index, "1"))
         assert await index.writer._points.write([job_of(unfinished)]) == {}
-        await put(index, "s:1", 192, ["a", "b", "c"])
-        await assert_holds(index, "s:1", 192, ["a", "b", "c"])
+        await put(index, "1", 192, ["a", "b", "c"])
+        await assert_holds(index, "1", 192, ["a", "b", "c"])
 
 
 async def test_another_generation_writes_kept_payloads_anew(
     qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient
 ) -> None:
     async with opened(qdrant_server) as index:
-        await put(index, "s:1", 64, ["a", "b"], metadata={"m": 1})
+        await put(index, "1", 64, ["a", "b"], metadata={"m": 1})
     async with opened(
         qdrant_server, settings_for(qdrant_server, text_key="page_content", metadata_key="meta")
     ) as index:
         upserted = qdrant_server.stats.points_upserted
-        await put(index, "s:1", 65, ["a", "b"], metadata={"m": 2}, generation=1)
+        await put(index, "1", 65, ["a", "b"], metadata={"m": 2}, generation=1)
         assert qdrant_server.stats.points_upserted == upserted + 1  # the manifest
-        await assert_holds(index, "s:1", 65, ["a", "b"], {"m": 2})
+        await assert_holds(index, "1", 65, ["a", "b"], {"m": 2})
         points, _ = await qdrant_client.scroll("documents")
         assert all({"text", "metadata"}.isdisjoint(point.payload or {}) for point in points)
 
@@ -159,17 +159,17 @@ async def test_another_generation_writes_kept_payloads_anew(
 async def test_a_tombstone_lasts_its_time(qdrant_server: EmbeddedQdrant) -> None:
     now_ms = NOW_MS
     async with opened(qdrant_server, clock_ms=lambda: now_ms) as index:
-        await put(index, "s:gone", 64, ["a"])
-        await put(index, "s:stays", 64, ["b"])
-        await put(index, "s:back", 64, None)
-        await put(index, "s:gone", 128, None)
-        await put(index, "s:back", 128, ["c"])
+        await put(index, "gone", 64, ["a"])
+        await put(index, "stays", 64, ["b"])
+        await put(index, "back", 64, None)
+        await put(index, "gone", 128, None)
+        await put(index, "back", 128, ["c"])
         now_ms += 14 * 86_400_000
         await index.writer.delete_expired_tombstones()
-        assert set(await index.reader.manifests(["s:gone", "s:stays", "s:back"])) == {"s:gone", "s:stays", "s:back"}
+        assert set(await index.reader.manifests(["gone", "stays", "back"])) == {"gone", "stays", "back"}
         now_ms += 1
         await index.writer.delete_expired_tombstones()
-        assert set(await index.reader.manifests(["s:gone", "s:stays", "s:back"])) == {"s:stays", "s:back"}
+        assert set(await index.reader.manifests(["gone", "stays", "back"])) == {"stays", "back"}
 
 
 # --- requests per batch -----------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ async def test_a_tombstone_lasts_its_time(qdrant_server: EmbeddedQdrant) -> None
 async def test_four_requests_for_new_documents(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
         asked(qdrant_server)
-        keys = [f"s:{number}" for number in range(64)]
+        keys = [f"{number}" for number in range(64)]
         assert await index.reader.manifests(keys) == {}
         jobs = [job_of(write_of(key, 64 * place, [key]), may_skip_delete=True) for place, key in enumerate(keys)]
         assert all(
@@ -189,16 +189,16 @@ async def test_four_requests_for_new_documents(qdrant_server: EmbeddedQdrant) ->
 
 async def test_six_requests_for_a_mixed_batch(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        keys = [f"s:{number}" for number in range(12)]
+        keys = [f"{number}" for number in range(12)]
         await index.writer.write([job_of(write_of(key, 64, LETTERS[:4])) for key in keys])
         asked(qdrant_server)
-        manifests = await index.reader.manifests([*keys, "s:new"])
+        manifests = await index.reader.manifests([*keys, "new"])
         shapes: list[list[str] | None] = [["a", "x", "c", "d"], LETTERS[:4], ["d", "c", "b", "a"], None]
         jobs = [
             job_of(write_of(key, 128, shapes[place % 4], manifests[key], metadata={"n": 1}))
             for place, key in enumerate(keys)
         ]
-        jobs.append(job_of(write_of("s:new", 128, ["n"]), may_skip_delete=True))
+        jobs.append(job_of(write_of("new", 128, ["n"]), may_skip_delete=True))
         await index.writer.write(jobs)
         assert asked(qdrant_server) == {
             "Points.Get": 3,
@@ -220,17 +220,17 @@ async def test_one_payload_operation_a_document_and_one_for_each_chunk_that_move
             seen.append(request)
 
     async with opened(qdrant_server) as index:
-        await put(index, "s:1", 64, LETTERS)
+        await put(index, "1", 64, LETTERS)
         qdrant_server.before = look
         for rank, texts, operations in (
             (128, LETTERS, 1),
             (192, [*LETTERS[:8], "j", "i"], 1 + 2),
             (256, ["a", "n"], 1 + 1),
         ):
-            await put(index, "s:1", rank, texts)
+            await put(index, "1", rank, texts)
             assert [len(request.operations) for request in seen] == [operations]
             seen.clear()
-            await assert_holds(index, "s:1", rank, texts)
+            await assert_holds(index, "1", rank, texts)
 
 
 async def test_large_documents_are_cut_into_bounded_requests(qdrant_server: EmbeddedQdrant) -> None:
@@ -243,11 +243,11 @@ async def test_large_documents_are_cut_into_bounded_requests(qdrant_server: Embe
     async with opened(qdrant_server) as index:
         qdrant_server.before = look
         texts = [f"paragraph {number}" for number in range(400)]
-        await put(index, "s:1", 64, texts)
+        await put(index, "1", 64, texts)
         assert sizes == [128, 128, 128, 16]
-        await assert_holds(index, "s:1", 64, texts)
-        await put(index, "s:1", 128, texts[1:])
-        await assert_holds(index, "s:1", 128, texts[1:])
+        await assert_holds(index, "1", 64, texts)
+        await put(index, "1", 128, texts[1:])
+        await assert_holds(index, "1", 128, texts[1:])
 
 
 async def test_requests_are_bounded_in_bytes(qdrant_server: EmbeddedQdrant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,10 +261,10 @@ async def test_requests_are_bounded_in_bytes(qdrant_server: EmbeddedQdrant, monk
     async with opened(qdrant_server) as index:
         qdrant_server.before = look
         texts = [f"{number}" * 3000 for number in range(20)]
-        await put(index, "s:1", 64, texts, metadata={"large": "m" * 20_000})
+        await put(index, "1", 64, texts, metadata={"large": "m" * 20_000})
         assert len(sizes) > 4
         assert max(sizes) < 110_000
-        await assert_holds(index, "s:1", 64, texts, {"large": "m" * 20_000})
+        await assert_holds(index, "1", 64, texts, {"large": "m" * 20_000})
 
 
 async def test_an_empty_batch_asks_nothing(qdrant_server: EmbeddedQdrant) -> None:
@@ -281,13 +281,13 @@ async def test_an_empty_batch_asks_nothing(qdrant_server: EmbeddedQdrant) -> Non
 
 async def test_search(qdrant_server: EmbeddedQdrant, qdrant_client: AsyncQdrantClient) -> None:
     async with opened(qdrant_server) as index:
-        await put(index, "s:1", 64, ["short", "a much longer text"], metadata={"m": [1]})
+        await put(index, "1", 64, ["short", "a much longer text"], metadata={"m": [1]})
         others = models.PointStruct(id=7, vector=[1, 1, 0, 0], payload={"of": "others"})
         await qdrant_client.upsert("documents", [others])
         hits = await index.reader.search(vector_of("short"), 10)
-        assert [(hit.document_key, hit.place, hit.text, hit.metadata) for hit in hits] == [
-            ("s:1", 0, "short", {"m": [1]}),
-            ("s:1", 1, "a much longer text", {"m": [1]}),
+        assert [(hit.document_id, hit.place, hit.text, hit.metadata) for hit in hits] == [
+            ("1", 0, "short", {"m": [1]}),
+            ("1", 1, "a much longer text", {"m": [1]}),
         ]
         assert hits[0].score == pytest.approx(1.0)
         assert hits[0].score > hits[1].score
@@ -302,20 +302,20 @@ async def test_everything_page_by_page(qdrant_server: EmbeddedQdrant, monkeypatc
     async with opened(qdrant_server) as index:
         await index.bookkeeping.generation("cutting")
         for number in range(5):
-            await put(index, f"i:{number}", 64 * number, ["a", "b"])
+            await put(index, f"{number}", 64 * number, ["a", "b"])
         points = [point async for point in index.reader.all_points()]
-        assert sorted((point.document_key, point.place) for point in points) == [
-            (f"i:{number}", place) for number in range(5) for place in range(2)
+        assert sorted((point.document_id, point.place) for point in points) == [
+            (f"{number}", place) for number in range(5) for place in range(2)
         ]
-        assert sorted([manifest.document_key async for manifest in index.reader.all_manifests()]) == [
-            f"i:{number}" for number in range(5)
+        assert sorted([manifest.document_id async for manifest in index.reader.all_manifests()]) == [
+            f"{number}" for number in range(5)
         ]
-        assert await index.reader.document("i:9") == (None, [])
+        assert await index.reader.document("9") == (None, [])
 
 
 async def test_large_reads_are_halved_when_qdrant_asks_for_it(qdrant_server: EmbeddedQdrant) -> None:
     async with opened(qdrant_server) as index:
-        keys = [f"s:{number}" for number in range(10)]
+        keys = [f"{number}" for number in range(10)]
         await index.writer.write([job_of(write_of(key, 64, [key])) for key in keys])
         refused = qdrant_server.faults.inject(
             QdrantFault(
@@ -329,9 +329,9 @@ async def test_large_reads_are_halved_when_qdrant_asks_for_it(qdrant_server: Emb
 def test_a_request_of_many_documents_is_one_filter_each() -> None:
     """Guards must not grow with anything but the documents in a request."""
     guard = q.Filter()
-    Guards(Order.OFFSET).add_write_guard(guard, {Rank(number): [manifest_id(f"s:{number}")] for number in range(64)})
+    Guards(Order.OFFSET).add_write_guard(guard, {Rank(number): [manifest_id(f"{number}")] for number in range(64)})
     assert len(guard.must_not) == 64
     alone = q.Filter()
-    Guards(Order.OFFSET).add_write_guard(alone, {Rank(1): [manifest_id("s:1"), manifest_id("s:2")]})
+    Guards(Order.OFFSET).add_write_guard(alone, {Rank(1): [manifest_id("1"), manifest_id("2")]})
     assert len(alone.must_not) == 1
     assert alone.must_not[0].field.range.gt == 1

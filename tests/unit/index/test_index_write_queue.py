@@ -19,7 +19,7 @@ REFUSED = SuspectFault(Service.QDRANT, Reason.REFUSED_BY_INDEX, "refused")
 
 
 def job(name: str, vectors: int = 1) -> WriteJob:
-    event = Event(f"s:{name}", "text", {}, None, Position("t", 0, 0, 0, 0))
+    event = Event(f"{name}", "text", {}, None, Position("t", 0, 0, 0, 0))
     write = DocumentWrite(event, Rank(1), 0, (), frozenset(), "", None)
     return WriteJob(write, {str(number): VECTOR for number in range(vectors)}, b"")
 
@@ -35,7 +35,7 @@ class HandWriter:
         self.allowed = asyncio.Event()
 
     async def write(self, jobs: Sequence[WriteJob]) -> list[Written]:
-        names = [one.document_key for one in jobs]
+        names = [one.document_id for one in jobs]
         self.batches.append(names)
         await self.allowed.wait()
         if self.faults:
@@ -74,7 +74,7 @@ async def test_a_batch_has_as_many_points_as_go_together_or_what_is_there() -> N
         # A document without vectors counts as a point: its payload is written.
         jobs = job("a", BATCH_POINTS - 2), job("b", 0), job("c", 50), job("d", 1)
         written = await put_all(queue, writer, *jobs)
-    assert writer.batches == [["s:a", "s:b", "s:c"], ["s:d"]]
+    assert writer.batches == [["a", "b", "c"], ["d"]]
     assert [one.found for one in written] == [Rank(1)] * 4
 
 
@@ -123,18 +123,18 @@ async def test_a_service_that_does_not_work_is_waited_out(monkeypatch: pytest.Mo
     async with at_work() as (queue, writer):
         writer.faults = [ServiceFault(Service.QDRANT, "away")]
         assert await put_all(queue, writer, job("a")) == [Written(found=Rank(1))]
-    assert writer.batches == [["s:a"], ["s:a"]]
+    assert writer.batches == [["a"], ["a"]]
 
 
 async def test_a_refused_document_alone_hears_of_it() -> None:
     async with at_work() as (queue, writer):
-        writer.refused = {"s:b"}
+        writer.refused = {"b"}
         assert await put_all(queue, writer, job("a"), job("b")) == [Written(found=Rank(1)), REFUSED]
 
 
 async def test_a_bug_of_ours_names_its_document_and_the_others_are_written() -> None:
     async with at_work() as (queue, writer):
-        writer.bug_at = "s:b"
+        writer.bug_at = "b"
         written = await put_all(queue, writer, job("a"), job("b"), job("c"))
     assert [type(one) for one in written] == [Written, ZeroDivisionError, Written]
 

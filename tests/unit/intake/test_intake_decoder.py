@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamdex.config import CapsSettings, MappingSettings
+from streamdex.config import Settings
 from streamdex.errors import Reason, RecordFault
 from streamdex.intake import Decoder
 from streamdex.kafka.position_headers import build_position, parse_position
@@ -14,9 +14,9 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 
 def decode(value: bytes | None, key: bytes | None = b"k", headers: Headers = ()) -> Event:
-    return Decoder(MappingSettings(), CapsSettings()).decode(
-        Record("documents", 2, 41, 1_700, key, value, headers), epoch=3
-    )
+    event = Decoder(Settings()).decode(Record("documents", 2, 41, 1_700, key, value, headers), epoch=3)
+    assert isinstance(event, Event)
+    return event
 
 
 def refusal(value: bytes | None, key: bytes | None = b"k", headers: Headers = ()) -> RecordFault:
@@ -26,7 +26,7 @@ def refusal(value: bytes | None, key: bytes | None = b"k", headers: Headers = ()
 
 
 def test_a_null_value_deletes_what_its_key_names() -> None:
-    assert decode(None) == Event("s:k", None, {}, None, OWN)
+    assert decode(None) == Event("k", None, {}, None, OWN)
 
 
 @pytest.mark.parametrize("key", [None, b"", b"\xff"])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from streamdex.config import JinaSettings, Settings
 from streamdex.embed import resolve
+from streamdex.errors import Reason
 from streamdex.model import Partition, Record
 from streamdex.operations.estimate import SLICES, Estimate, Sample, Sampler, slices
 from streamdex.operations.estimate import estimate as extrapolated
@@ -42,7 +43,10 @@ def test_records_are_measured_as_they_would_be_embedded() -> None:
     found = Sample()
     for value in (text, None, b"{"):
         found = found.plus(sampler.measure(record(value)))
-    assert (found.records, found.documents, found.deletes, found.undecodable) == (3, 1, 1, 1)
+    assert (found.records, found.documents) == (3, 1)
+    meanings = sampler.meanings
+    assert (meanings.records, meanings.documents, meanings.deletes) == (3, 1, 1)
+    assert [(one.reason, one.records, one.place) for one in meanings.unread] == [(Reason.NOT_JSON, 1, "t[0]@0")]
     assert found.chunks == 3
     assert 1300 < found.tokens < 1500
 
@@ -71,4 +75,4 @@ def test_requests_are_those_that_the_pacing_makes() -> None:
     small = estimate(Settings(), Sample(records=10, chunks=10, tokens=100), backlog=100_000)
     assert small.requests == -(-100_000 // 401)  # inputs enough for 4,000 tokens
     late = Settings(jina=JinaSettings(late_chunking=True))
-    assert estimate(late, Sample(records=12, deletes=2, chunks=40, tokens=4_000), backlog=1_200).requests == 1_000
+    assert estimate(late, Sample(records=12, documents=10, chunks=40, tokens=4_000), backlog=1_200).requests == 1_000

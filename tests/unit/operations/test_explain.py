@@ -20,7 +20,7 @@ def settings_of(**sections: dict[str, Any]) -> Settings:
 
 def told(settings: Settings, value: bytes | None, manifest: Manifest | None, there: set[str] | None = None) -> Forecast:
     listed = set(manifest.chunk_ids) if manifest else set()
-    return forecast(settings, "s:guide", value, manifest, listed if there is None else there, 0)
+    return forecast(settings, "guide", value, manifest, listed if there is None else there, 0)
 
 
 def body(text: str, **more: object) -> bytes:
@@ -32,7 +32,7 @@ def manifest_after(settings: Settings, value: bytes, rank: Rank) -> Manifest:
     interpreter = Interpreter(settings, {("documents", 0, 0): 5_000}, 0)
     asked = interpreter.expectation(Record("documents", 0, 0, 0, b"guide", value))
     assert isinstance(asked, Expectation)
-    return Manifest("s:guide", rank, asked.position, asked.chunk_ids, asked.content_hash, 0)
+    return Manifest("guide", rank, asked.position, asked.chunk_ids, asked.content_hash, 0)
 
 
 def test_a_new_document_embeds_all_its_chunks() -> None:
@@ -79,7 +79,7 @@ def test_in_version_order_the_events_version_decides() -> None:
 @pytest.mark.parametrize(
     ("value", "caps", "reason"),
     [
-        (b"no JSON", {}, "undecodable"),
+        (b"no JSON", {}, "not_json"),
         (body(TEXT), {"document_chunks": 2}, "too_many_chunks"),
         (body(TEXT), {"document_tokens": 10}, "too_many_tokens"),
         (body("x", metadata={"deep": [[[1]]]}), {"payload_depth": 4}, "too_deep"),

@@ -32,10 +32,10 @@ def body(text: str, **more: object) -> bytes:
 
 
 def point(hashed: str, occurrences: int = 1, **changes: Any) -> StoredPoint:
-    (*_, point_id) = chunk_ids("s:guide", [text_hash(hashed)] * occurrences)
+    (*_, point_id) = chunk_ids("guide", [text_hash(hashed)] * occurrences)
     fields: dict[str, Any] = {
         "id": point_id,
-        "document_key": "s:guide",
+        "document_id": "guide",
         "rank": Rank((5_000 + 40) * 64 + GENERATION),
         "place": 0,
         "count": 3,
@@ -51,7 +51,7 @@ def test_an_event_is_expected_with_the_rank_and_chunks_that_the_worker_gives_it(
     asked = interpreter().expectation(record(body("words", metadata={"n": 0.1})))
     assert isinstance(asked, Expectation)
     assert asked.rank == Rank((5_000 + 40) * 64 + GENERATION)
-    assert asked.chunk_ids == tuple(chunk_ids("s:guide", [text_hash("words")]))
+    assert asked.chunk_ids == tuple(chunk_ids("guide", [text_hash("words")]))
     assert asked.texts == (text_hash("words").hex(),)
     assert (asked.position, asked.spot) == (Position("documents", 0, 1, 40, 77), Spot("documents", 0, 40))
 

@@ -24,7 +24,7 @@ FIRST_RANK = Rank(64)
 def manifest(
     offset: int, *, topic: str = "articles", partition: int = 0, epoch: int = 3, rank: Rank = FIRST_RANK
 ) -> Manifest:
-    return Manifest("s:a", rank, Position(topic, partition, epoch, offset, 0), (), "", 0)
+    return Manifest("a", rank, Position(topic, partition, epoch, offset, 0), (), "", 0)
 
 
 def deleted(offset: int, *, partition: int = 0, rank: Rank = FIRST_RANK) -> Manifest:
@@ -129,12 +129,12 @@ def test_of_a_partition_without_progress_all_that_the_log_holds_is_still_to_come
 def test_all_are_counted_and_a_few_are_named() -> None:
     done = ReindexResult(ALIAS_SWITCH, "streamdex__2")
     for number in range(7):
-        done.add(manifest(30)._replace(document_key=f"s:{number}"), Gap.NOT_INDEXED)
-    done.add(deleted(9)._replace(document_key="i:7"), Gap.NOT_IN_THE_LOG)
+        done.add(manifest(30)._replace(document_id=f"{number}"), Gap.NOT_INDEXED)
+    done.add(deleted(9)._replace(document_id="7"), Gap.NOT_IN_THE_LOG)
     done.add(manifest(30), None)
     assert done.compared == 8, "those that are not deleted"
     assert done.missing == {Gap.NOT_INDEXED: 7, Gap.NOT_IN_THE_LOG: 1}
-    assert done.examples == {Gap.NOT_INDEXED: [f"s:{number}" for number in range(5)], Gap.NOT_IN_THE_LOG: ["i:7"]}
+    assert done.examples == {Gap.NOT_INDEXED: [f"{number}" for number in range(5)], Gap.NOT_IN_THE_LOG: ["7"]}
 
 
 async def test_batches_hold_all_in_order() -> None:

@@ -13,7 +13,7 @@ BASES = {("t", 0, 0): 1_000, ("t", 0, 1): 2_000}
 
 
 def event(text: str | None = "text", offset: int = 5, version: int | None = None, epoch: int = 0) -> Event:
-    return Event("s:1", text, {"a": 1}, version, Position("t", 0, epoch, offset, 0))
+    return Event("1", text, {"a": 1}, version, Position("t", 0, epoch, offset, 0))
 
 
 def rank_of(event: Event, order: Order, generation: int = 0) -> Rank:
@@ -55,7 +55,7 @@ def planner() -> Planner:
 
 def manifest(rank: Rank, write: DocumentWrite | None = None) -> Manifest:
     ids = tuple(chunk.id for chunk in write.chunks) if write else ()
-    return Manifest("s:1", rank, Position("t", 0, 0, 1, 0), ids, write.content_hash if write else "", 0)
+    return Manifest("1", rank, Position("t", 0, 0, 1, 0), ids, write.content_hash if write else "", 0)
 
 
 def planned(decision: DocumentWrite | Overtaken) -> DocumentWrite:
@@ -86,7 +86,7 @@ def test_the_same_content_embeds_nothing_and_is_unchanged(planner: Planner) -> N
 
 def test_other_metadata_embeds_nothing_but_is_indexed(planner: Planner) -> None:
     first = planned(planner.decide(event(), Rank(7), None))
-    other = Event("s:1", "text", {"a": 2}, None, Position("t", 0, 0, 6, 0))
+    other = Event("1", "text", {"a": 2}, None, Position("t", 0, 0, 6, 0))
     again = planned(planner.decide(other, Rank(8), manifest(Rank(7), first)))
     assert again.to_embed == ()
     assert outcome_of(again, Rank(8)) is Outcome.INDEXED
@@ -111,7 +111,7 @@ def test_a_delete_embeds_nothing(planner: Planner) -> None:
 class Waiting:
     """A stand-in for an item: what a lane looks at."""
 
-    document_key: str
+    document_id: str
     rank: Rank
     coalesced: list["Waiting"] = field(default_factory=list)
 

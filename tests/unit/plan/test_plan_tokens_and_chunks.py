@@ -34,7 +34,7 @@ def chunker(**sections: object) -> Chunker:
 
 
 def cut(maker: Chunker, text: str) -> list[str]:
-    return [chunk.text for chunk in maker.chunks("s:1", text, text_hash(text))]
+    return [chunk.text for chunk in maker.chunks("1", text, text_hash(text))]
 
 
 def test_a_short_text_is_one_chunk_exactly_as_it_came() -> None:
@@ -56,7 +56,7 @@ def test_a_long_text_is_cut_at_its_breaks_and_keeps_every_word() -> None:
 
 def test_places_and_estimates_go_with_the_chunks() -> None:
     text = "word " * 2000
-    chunks = chunker().chunks("s:1", text, text_hash(text))
+    chunks = chunker().chunks("1", text, text_hash(text))
     assert [chunk.place for chunk in chunks] == list(range(len(chunks)))
     assert all(chunk.tokens == estimate_tokens(chunk.text) for chunk in chunks)
 
@@ -71,7 +71,7 @@ def test_late_chunking_gives_ids_of_their_own_to_each_version_of_a_document() ->
     late = chunker(jina=JinaSettings(late_chunking=True), chunk=ChunkSettings(max_tokens=8))
     shared = "The first paragraph stays as it was.\n\n"
     one, two = shared + "Then one.", shared + "Then two, which is longer."
-    ids = [{chunk.id for chunk in late.chunks("s:1", text, text_hash(text))} for text in (one, two)]
+    ids = [{chunk.id for chunk in late.chunks("1", text, text_hash(text))} for text in (one, two)]
     assert not ids[0] & ids[1]
 
 

@@ -43,7 +43,7 @@ class Neighbours:
 
 def on_its_way(ledger: Ledger, answers: Sequence[Written]) -> tuple[DocumentPath, Document, Neighbours]:
     """A document whose only chunk is listed by its manifest already, and the path that it takes."""
-    event = Event("s:1", "a text", {}, None, Position("documents", 0, 0, 5, 0))
+    event = Event("1", "a text", {}, None, Position("documents", 0, 0, 5, 0))
     write = DocumentWrite(event, Rank(5), 0, (KEPT,), frozenset((KEPT.id,)), "hash", None)
     neighbours = Neighbours(answers)
     planner = SimpleNamespace(plan=lambda *_: write)
@@ -96,4 +96,4 @@ async def test_an_event_that_a_newer_one_overtook_while_it_was_written_is_supers
 async def test_a_request_in_doubt_is_waited_out_and_then_deleted_below() -> None:
     path, document, neighbours = on_its_way(Ledger(), [Written(found=Rank(5), in_doubt_s=0.001)])
     await path.run(document, None)
-    assert neighbours.deleted == [{"s:1": Rank(5)}]
+    assert neighbours.deleted == [{"1": Rank(5)}]

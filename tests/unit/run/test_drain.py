@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import orjson
 
-from streamdex.config import CapsSettings, MappingSettings
+from streamdex.config import Settings
 from streamdex.intake import BackPressure, Decoder
 from streamdex.model import Manifest, Order, Outcome, Partition, Record
 from streamdex.plan import Ranking
@@ -52,7 +52,7 @@ class Fixture:
         ranking = Ranking(Order.OFFSET, 0, 0)
         ranking.add_bases({("documents", 0, 0): 0})
         self.dispatcher = Dispatcher(
-            Decoder(MappingSettings(), CapsSettings()),
+            Decoder(Settings()),
             ranking,
             cast("Any", self.reader),
             cast("Any", self.path),

@@ -37,7 +37,7 @@ WRITES = frozenset({"Points.UpdateBatch"})
 
 CAPS = {"record_bytes": 4096, "payload_bytes": 2048, "document_tokens": 300, "document_chunks": 4}
 OWN_FAULTS = [
-    (b"no JSON", "decode", Reason.UNDECODABLE),
+    (b"no JSON", "decode", Reason.NOT_JSON),
     (b'{"id": 1.5, "text": "x"}', "decode", Reason.NO_ID),
     (json.dumps({"id": "a", "text": "x" * 5000}).encode(), "decode", Reason.TOO_MANY_BYTES),
     (b'{"id":"a","text":"x","metadata":' + b'{"a":' * 33 + b"1" + b"}" * 34, "decode", Reason.TOO_DEEP),
@@ -218,7 +218,7 @@ def waits_out(inject: Inject, name: str, told: str) -> None:
         await stage.until(lambda: fired() >= 3)
         assert stage.group.dead_letters == []
         assert not stage.group.settled
-        assert list(held(stage.engine).manifests) == ["s:before"]
+        assert list(held(stage.engine).manifests) == ["before"]
         stage.jina.faults.clear()
         worker.service.faults.heal()
         await stage.until_settled()
@@ -325,7 +325,7 @@ def test_a_dead_letter_topic_that_takes_nothing_holds_its_partition(case: str, m
         assert worker.member.fetched <= BOUND + 1  # of P no more than its bound, and polling goes on
         stage.group.letters_to_refuse = 0
         await stage.until_settled()
-        assert verdicts(stage) == {("decode", "undecodable")}
+        assert verdicts(stage) == {("decode", "not_json")}
         await stage.until(lambda: not worker.unready_reasons)
 
     played(scenario)()

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -18,6 +18,7 @@ from streamdex.errors import AccountFault, ConfigurationError, ExitCode, Service
 from streamdex.index import CollectionMissing, Index
 from streamdex.kafka.client import survey_all
 from streamdex.kafka.rights import check_group, check_topics
+from streamdex.operations.meanings import sample_ends
 from streamdex.run.pipeline import examine
 from streamdex.telemetry import Health, Metrics, configure_logging
 
@@ -36,6 +37,14 @@ class _Line:
     fix: str = ""
 
 
+class _Asked(NamedTuple):
+    """What the command was asked: `sample` is a number of records."""
+
+    settings: Settings
+    create: bool
+    sample: int
+
+
 def check(
     config_file: ConfigOption = None,
     overrides: SetOption = None,
@@ -43,17 +52,20 @@ def check(
     create: Annotated[
         bool, typer.Option("--create", help="Make dead-letter topics and collection if missing.")
     ] = False,
+    sample: Annotated[int, typer.Option(min=0, max=100_000, help="How many records to read for `events`.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """Check settings, Kafka, Jina and Qdrant; print a line for each, with the fix where something is wrong.
+    """Check settings, Kafka, events, Jina and Qdrant; print a line for each, with the fix where something is wrong.
 
-    Jina is asked to embed one word. Exit codes: 0 all is well, 2 something must be fixed.
+    The oldest and the newest records are read, and counted by what they mean to these settings. Jina is asked to embed
+    one word. Exit codes: 0 all is well, 2 something must be fixed.
 
     Example: `streamdex check --wait 120 && streamdex run`
     """
     configure_logging("auto", "error")
     settings = settings_from(config_file, overrides)
-    lines = asyncio.run(_check_until(settings, create=create, wait_s=wait, console=Console(stderr=True, quiet=as_json)))
+    asked = _Asked(settings, create, sample)
+    lines = asyncio.run(_check_until(asked, wait_s=wait, console=Console(stderr=True, quiet=as_json)))
     if as_json:
         print_json([asdict(line) for line in lines])
     else:
@@ -64,14 +76,14 @@ def check(
         raise typer.Exit(ExitCode.CONFIGURATION)
 
 
-async def _check_until(settings: Settings, *, create: bool, wait_s: float, console: Console) -> list[_Line]:
+async def _check_until(asked: _Asked, *, wait_s: float, console: Console) -> list[_Line]:
     """Check again while something is wrong and there is time: what is missing may be about to start.
 
     Wrong settings stay wrong, so they are not checked again.
     """
     deadline_s = time.monotonic() + wait_s
     while True:
-        lines = [line async for line in _check_all(settings, create=create)]
+        lines = [line async for line in _check_all(asked)]
         wrong = [line for line in lines if not line.ok]
         if not wrong or wrong[0].check == SETTINGS or time.monotonic() + RETRY_S > deadline_s:
             return lines
@@ -79,17 +91,23 @@ async def _check_until(settings: Settings, *, create: bool, wait_s: float, conso
         await asyncio.sleep(RETRY_S)
 
 
-async def _check_all(settings: Settings, *, create: bool) -> AsyncIterator[_Line]:
+async def _check_all(asked: _Asked) -> AsyncIterator[_Line]:
     """A line for each check; only the first when the settings cannot work, since all others would repeat it."""
+    settings, create, sample = asked
     checks: dict[str, Callable[[], Awaitable[str]]] = {
         SETTINGS: lambda: _check_settings(settings),
         "kafka": lambda: _check_kafka(settings),
+        **({"events": lambda: _check_events(settings, sample)} if sample else {}),
         "dead letters": lambda: _check_dead_letters(settings, create=create),
         "jina": lambda: _check_jina(settings),
         "qdrant": lambda: _check_qdrant(settings, create=create),
     }
+    reachable = True
     for name, one in checks.items():
+        if name == "events" and not reachable:
+            continue  # it would say the same again
         line = await _line(name, one)
+        reachable = reachable and line.ok
         yield line
         if name == SETTINGS and not line.ok:
             return
@@ -123,6 +141,18 @@ async def _check_kafka(settings: Settings) -> str:
     await check_group(settings.kafka)
     named = ", ".join(f"{topic} with {found.topics[topic].partitions} partitions" for topic in settings.kafka.topics)
     return f"cluster {found.cluster_id}: {named}"
+
+
+async def _check_events(settings: Settings, sample: int) -> str:
+    found = await sample_ends(settings, sample)
+    if not found.records:
+        return "the topics hold no record yet"
+    if found.reasons and not (found.documents or found.deletes):
+        fix = "Set events.format and mapping.* to what the records are; streamdex explain tries one."
+        raise ConfigurationError(f"no record can be read: {found.summary()}", "events, mapping", fix)
+    if found.strangers:
+        return f"{found.summary()}; {found.strangers:,} have keys that do not name them, so null values delete none"
+    return found.summary()
 
 
 async def _check_dead_letters(settings: Settings, *, create: bool) -> str:

@@ -89,7 +89,7 @@ def _introduce(console: Console, stage: LocalServices) -> None:
 
 
 def _as_json(result: _Result) -> dict[str, Any]:
-    hits = [{"document_id": hit.document_key[2:], "score": hit.score, "text": hit.text} for hit in result.hits]
+    hits = [{"document_id": hit.document_id, "score": hit.score, "text": hit.text} for hit in result.hits]
     return {
         "documents": result.documents,
         "outcomes": result.outcomes,
@@ -113,4 +113,4 @@ def _show(console: Console, result: _Result) -> None:
     console.print(f"\nQuestion: {QUERY}")
     for hit in result.hits:
         first_line = hit.text.partition("\n\n")[2].strip().partition("\n")[0]
-        console.print(f"  {hit.score:.3f}  [bold]{hit.document_key[2:]}[/]  {escape(first_line)}")
+        console.print(f"  {hit.score:.3f}  [bold]{hit.document_id}[/]  {escape(first_line)}")

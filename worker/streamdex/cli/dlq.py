@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from streamdex.cli.options import ConfigOption, JsonOption, SetOption, document_key, settings_from, time_text
+from streamdex.cli.options import ConfigOption, JsonOption, SetOption, checked_id, settings_from, time_text
 from streamdex.cli.progress import ProgressBars
 from streamdex.cli.temporary_folder import temporary_folder
 from streamdex.config import Settings
@@ -35,7 +35,6 @@ DocumentOption = Annotated[
         "--document", metavar="ID", help="Only this document's; where the event cannot be read, by the record's key."
     ),
 ]
-IntegerOption = Annotated[bool, typer.Option("--integer", help="The document's id is an integer.")]
 
 dlq = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +51,6 @@ def list_dead_letters(
     since: SinceOption = None,
     until: UntilOption = None,
     document: DocumentOption = None,
-    integer: IntegerOption = False,
     limit: Annotated[int, typer.Option(min=0, max=1_000_000, help="How many to show, the newest first.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,7 +65,7 @@ def list_dead_letters(
     Example: `streamdex dlq list --reason refused_by_embedder --since 2026-01-31`
     """
     settings = _settings(config_file, overrides)
-    wanted = _wanted(reason, since, until, document, integer=integer)
+    wanted = _wanted(reason, since, until, document)
     asyncio.run(_list(settings, wanted, limit, with_old=False, as_json=as_json))
 
 
@@ -110,7 +108,6 @@ def replay_dead_letters(
     since: SinceOption = None,
     until: UntilOption = None,
     document: DocumentOption = None,
-    integer: IntegerOption = False,
     rate: Annotated[int, typer.Option(min=1, max=10_000, help="How many a second at most.")] = 100,
     old: Annotated[
         bool,
@@ -136,7 +133,7 @@ def replay_dead_letters(
     Example: `streamdex dlq replay --reason too_many_tokens --dry-run`
     """
     settings = _settings(config_file, overrides)
-    wanted = _wanted(reason, since, until, document, integer=integer)
+    wanted = _wanted(reason, since, until, document)
     if dry_run:
         asyncio.run(_list(settings, replace(wanted, to_replay=True), limit, with_old=old, as_json=as_json))
     else:
@@ -153,17 +150,13 @@ def _settings(config_file: Path | None, overrides: list[str] | None) -> Settings
 
 
 def _wanted(
-    reasons: list[Reason] | None, since: datetime | None, until: datetime | None, document: str | None, *, integer: bool
+    reasons: list[Reason] | None, since: datetime | None, until: datetime | None, document: str | None
 ) -> Wanted:
-    if integer and document is None:
-        raise ConfigurationError(
-            "--integer says how --document is meant, which is not there", "--integer", "Give both."
-        )
     return Wanted(
         reasons=tuple(reason.value for reason in reasons) if reasons else None,
         since_ms=_ms(since),
         until_ms=_ms(until),
-        document=None if document is None else document_key(document, integer=integer),
+        document=None if document is None else checked_id(document),
     )
 
 
@@ -232,7 +225,7 @@ def _too_large(done: Replayed, places: list[str]) -> str:
 def _dead_letter_as_json(dead_letter: ListedDeadLetter) -> dict[str, Any]:
     return {
         "place": _place(dead_letter),
-        "document_id": None if dead_letter.document is None else dead_letter.document[2:],
+        "document_id": dead_letter.document,
         "value_bytes": dead_letter.size_bytes,
         **_facts_as_json(dead_letter.facts),
         "stays": dead_letter.stays,
@@ -264,7 +257,7 @@ def _print_list(box: DeadLetterBox, counts: dict[str, int], shown: list[ListedDe
         typer.echo(f"{count:>10,}  {reason}")
     for dead_letter in shown:  # lines, no table: a place must be whole in a narrow terminal, and in a pipe
         facts = dead_letter.facts
-        document = "" if dead_letter.document is None else f"  {dead_letter.document[2:]}"
+        document = "" if dead_letter.document is None else f"  {dead_letter.document}"
         replays = f" (replays: {facts.replays})" if facts.replays else ""
         typer.echo(f"\n{_place(dead_letter)}  {time_text(facts.first_failed_at_ms)}{document}")
         typer.echo(f"    {facts.reason}: {facts.message}{replays}")

@@ -61,10 +61,10 @@ async def _estimate(
             ranges = {at: (max(begin, committed.get(at, begin)), end) for at, (begin, end) in ranges.items()}
         backlog = sum(max(0, end - begin) for begin, end in ranges.values())
         look_at = min(backlog, most_records)
-        sample = await sample_topics(
+        sample, meanings = await sample_topics(
             settings, reader, ranges, most_records, lambda: progress("look at records", 1, look_at)
         )
-    return estimate_backlog(settings, profile, sample, backlog)
+    return estimate_backlog(settings, profile, sample, backlog, meanings.unread)
 
 
 def _table(found: Estimate) -> Table:
@@ -73,6 +73,8 @@ def _table(found: Estimate) -> Table:
     table.add_row("tokens", f"{found.tokens:,}, by estimate")
     table.add_row("requests", f"{found.requests:,}")
     table.add_row("time", f"{found.minutes:,.1f} minutes, bound by the {found.bound_by} per minute")
+    for one in found.unread:
+        table.add_row("dead letters", f"{one.records:,} of the sample, {one.reason.value}: {one.message} ({one.place})")
     if found.cost is not None:
         table.add_row("cost", f"{found.cost:,.2f}")
     return table

@@ -15,7 +15,7 @@ from streamdex.cli.options import (
     ConfigOption,
     JsonOption,
     SetOption,
-    document_key,
+    checked_id,
     print_json,
     settings_from,
     time_text,
@@ -33,7 +33,6 @@ def explain(
     document: Annotated[str, typer.Argument(metavar="DOC", help="The document's id.", show_default=False)],
     config_file: ConfigOption = None,
     overrides: SetOption = None,
-    integer: Annotated[bool, typer.Option("--integer", help="The id is an integer: 7 is not the string 7.")] = False,
     event: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +52,7 @@ def explain(
     Example: `echo '{"id": "guide-1", "text": "Rotate keys monthly."}' | streamdex explain guide-1 --event -`
     """
     settings = settings_from(config_file, overrides)
-    key = document_key(document, integer=integer)
+    key = checked_id(document)
     value = None if event is None else _read_event(event)
     explained = asyncio.run(explain_document(settings, key, value or None, with_forecast=event is not None))
     if as_json:
@@ -72,7 +71,7 @@ def _read_event(file: str) -> bytes:
 
 def _as_json(explained: Explanation, show_text: bool) -> dict[str, Any]:
     return {
-        "document_id": explained.document_key[2:],
+        "document_id": explained.document_id,
         "manifest": None if explained.manifest is None else _manifest_as_json(explained.manifest, explained.same_cut),
         "chunks": [_chunk_as_json(chunk, show_text) for chunk in explained.chunks],
         "extra_points": [{"id": point.id, "rank": _rank(point.rank)} for point in explained.extra],
@@ -127,7 +126,7 @@ def _rank(rank: Rank) -> dict[str, int]:
 
 
 def _show(console: Console, explained: Explanation, show_text: bool) -> None:
-    console.print(Text(explained.document_key[2:], style="bold"))
+    console.print(Text(explained.document_id, style="bold"))
     if explained.manifest is None:
         console.print("The collection has no manifest of it: it was never indexed, or deleted long ago.")
     else:

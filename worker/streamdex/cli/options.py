@@ -20,18 +20,13 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text for people.")]
 
 
-def document_key(document: str, *, integer: bool) -> str:
-    """The key of the document with this id; `7` and `"7"` are two documents. Raises ConfigurationError."""
+def checked_id(document: str) -> str:
+    """The document's id as it was typed. Raises ConfigurationError for bytes that the terminal's encoding lacks."""
     try:
         document.encode()
-    except UnicodeEncodeError:  # bytes that the terminal's encoding does not know
+    except UnicodeEncodeError:
         raise ConfigurationError("the id is not UTF-8", "the document's id", "Give it as UTF-8.") from None
-    if not integer:
-        return f"s:{document}"
-    try:
-        return f"i:{int(document)}"
-    except ValueError:
-        raise ConfigurationError("the id is not an integer", "--integer", "Leave it out for a string.") from None
+    return document
 
 
 def print_json(value: Any) -> None:

@@ -86,7 +86,7 @@ def _as_json(done: ReindexResult) -> dict[str, Any]:
         "switched": done.switched,
         "compared": done.compared,
         "missing": {
-            gap.name.lower(): {"count": count, "examples": [{"document_id": key[2:]} for key in done.examples[gap]]}
+            gap.name.lower(): {"count": count, "examples": [{"document_id": key} for key in done.examples[gap]]}
             for gap, count in done.missing.items()
         },
     }
@@ -122,6 +122,6 @@ def _show(console: Console, done: ReindexResult, options: ReindexOptions) -> Non
 def _show_missing(console: Console, done: ReindexResult) -> None:
     table = Table("count", "why", "such as", title="Documents that are missing")
     for gap, count in done.missing.items():
-        examples = "\n".join(key[2:] for key in done.examples[gap])
+        examples = "\n".join(done.examples[gap])
         table.add_row(f"{count:,}", Text(gap.value), Text(examples))  # ids are no markup
     console.print(table)

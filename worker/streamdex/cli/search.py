@@ -34,7 +34,7 @@ def search(
     if as_json:
         found = [
             {
-                "document_id": hit.document_key[2:],
+                "document_id": hit.document_id,
                 "score": hit.score,
                 "chunk": hit.place,
                 "text": hit.text,
@@ -46,7 +46,7 @@ def search(
         return
     console = Console()
     for hit in hits:
-        console.print(Text(f"{hit.score:.3f}  {hit.document_key[2:]}  (chunk {hit.place})", style="bold"))
+        console.print(Text(f"{hit.score:.3f}  {hit.document_id}  (chunk {hit.place})", style="bold"))
         console.print(Text(" ".join(hit.text.split())[:SHOWN_CHARACTERS]))
     if not hits:
         console.print("Nothing found: the collection is empty.")

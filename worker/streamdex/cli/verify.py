@@ -101,9 +101,7 @@ def _report_as_json(report: Report) -> dict[str, Any]:
         "differences": {
             kind.name.lower(): {
                 "count": count,
-                "examples": [
-                    {"document_id": one.document_key[2:], "place": one.place} for one in report.examples[kind]
-                ],
+                "examples": [{"document_id": one.document_id, "place": one.place} for one in report.examples[kind]],
             }
             for kind, count in report.counts.items()
         },
@@ -154,7 +152,7 @@ def _show_differences(console: Console, report: Report, title: str) -> None:
 
 
 def _example(one: Difference) -> str:
-    return f"{one.document_key[2:]}  {one.place}".strip()
+    return f"{one.document_id}  {one.place}".strip()
 
 
 def _show_repair(console: Console, done: Repaired) -> None:

@@ -191,7 +191,7 @@ class QdrantSettings(_Section):
     @model_validator(mode="after")
     def _keys_do_not_collide(self) -> Self:
         refuse_both(self.api_key, self.api_key_file, "api_key")
-        bookkeeping = {"document_key", "version", "sequence", "chunk", "chunks", "source", "indexed_at"}
+        bookkeeping = {"document_id", "version", "sequence", "chunk", "chunks", "source", "indexed_at"}
         if self.text_key == self.metadata_key:
             raise ValueError("text_key and metadata_key must differ")
         for key in (self.text_key, self.metadata_key):
@@ -216,19 +216,61 @@ class ChunkSettings(_Section):
         return self
 
 
-class MappingSettings(_Section):
-    """Where the parts of an event are in JSON other than our own envelope: dotted paths, or for text a template."""
+class EventFormat(StrEnum):
+    """What the records of a topic look like."""
 
-    id: str | None = Field(None, description="path of the document's id, such as after.id")
-    text: str | None = Field(None, description="path of the text, or a template such as {title} - {body.plain}")
-    metadata: str | None = Field(None, description="path of an object, or several paths with commas")
-    version: str | None = Field(None, description="path of the document's own version, an integer")
-    deleted: str | None = Field(None, description="path of a value that is true, or non-empty, for a delete")
+    AUTO = "auto"
+    ENVELOPE = "envelope"
+    JSON = "json"
+    TEXT = "text"
+    DEBEZIUM = "debezium"
+    DEBEZIUM_MONGODB = "debezium-mongodb"
+    MAXWELL = "maxwell"
+    CANAL = "canal"
+    DMS = "dms"
+    CLOUDEVENTS = "cloudevents"
+    MONGODB = "mongodb"
+
+
+class EventsSettings(_Section):
+    """What the records are."""
+
+    format: EventFormat = Field(
+        EventFormat.AUTO,
+        description="of the records; auto: the envelope, or with mapping.* what cannot be mistaken, else json",
+    )
+    by_topic: Annotated[dict[str, EventFormat], NoDecode] = Field(
+        {}, description="formats of single topics, such as orders=debezium,notes=text"
+    )
+
+    @field_validator("by_topic", mode="before")
+    @classmethod
+    def _split_formats(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {topic.strip(): name.strip() for topic, _, name in pairs}
+
+    def of_topic(self, topic: str) -> EventFormat:
+        """The format of a topic's records."""
+        return self.by_topic.get(topic, self.format)
+
+
+class MappingSettings(_Section):
+    """Where a document's parts stand in a row: names with dots, or JMESPath; for the text also a template."""
+
+    id: str | None = Field(None, description="the document's id, such as author.id; several with commas are joined")
+    text: str | None = Field(None, description="the text, or a template such as {title}\\n\\n{summary?}")
+    metadata: str | None = Field(None, description="an object, or fields with commas: name, a.b, new: old, *, -secret")
+    version: str | None = Field(None, description="the document's own version, an integer")
+    deleted: str | None = Field(None, description="a value that says true or false, or the time of the delete")
+    deleted_when: str | None = Field(None, description="condition for a delete, such as op == 'd'")
+    ignore_when: str | None = Field(None, description="condition for records that are no documents")
 
     @property
     def in_use(self) -> bool:
         """Whether any mapping is set; without one the events are our own envelope."""
-        return any((self.id, self.text, self.metadata, self.version, self.deleted))
+        return any(self.model_dump().values())
 
 
 class CapsSettings(_Section):
@@ -254,6 +296,9 @@ class WorkerSettings(_Section):
     order: Order = Field(Order.OFFSET, description="what orders a document's events: offset, or their own version")
     drain_timeout_s: float = Field(18.0, gt=0, le=25, description="how long a stop waits for what is already paid for")
     request_horizon_s: float = Field(60.0, gt=0, description="how long an unanswered request may still take effect")
+    tombstone_version: Literal["header", "timestamp"] = Field(
+        "header", description="version of a null value without the version header: none, or the record's time in ms"
+    )
     tombstone_ttl_s: float = Field(14 * 86_400.0, gt=0, description="how long a delete is remembered")
     intake_bytes: int = Field(64 * MIB, ge=1 * MIB, description="records held in memory; past it the intake pauses")
     open_records: int = Field(4096, ge=64, description="records open per partition; past it the partition pauses")
@@ -272,6 +317,7 @@ class Settings(BaseSettings):
     jina: JinaSettings = JinaSettings()
     qdrant: QdrantSettings = QdrantSettings()
     chunk: ChunkSettings = ChunkSettings()
+    events: EventsSettings = EventsSettings()
     mapping: MappingSettings = MappingSettings()
     caps: CapsSettings = CapsSettings()
     admin: AdminSettings = AdminSettings()

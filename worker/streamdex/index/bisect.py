@@ -30,7 +30,7 @@ async def bisect(
     indexed. Raises Exhausted for a single entry: the server is busy, and no document is at fault.
     """
     if faulty:
-        entries = [entry for entry in entries if entry.job.document_key not in faulty]
+        entries = [entry for entry in entries if entry.job.document_id not in faulty]
     if not entries:
         return
     try:
@@ -38,8 +38,8 @@ async def bisect(
     except (SuspectFault, TooLarge) as fault:
         if len(entries) == 1 and isinstance(fault, Exhausted):
             raise
-        key = entries[0].job.document_key
-        alone = all(entry.job.document_key == key for entry in entries)
+        key = entries[0].job.document_id
+        alone = all(entry.job.document_id == key for entry in entries)
         if len(entries) == 1 or (alone and isinstance(fault, SuspectFault)):
             faulty[key] = SuspectFault(Service.QDRANT, Reason.REFUSED_BY_INDEX, fault.message)
             return

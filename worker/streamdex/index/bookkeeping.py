@@ -1,4 +1,4 @@
-"""What a collection remembers of its writers, in manifests of our own (schema 1, permanent).
+"""What a collection remembers of its writers, in manifests of our own (schema 2).
 
 | kind | name of its id | holds |
 |---|---|---|

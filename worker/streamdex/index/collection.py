@@ -15,7 +15,7 @@ from streamdex.index.client.connection import Connection
 from streamdex.index.client.faults import as_account_fault, refuse_unfinished
 from streamdex.index.client.store import Names
 from streamdex.index.encoding.values import name_of
-from streamdex.index.guards import DOCUMENT_KEY, Guards
+from streamdex.index.guards import DOCUMENT_ID, Guards
 from streamdex.index.schema.manifests import KIND, TOMBSTONE_UNTIL
 from streamdex.telemetry import COLLECTION_CREATED, COLLECTION_DIFFERS, emit
 
@@ -137,7 +137,7 @@ class Setup:
             emit(COLLECTION_DIFFERS, collection=name, differences=differences)
 
     def _point_indexes(self) -> dict[str, str]:
-        ours = {DOCUMENT_KEY: "keyword"} | dict.fromkeys(self._guards.rank_fields, "integer")
+        ours = {DOCUMENT_ID: "keyword"} | dict.fromkeys(self._guards.rank_fields, "integer")
         return dict(self._settings.payload_indexes) | ours
 
     def _manifest_indexes(self) -> dict[str, str]:

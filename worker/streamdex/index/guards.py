@@ -22,7 +22,7 @@ _NEWER, _OLDER = Comparison(VERSION, "gt"), Comparison(VERSION, "lt")
 _AT_LEAST, _AT_MOST = Comparison(VERSION, "gte"), Comparison(VERSION, "lte")
 _NEWER_POINT = PointAbove(_NEWER)
 _LATER, _EARLIER = Comparison(SEQUENCE, "gt"), Comparison(SEQUENCE, "lt")
-DOCUMENT_KEY = "document_key"
+DOCUMENT_ID = "document_id"
 
 
 @lru_cache(maxsize=1024)  # asked for by a document's points and by its manifest
@@ -100,8 +100,8 @@ class Guards:
         add(
             which,
             should=[
-                group(must=(holds(DOCUMENT_KEY, document_key),), should=self._older(rank))
-                for document_key, rank in below.items()
+                group(must=(holds(DOCUMENT_ID, document_id),), should=self._older(rank))
+                for document_id, rank in below.items()
             ],
         )
 
@@ -112,7 +112,7 @@ class Guards:
             should=[group(must=(has_any_id(ids),), must_not=self._newer(rank)) for rank, ids in ids_by_rank.items()],
         )
 
-    def add_leftovers(self, which: q.Filter, document_key: str, rank: Rank, listed: Iterable[str]) -> None:
+    def add_leftovers(self, which: q.Filter, document_id: str, rank: Rank, listed: Iterable[str]) -> None:
         """Choose the points that attempts at the event of `rank`, by any generation, left outside the manifest.
 
         Not those of older events: a writer of one may be about to list them.
@@ -120,7 +120,7 @@ class Guards:
         first, last = self._ranks_of_event(rank)
         add(
             which,
-            must=(holds(DOCUMENT_KEY, document_key),),
+            must=(holds(DOCUMENT_ID, document_id),),
             must_not=(*self._older(first), *self._newer(last), has_id(listed)),
         )
 

@@ -21,13 +21,13 @@ class WriteJob:
     vectors: Mapping[str, bytes]
     metadata: bytes
     may_skip_delete: bool = False
-    document_key: str = field(init=False)
+    document_id: str = field(init=False)
     new: list[Chunk] = field(init=False)
     kept: list[Chunk] = field(init=False)
 
     def __post_init__(self) -> None:
         chunks, vectors = self.write.chunks, self.vectors
-        self.document_key = self.write.event.document_key
+        self.document_id = self.write.event.document_id
         if len(vectors) == len(chunks):  # as almost always: all are new
             self.new, self.kept = [*chunks], []
             return
@@ -56,12 +56,12 @@ class Written(NamedTuple):
 
 def newest_by_document(jobs: Sequence[WriteJob]) -> dict[str, WriteJob]:
     """One job per document, the one with the highest rank: of two copies in a request Qdrant would keep the last."""
-    newest = {job.document_key: job for job in jobs}
+    newest = {job.document_id: job for job in jobs}
     if len(newest) == len(jobs):  # as almost always
         return newest
     for job in jobs:
-        if job.write.rank > newest[job.document_key].write.rank:
-            newest[job.document_key] = job
+        if job.write.rank > newest[job.document_id].write.rank:
+            newest[job.document_id] = job
     return newest
 
 

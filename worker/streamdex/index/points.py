@@ -135,7 +135,7 @@ class PointWriter:
         missing: dict[str, list[str]] = {}
         for chunk_id, (job, _) in kept.items():
             if chunk_id not in there or self._guards.get_rank(there[chunk_id]) < job.write.rank:
-                missing.setdefault(job.document_key, []).append(chunk_id)
+                missing.setdefault(job.document_id, []).append(chunk_id)
         return {key: tuple(ids) for key, ids in missing.items()}
 
     async def _there(self, ids: Collection[str]) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class PointWriter:
         except (ServiceFault, asyncio.CancelledError) as gone:
             # Only inserts matter: any other request that lands late meets points and manifests newer than itself.
             if isinstance(gone, asyncio.CancelledError) or gone.unanswered:
-                self._in_doubt.add(entry.job.document_key for entry in new)
+                self._in_doubt.add(entry.job.document_id for entry in new)
             raise
 
     def _upsert(self, new: Sequence[NewPoint]) -> list[bytes]:

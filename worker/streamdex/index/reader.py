@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from streamdex.index.client.store import CollectionStore, by_keyword
 from streamdex.index.encoding.values import get, get_all
-from streamdex.index.guards import DOCUMENT_KEY, Guards
+from streamdex.index.guards import DOCUMENT_ID, Guards
 from streamdex.index.schema.keys import CANARY_ID, manifest_id
 from streamdex.index.schema.manifests import KIND, ManifestFormat
 from streamdex.index.schema.payload import CHUNK, CHUNKS, INDEXED_AT, SOURCE, PackedVector
@@ -19,7 +19,7 @@ READ_ATTEMPTS = 5  # a document that changes at each of them is read as it was a
 class Hit:
     """One answer of a search."""
 
-    document_key: str = field(repr=False)
+    document_id: str = field(repr=False)
     score: float
     place: int
     text: str = field(repr=False)
@@ -39,7 +39,7 @@ class StoredPoint:
     """One point as it is stored, without its vector. `source` is None where the payload does not hold one."""
 
     id: str
-    document_key: str = field(repr=False)
+    document_id: str = field(repr=False)
     rank: Rank
     place: int
     count: int
@@ -66,12 +66,12 @@ class Reader:
         self._vector = vector
         self._text_key, self._metadata_key = payload_keys
 
-    async def manifests(self, document_keys: Sequence[str]) -> dict[str, Manifest]:
+    async def manifests(self, document_ids: Sequence[str]) -> dict[str, Manifest]:
         """The manifests of those documents that have one, in one request."""
-        ids = [manifest_id(key) for key in document_keys]
+        ids = [manifest_id(key) for key in document_ids]
         found = await self._store.get(self._store.names.manifests, ids)
         manifests = [self._manifests.read(payload) for payload in found.values()]
-        return {manifest.document_key: manifest for manifest in manifests}
+        return {manifest.document_id: manifest for manifest in manifests}
 
     async def search(self, vector: bytes, limit: int) -> list[Hit]:
         """The nearest points to a vector of packed float32, best first."""
@@ -80,31 +80,31 @@ class Reader:
         )
         return [
             Hit(
-                document_key=point.payload[DOCUMENT_KEY].string_value,
+                document_id=point.payload[DOCUMENT_ID].string_value,
                 score=point.score,
                 place=point.payload[CHUNK].integer_value,
                 text=point.payload[self._text_key].string_value,
                 metadata=get(point.payload[self._metadata_key]) or {},
             )
             for point in points
-            if DOCUMENT_KEY in point.payload  # a collection that was there before us may hold others' points
+            if DOCUMENT_ID in point.payload  # a collection that was there before us may hold others' points
         ]
 
-    async def document(self, document_key: str) -> tuple[Manifest | None, list[StoredPoint]]:
+    async def document(self, document_id: str) -> tuple[Manifest | None, list[StoredPoint]]:
         """A document's manifest and its points by their place."""
-        manifests = await self.manifests((document_key,))
-        return manifests.get(document_key), await self.points_of(document_key)
+        manifests = await self.manifests((document_id,))
+        return manifests.get(document_id), await self.points_of(document_id)
 
-    async def points_of(self, document_key: str) -> list[StoredPoint]:
+    async def points_of(self, document_id: str) -> list[StoredPoint]:
         """A document's points by their place."""
-        choose = by_keyword(DOCUMENT_KEY, document_key)
+        choose = by_keyword(DOCUMENT_ID, document_id)
         points = [self._stored(point) async for point in self._store.scroll(self._store.names.points, choose)]
         return sorted(points, key=lambda point: (point.place, point.rank))
 
-    async def documents(self, document_keys: Sequence[str]) -> dict[str, tuple[Manifest | None, list[StoredPoint]]]:
+    async def documents(self, document_ids: Sequence[str]) -> dict[str, tuple[Manifest | None, list[StoredPoint]]]:
         """Documents with their points by place, each as of one moment: read again where a writer came in between."""
         found: dict[str, tuple[Manifest | None, list[StoredPoint]]] = {}
-        left = list(document_keys)
+        left = list(document_ids)
         for _ in range(READ_ATTEMPTS):
             before = await self.manifests(left)
             points = await self._points_by_document(left)
@@ -115,20 +115,20 @@ class Reader:
                 break
         return found
 
-    async def _points_by_document(self, document_keys: Sequence[str]) -> dict[str, list[StoredPoint]]:
+    async def _points_by_document(self, document_ids: Sequence[str]) -> dict[str, list[StoredPoint]]:
         found: dict[str, list[StoredPoint]] = {}
-        if document_keys:
-            async for point in self._store.scroll(self._store.names.points, by_keyword(DOCUMENT_KEY, *document_keys)):
+        if document_ids:
+            async for point in self._store.scroll(self._store.names.points, by_keyword(DOCUMENT_ID, *document_ids)):
                 stored = self._stored(point)
-                found.setdefault(stored.document_key, []).append(stored)
+                found.setdefault(stored.document_id, []).append(stored)
         return {key: sorted(points, key=lambda point: (point.place, point.rank)) for key, points in found.items()}
 
-    async def without_vector(self, document_keys: Sequence[str] = ()) -> AsyncIterator[str]:
+    async def without_vector(self, document_ids: Sequence[str] = ()) -> AsyncIterator[str]:
         """The ids of points that have no vector, of these documents or of all."""
 
         def choose(which: Any) -> None:
-            if document_keys:
-                by_keyword(DOCUMENT_KEY, *document_keys)(which)
+            if document_ids:
+                by_keyword(DOCUMENT_ID, *document_ids)(which)
             which.must_not.add().has_vector.has_vector = ""  # the unnamed vector
 
         async for point in self._store.scroll(self._store.names.points, choose):
@@ -158,7 +158,7 @@ class Reader:
         payload = point.payload
         return StoredPoint(
             id=_id_of(point),
-            document_key=payload[DOCUMENT_KEY].string_value,
+            document_id=payload[DOCUMENT_ID].string_value,
             rank=self._guards.get_rank(payload),
             place=payload[CHUNK].integer_value,
             count=payload[CHUNKS].integer_value,

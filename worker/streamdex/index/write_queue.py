@@ -86,12 +86,12 @@ class WriteQueue:
         """Delete manifests by document key, each unless it has become newer than its rank; faults are waited out."""
         await retry_forever(lambda: self.writer.delete_manifests(manifests), self._health, self._metrics)
 
-    def abandon(self, document_key: str) -> None:
+    def abandon(self, document_id: str) -> None:
         """Delete, in the background, what an abandoned write has left, or what may land late.
 
         The next owner of the partition cannot do that: it may have settled the event before our last request lands.
         """
-        self._abandoned.put_nowait(document_key)
+        self._abandoned.put_nowait(document_id)
 
     async def _write_forever(self) -> None:
         while True:

@@ -64,14 +64,14 @@ class Writer:
         faulty = await self._points.write(list(newest.values()))
         sound = [job for key, job in newest.items() if key not in faulty]
         missing = await self._points.vanished(sound)
-        whole = [job for job in sound if job.document_key not in missing] if missing else sound
+        whole = [job for job in sound if job.document_id not in missing] if missing else sound
         if crowded:
             self._in_doubt.require_delete(newest)
         found = await self._manifest_ranks(whole)
         waits_s = await self._delete_older(whole, found)
         return [
             Written(found.get(key), missing.get(key, ()), faulty.get(key), waits_s.get(key))
-            for key in (job.document_key for job in jobs)
+            for key in (job.document_id for job in jobs)
         ]
 
     # --- steps 3 and 4: manifests -------------------------------------------------------------------------------
@@ -84,9 +84,9 @@ class Writer:
         """
         await self._write_manifests(jobs)
         found = await self._found_ranks(jobs)
-        second = [job for job in jobs if found[job.document_key] < job.write.rank]
+        second = [job for job in jobs if found[job.document_id] < job.write.rank]
         if second:
-            self._in_doubt.require_delete(job.document_key for job in second)
+            self._in_doubt.require_delete(job.document_id for job in second)
             await self._write_manifests(second)
             found.update(await self._found_ranks(second))
         return found
@@ -108,7 +108,7 @@ class Writer:
         new: list[str] = []
         for job in jobs:
             same = new if self._is_first_write(job) else ids_by_rank.setdefault(job.write.rank, [])
-            same.append(manifest_id(job.document_key))
+            same.append(manifest_id(job.document_id))
         if new:
             self._guards.add_insert_guard(guard, new)
         if ids_by_rank:
@@ -116,15 +116,15 @@ class Writer:
 
     async def _found_ranks(self, jobs: Sequence[WriteJob]) -> dict[str, Rank]:
         """Step 4: the rank that each document's manifest has now. Lower than its own for one that is not new at all."""
-        ranks = await self._read_ranks([job.document_key for job in jobs])
+        ranks = await self._read_ranks([job.document_id for job in jobs])
         for job in jobs:
-            rank = ranks.get(job.document_key)
+            rank = ranks.get(job.document_id)
             if rank is None or (rank < job.write.rank and not self._is_first_write(job)):
                 raise ServiceFault(Service.QDRANT, "Qdrant does not show a manifest that it has just confirmed")
         return ranks
 
-    async def _read_ranks(self, document_keys: Collection[str]) -> dict[str, Rank]:
-        ids = {manifest_id(key): key for key in document_keys}
+    async def _read_ranks(self, document_ids: Collection[str]) -> dict[str, Rank]:
+        ids = {manifest_id(key): key for key in document_ids}
         found = await self._store.get(self._store.names.manifests, list(ids), self._guards.rank_fields)
         return {ids[point_id]: self._guards.get_rank(payload) for point_id, payload in found.items()}
 
@@ -133,9 +133,9 @@ class Writer:
     async def _delete_older(self, jobs: Sequence[WriteJob], found: Mapping[str, Rank]) -> dict[str, float]:
         """Step 5. Returns the seconds that documents with a request in doubt must wait before they settle."""
         below = {
-            job.document_key: found[job.document_key]
+            job.document_id: found[job.document_id]
             for job in jobs
-            if not (self._is_first_write(job) and found[job.document_key] == job.write.rank)
+            if not (self._is_first_write(job) and found[job.document_id] == job.write.rank)
         }
         waits = self._in_doubt.waits_s(below)
         await self.delete_below(below)
@@ -153,7 +153,7 @@ class Writer:
             and self._guards.order is Order.OFFSET
             and write.before is None
             and not write.coalesced
-            and not self._in_doubt.includes(job.document_key)
+            and not self._in_doubt.includes(job.document_id)
         )
 
     async def delete_below(self, below: Mapping[str, Rank]) -> None:
@@ -176,15 +176,15 @@ class Writer:
         await self.delete_below({key: max(rank, ranks.get(key, rank)) for key, rank in below.items()})
         self._in_doubt.resolve(key for key in late if key not in waits_s)
 
-    async def delete_abandoned(self, document_key: str) -> float | None:
+    async def delete_abandoned(self, document_id: str) -> float | None:
         """Delete a document's points below its manifest, if it has one.
 
         Returns the seconds after which to do so again, because a request in doubt may land until then; else None.
         """
-        wait_s = self._in_doubt.waits_s((document_key,)).get(document_key)
-        await self.delete_below(await self._read_ranks((document_key,)))
+        wait_s = self._in_doubt.waits_s((document_id,)).get(document_id)
+        await self.delete_below(await self._read_ranks((document_id,)))
         if wait_s is None:
-            self._in_doubt.resolve((document_key,))
+            self._in_doubt.resolve((document_id,))
         return wait_s
 
     async def delete_leftovers(self, write: DocumentWrite) -> None:
@@ -193,11 +193,11 @@ class Writer:
         Waits until no request in doubt can land any more: a dead letter settles its record, and nothing may come after.
         """
         await self._delete_leftovers_once(write)
-        wait_s = self._in_doubt.waits_s((write.event.document_key,)).get(write.event.document_key)
+        wait_s = self._in_doubt.waits_s((write.event.document_id,)).get(write.event.document_id)
         if wait_s is not None:
             await self._in_doubt.sleep(wait_s)
             await self._delete_leftovers_once(write)
-        self._in_doubt.resolve((write.event.document_key,))
+        self._in_doubt.resolve((write.event.document_id,))
 
     # --- probes and upkeep --------------------------------------------------------------------------------------
 
@@ -237,7 +237,7 @@ class Writer:
         await self._store.delete(collection, lambda which: self._guards.add_not_newer(which, ids_by_rank))
 
     async def _delete_leftovers_once(self, write: DocumentWrite) -> None:
-        key = write.event.document_key
+        key = write.event.document_id
         manifests = await self._store.get(self._store.names.manifests, [manifest_id(key)], (CHUNK_IDS,))
         listed = [
             item.string_value for manifest in manifests.values() for item in manifest[CHUNK_IDS].list_value.values

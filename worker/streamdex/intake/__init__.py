@@ -8,5 +8,6 @@ from streamdex.intake.back_pressure import BackPressure, BackPressureStatistics
 from streamdex.intake.consumer.consumer import Consumer
 from streamdex.intake.consumer.membership import Assignments
 from streamdex.intake.decoder import Decoder
+from streamdex.intake.formats.ids import id_from_key
 
-__all__ = ["Assignments", "BackPressure", "BackPressureStatistics", "Consumer", "Decoder"]
+__all__ = ["Assignments", "BackPressure", "BackPressureStatistics", "Consumer", "Decoder", "id_from_key"]

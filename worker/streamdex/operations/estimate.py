@@ -1,15 +1,15 @@
 """Estimates what a backlog will cost: tokens, requests, time at the key's limits and money, from a sample."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from streamdex.config import Settings
 from streamdex.embed import KeyLimits, Profile, bounds_of, requests_for
 from streamdex.errors import RecordFault
-from streamdex.intake import Decoder
 from streamdex.kafka.topic_reader import TopicReader
 from streamdex.model import Ranges, Record
+from streamdex.operations.meanings import Meanings, Unread, meanings_of
 from streamdex.plan import Chunker
 from streamdex.plan.keys import text_hash
 
@@ -20,15 +20,9 @@ class Sample(NamedTuple):
     """What some of the records hold."""
 
     records: int = 0
-    deletes: int = 0
-    undecodable: int = 0
+    documents: int = 0
     chunks: int = 0
     tokens: int = 0
-
-    @property
-    def documents(self) -> int:
-        """Records with a text to embed."""
-        return self.records - self.deletes - self.undecodable
 
     def plus(self, other: "Sample") -> "Sample":
         """Both together."""
@@ -47,6 +41,8 @@ class Estimate:
     minutes: float
     bound_by: str
     cost: float | None
+    unread: Sequence[Unread] = ()
+    """Why records of the sample cannot be read, the most frequent reasons first."""
 
 
 def slices(ranges: Ranges, most_records: int) -> Iterator[Ranges]:
@@ -68,7 +64,9 @@ def slices(ranges: Ranges, most_records: int) -> Iterator[Ranges]:
         yield chosen
 
 
-def estimate(settings: Settings, profile: Profile, sample: Sample, backlog: int) -> Estimate:
+def estimate(
+    settings: Settings, profile: Profile, sample: Sample, backlog: int, unread: Sequence[Unread] = ()
+) -> Estimate:
     """Extrapolate a sample to a backlog of this many records, at the limits in force."""
     factor = backlog / sample.records if sample.records else 0.0
     tokens, chunks = round(sample.tokens * factor), round(sample.chunks * factor)
@@ -88,32 +86,33 @@ def estimate(settings: Settings, profile: Profile, sample: Sample, backlog: int)
         minutes=max(by_tokens, by_requests),
         bound_by="tokens" if by_tokens >= by_requests else "requests",
         cost=None if price is None else tokens / 1e6 * price,
+        unread=unread,
     )
 
 
 class Sampler:
-    """Counts what records hold."""
+    """Counts what records hold, and what they mean."""
 
     def __init__(self, settings: Settings) -> None:
-        self._decoder = Decoder(settings.mapping, settings.caps)
+        self.meanings = meanings_of(settings)
         self._chunker = Chunker(settings)
-        self._epoch = settings.kafka.epoch
 
     def measure(self, record: Record) -> Sample:
         """What one record holds."""
+        event = self.meanings.add(record)
+        if event is None or event.text is None:
+            return Sample(records=1)
         try:
-            event = self._decoder.decode(record, self._epoch)
-            if event.text is None:
-                return Sample(records=1, deletes=1)
-            chunks = self._chunker.chunks(event.document_key, event.text, text_hash(event.text))
-        except RecordFault:
-            return Sample(records=1, undecodable=1)
-        return Sample(records=1, chunks=len(chunks), tokens=sum(chunk.tokens for chunk in chunks))
+            chunks = self._chunker.chunks(event.document_id, event.text, text_hash(event.text))
+        except RecordFault as fault:
+            self.meanings.refuse(record, fault)
+            return Sample(records=1)
+        return Sample(records=1, documents=1, chunks=len(chunks), tokens=sum(chunk.tokens for chunk in chunks))
 
 
 async def sample_topics(
     settings: Settings, reader: TopicReader, ranges: Ranges, most_records: int, on_record: Callable[[], None]
-) -> Sample:
+) -> tuple[Sample, Meanings]:
     """Read and measure a sample of the ranges; `on_record` is called for each record.
 
     Raises ConfigurationError or ServiceFault.
@@ -124,4 +123,4 @@ async def sample_topics(
         async for record in reader.records(part):
             whole = whole.plus(sampler.measure(record))
             on_record()
-    return whole
+    return whole, sampler.meanings

@@ -7,7 +7,7 @@ from streamdex.config import Settings
 from streamdex.embed import resolve
 from streamdex.errors import ConfigurationError, RecordFault
 from streamdex.index import Index, StoredPoint
-from streamdex.model import SEQUENCE_BOUND, DocumentWrite, Manifest, Outcome, Record
+from streamdex.model import SEQUENCE_BOUND, DocumentWrite, Ignored, Manifest, Outcome, Record
 from streamdex.operations.verify.compare import compare_document
 from streamdex.operations.verify.differences import DifferenceKind
 from streamdex.operations.verify.evidence import Evidence, FoldScope
@@ -62,7 +62,7 @@ class Explanation:
     `differences` are those between points and manifest. `same_cut`: its text was cut with these settings.
     """
 
-    document_key: str
+    document_id: str
     manifest: Manifest | None
     chunks: tuple[ChunkState, ...]
     extra: tuple[StoredPoint, ...]
@@ -72,7 +72,7 @@ class Explanation:
 
 
 async def explain_document(
-    settings: Settings, document_key: str, event: bytes | None, *, with_forecast: bool
+    settings: Settings, document_id: str, event: bytes | None, *, with_forecast: bool
 ) -> Explanation:
     """Look a document up; `with_forecast`: also say what an event with this value would do if it came next.
 
@@ -81,25 +81,25 @@ async def explain_document(
     profile = resolve(settings.jina)
     index = await Index.open(settings, profile.fingerprint, profile.dimension, Metrics(), create=False)
     try:
-        manifest, points = (await index.reader.documents([document_key]))[document_key]
-        without_vector = {point_id async for point_id in index.reader.without_vector([document_key])}
+        manifest, points = (await index.reader.documents([document_id]))[document_id]
+        without_vector = {point_id async for point_id in index.reader.without_vector([document_id])}
         generation = await index.bookkeeping.known_generation(cutting_digest(settings))
     finally:
         await index.close()
     known = UNKNOWN_GENERATION if generation is None else generation
     explanation = replace(
-        describe(settings, document_key, manifest, points, without_vector),
+        describe(settings, document_id, manifest, points, without_vector),
         same_cut=manifest is not None and manifest.generation == known,
     )
     if not with_forecast:
         return explanation
     there = frozenset(point.id for point in points) - without_vector
-    return replace(explanation, forecast=forecast(settings, document_key, event, manifest, there, max(0, known)))
+    return replace(explanation, forecast=forecast(settings, document_id, event, manifest, there, max(0, known)))
 
 
 def describe(
     settings: Settings,
-    document_key: str,
+    document_id: str,
     manifest: Manifest | None,
     points: Sequence[StoredPoint],
     without_vector: Collection[str],
@@ -107,7 +107,7 @@ def describe(
     """Compare the points with the manifest. Pure."""
     interpreter = Interpreter(settings, {}, 0)
     found = tuple(interpreter.point(point, has_vector=point.id not in without_vector) for point in points)
-    evidence = Evidence(document_key, manifest=manifest, points=found)
+    evidence = Evidence(document_id, manifest=manifest, points=found)
     differences = compare_document(evidence, FoldScope({}, settings.kafka.epoch, 0)).kinds
     if manifest is None:
         differences = (DifferenceKind.EXTRA_CHUNK,) * len(points)
@@ -118,12 +118,12 @@ def describe(
         for place, chunk_id in enumerate(listed)
     )
     extra = tuple(point for point in points if point.id not in listed)
-    return Explanation(document_key, manifest, chunks, extra, differences)
+    return Explanation(document_id, manifest, chunks, extra, differences)
 
 
 def forecast(
     settings: Settings,
-    document_key: str,
+    document_id: str,
     value: bytes | None,
     manifest: Manifest | None,
     there: Collection[str],
@@ -134,12 +134,13 @@ def forecast(
     Raises ConfigurationError for an event of another document.
     """
     topic = settings.kafka.topics[0]
-    key = document_key.removeprefix("s:").encode() if document_key.startswith("s:") else None
-    record = Record(topic, 0, 0, 0, key, value)
+    record = Record(topic, 0, 0, 0, document_id.encode(), value)
     interpreter = Interpreter(settings, {(topic, 0, settings.kafka.epoch): NEXT_BASE}, generation)
     try:
-        event = interpreter.event(record)
-        if event.document_key != document_key:
+        event = interpreter.meaning(record)
+        if isinstance(event, Ignored):
+            return Forecast(Outcome.IGNORED, fault=event.why)
+        if event.document_id != document_id:
             raise ConfigurationError("the event is of another document", "--event", "Name the event's document.")
         rank = interpreter.ranking.rank_of(event)
         decision = interpreter.decide(event, rank, manifest)

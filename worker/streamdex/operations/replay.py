@@ -3,16 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from streamdex.config import Settings
 from streamdex.deadletter import DeadLetterIndex, ListedDeadLetter, Resender, Wanted, parse_dead_letter, why_it_stays
-from streamdex.errors import ConfigurationError, Service, ServiceFault, TooLarge
-from streamdex.intake import Decoder
+from streamdex.errors import ConfigurationError, RecordFault, Service, ServiceFault, TooLarge
+from streamdex.intake import Decoder, id_from_key
 from streamdex.kafka.topic_reader import TopicReader
-from streamdex.model import Partition, Record
+from streamdex.model import Event, Partition, Record
 from streamdex.operations.verify.verification import OnProgress, dead_letter_topics, records_in, with_progress
 
 # Dead letters are sent in so many windows a second, and each window waits for its acknowledgements. Its bytes are
@@ -38,7 +38,7 @@ class DeadLetterBox:
         self._settings = settings
         self._reader = reader
         self._unknown_before_ms = unknown_before_ms
-        self._decoder = Decoder(settings.mapping, settings.caps)
+        self._decoder = Decoder(settings)
         self.index = index
         self.dead_letters = 0
         self.others = 0
@@ -94,14 +94,14 @@ class DeadLetterBox:
         return ListedDeadLetter(*at, facts, self._document(record), len(record.value or b""), stays)
 
     def _document(self, record: Record) -> str | None:
-        """The document's key; where the event cannot be read, that of the record's own key."""
+        """The document's id; where the event cannot be read, that of the record's own key."""
+        with suppress(Exception):  # a RecordFault, or a bug of ours, which makes a dead letter as well
+            meaning = self._decoder.decode(record, self._settings.kafka.epoch)
+            if isinstance(meaning, Event):
+                return meaning.document_id
         try:
-            return self._decoder.decode(record, self._settings.kafka.epoch).document_key
-        except Exception:  # noqa: BLE001  # a RecordFault, or a bug of ours, which makes a dead letter as well
-            key = record.key or b""
-        try:
-            return f"s:{key.decode()}" if key else None
-        except UnicodeDecodeError:
+            return id_from_key(record.key)
+        except RecordFault:
             return None
 
 

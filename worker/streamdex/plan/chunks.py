@@ -25,7 +25,7 @@ class Chunker:
         self._caps = settings.caps
         self._count: TokenCounter = token_counter(settings.chunk.tokenizer)
 
-    def chunks(self, document_key: str, text: str, hashed_text: bytes) -> tuple[Chunk, ...]:
+    def chunks(self, document_id: str, text: str, hashed_text: bytes) -> tuple[Chunk, ...]:
         """The chunks of a document in order; none for a text without a visible character.
 
         Raises RecordFault when the document is over `caps.document_tokens` or `caps.document_chunks`.
@@ -37,12 +37,12 @@ class Chunker:
             raise _over("document_tokens", Reason.TOO_MANY_TOKENS, tokens, self._caps.document_tokens)
         context = hashed_text if self._late else b""
         if tokens <= self._size_tokens:
-            (chunk_id,) = chunk_ids(document_key, (hashed_text,), context)
+            (chunk_id,) = chunk_ids(document_id, (hashed_text,), context)
             return (Chunk(chunk_id, 0, text, tokens),)
         parts = self._cut(text)
         if len(parts) > self._caps.document_chunks:
             raise _over("document_chunks", Reason.TOO_MANY_CHUNKS, len(parts), self._caps.document_chunks)
-        ids = chunk_ids(document_key, map(text_hash, parts), context)
+        ids = chunk_ids(document_id, map(text_hash, parts), context)
         return tuple(
             Chunk(chunk_id, place, part, self._count(part))
             for place, (chunk_id, part) in enumerate(zip(ids, parts, strict=True))

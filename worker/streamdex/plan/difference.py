@@ -43,7 +43,7 @@ class Planner:
         if event.text is None:
             return DocumentWrite(event, rank, self._generation, (), frozenset(), "", manifest, coalesced)
         hashed = text_hash(event.text)
-        chunks = self._chunker.chunks(event.document_key, event.text, hashed)
+        chunks = self._chunker.chunks(event.document_id, event.text, hashed)
         listed = frozenset(manifest.chunk_ids).intersection(chunk.id for chunk in chunks) if manifest else frozenset()
         content = content_hash(hashed, event.metadata, self._payload_keys)
         return DocumentWrite(event, rank, self._generation, chunks, listed, content, manifest, coalesced)
@@ -54,6 +54,7 @@ def outcome_of(write: DocumentWrite, found: Rank) -> Outcome:
     if found > write.rank:
         return Outcome.SUPERSEDED
     if write.event.text is None:
-        return Outcome.DELETED
+        was_deleted = write.before is not None and write.before.tombstone_until_ms is not None
+        return Outcome.UNCHANGED if was_deleted else Outcome.DELETED
     same = write.before is not None and write.before.content_hash == write.content_hash
     return Outcome.UNCHANGED if same and not write.to_embed else Outcome.INDEXED

@@ -21,14 +21,14 @@ def text_hash(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def chunk_ids(document_key: str, hashes: Iterable[bytes], context: bytes = b"") -> list[str]:
+def chunk_ids(document_id: str, hashes: Iterable[bytes], context: bytes = b"") -> list[str]:
     """Ids of a document's chunks from their text hashes, in order; a repeated text is told apart by its occurrence.
 
     `context` is the whole document's text hash where a vector depends on it (late chunking), else empty.
     """
     seen: dict[bytes, int] = {}
     ids = []
-    key, of_context = document_key.encode(), context.hex().encode()
+    key, of_context = document_id.encode(), context.hex().encode()
     for hashed in hashes:
         occurrence = seen.get(hashed, 0)
         seen[hashed] = occurrence + 1

@@ -17,7 +17,7 @@ class Ranked(Protocol):
     """What a lane orders."""
 
     @property
-    def document_key(self) -> str:
+    def document_id(self) -> str:
         """Names the lane."""
 
     @property
@@ -59,7 +59,7 @@ class Lanes(Generic[T]):
 
     def offer(self, item: T) -> None:
         """Queue an event behind the one in flight; of two that wait the higher rank coalesces the other."""
-        key = item.document_key
+        key = item.document_id
         waiting = self._waiting.get(key)
         if waiting is None:
             self._waiting[key] = item
@@ -87,7 +87,7 @@ class Lanes(Generic[T]):
 
     def finish(self, item: T) -> None:
         """The event in flight has its outcome, or is abandoned: the next one of its document may go."""
-        key = item.document_key
+        key = item.document_id
         if self._in_flight.get(key) is not item:
             return
         del self._in_flight[key]

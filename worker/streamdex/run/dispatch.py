@@ -18,12 +18,12 @@ from streamdex.errors import RecordFault, Stage
 from streamdex.index import Reader
 from streamdex.intake import BackPressure, Decoder
 from streamdex.kafka.position_headers import first_position
-from streamdex.model import Manifest, Order, Outcome, Partition, Record
+from streamdex.model import Ignored, Manifest, Order, Outcome, Partition, Record
 from streamdex.plan import Lanes, Overtaken, Ranking, overtaken
 from streamdex.retry import retry_forever
 from streamdex.run.document import Abandoned, Document, DocumentPath, OpenRecord
 from streamdex.settle import Ledger, Ticket, Tracker
-from streamdex.telemetry import CROSS_PARTITION, VERSION_IGNORED, Health, Metrics, Signal, emit
+from streamdex.telemetry import CROSS_PARTITION, DELETED_UNKNOWN, VERSION_IGNORED, Health, Metrics, Signal, emit
 
 PLAN_DOCUMENTS = 256  # manifests read in one request: 64 cost 18 µs a document more. Planning never waits to fill it
 EMBED_QUEUE_INPUTS = 4096  # planned texts that wait; past it planning waits
@@ -119,6 +119,9 @@ class Dispatcher:
     def _decode(self, record: Record, ticket: Ticket, open_records: set[OpenRecord]) -> None:
         """Queue the event of a record. Raises RecordFault, and whatever bug of ours it meets."""
         event = self._decoder.decode(record, self._ranking.epoch)
+        if isinstance(event, Ignored):
+            self._settle_ticket(ticket, Outcome.IGNORED)
+            return
         document = Document(record, ticket, open_records, event, self._ranking.rank_of(event))
         self._suspects.decode.passed += 1
         if event.version is not None and self._ranking.order is Order.OFFSET:
@@ -155,11 +158,11 @@ class Dispatcher:
         """Read the manifests of a batch, and start its documents."""
         for document in documents:
             document.open_records.add(document)
-        keys = [document.document_key for document in documents]
+        keys = [document.document_id for document in documents]
         manifests = await retry_forever(lambda: self._reader.manifests(keys), self._health, self._metrics)
         known: list[tuple[Document, Overtaken]] = []
         for document in documents:
-            manifest = manifests.get(document.document_key)
+            manifest = manifests.get(document.document_id)
             done = None if document.ticket.leaving else overtaken(document.rank, manifest)
             if done is None:
                 self._start(document, self._handle(document, manifest))
@@ -171,7 +174,7 @@ class Dispatcher:
 
     async def _settle_known(self, known: Sequence[tuple[Document, Overtaken]]) -> None:
         """The store has these events or newer ones. A crash may have left points below, which are deleted first."""
-        await self._writes.delete_overtaken({document.document_key: done.rank for document, done in known})
+        await self._writes.delete_overtaken({document.document_id: done.rank for document, done in known})
         for document, done in known:
             self._settle(document, done.outcome)
             self._ended(document)
@@ -199,6 +202,8 @@ class Dispatcher:
 
         Coalesced events are superseded with it. A dead letter counts as not written: then they are next.
         """
+        if outcome is Outcome.DELETED and not document.coalesced:
+            self._note_unknown(document)
         coalesced, document.coalesced = document.coalesced, []
         dead_lettered = outcome is Outcome.DEAD_LETTERED
         if not dead_lettered:
@@ -218,7 +223,7 @@ class Dispatcher:
     def _abandon(self, document: Document) -> None:
         """Leave the document to its partition's next owner. Coalesced events of partitions that stay return."""
         if document.attempted:
-            self._writes.abandon(document.document_key)
+            self._writes.abandon(document.document_id)
         self._lanes.finish(document)
         for one in document.coalesced:
             if not one.ticket.leaving:
@@ -232,6 +237,12 @@ class Dispatcher:
         if there.topic == here.topic and there.partition != here.partition:
             self._metrics.counts.superseded_across += 1
             self._report_once(CROSS_PARTITION, document.record.topic)
+
+    def _note_unknown(self, document: Document) -> None:
+        """A delete of a document that the collection never had is counted: often its key is not the id of its value."""
+        if document.write is not None and document.write.before is None:
+            self._metrics.counts.deleted_unknown += 1
+            self._report_once(DELETED_UNKNOWN, document.record.topic)
 
     def _report_once(self, signal: Signal, topic: str) -> None:
         if signal not in self._reported:

@@ -70,12 +70,12 @@ class Document(OpenRecord):
     `attempted`, some of its points may be in the store.
     """
 
-    __slots__ = ("attempted", "coalesced", "document_key", "event", "metadata", "rank", "stale", "vectors", "write")
+    __slots__ = ("attempted", "coalesced", "document_id", "event", "metadata", "rank", "stale", "vectors", "write")
 
     def __init__(self, record: Record, ticket: Ticket, open_records: set[OpenRecord], event: Event, rank: Rank) -> None:
         super().__init__(record, ticket, open_records)
         self.event = event
-        self.document_key = event.document_key
+        self.document_id = event.document_id
         self.rank = rank
         self.coalesced: list[Document] = []
         self.write: DocumentWrite | None = None
@@ -163,7 +163,7 @@ class DocumentPath:
             raise AssertionError("a document that was written has a manifest")
         if written.in_doubt_s is not None:  # a request was abandoned, and may still land
             await document.pause(written.in_doubt_s)
-            await self.writes.delete_overtaken({document.document_key: written.found})
+            await self.writes.delete_overtaken({document.document_id: written.found})
         return outcome_of(write, written.found)
 
     def _plan(self, document: Document, manifest: Manifest | None) -> DocumentWrite:
@@ -179,7 +179,7 @@ class DocumentPath:
 
     async def _delete_stale(self, document: Document, stale: Stale) -> None:
         if stale.manifest is not None:
-            await self.writes.delete_manifests({document.document_key: stale.manifest})
+            await self.writes.delete_manifests({document.document_id: stale.manifest})
         await self.writes.delete_points(stale.points)
         document.stale = None
 

@@ -71,7 +71,7 @@ class Pipeline:
             together=profile.late_chunking,
             first_cutting=worker.order is Order.OFFSET and generation == 0,
         )
-        decoder = Decoder(settings.mapping, settings.caps)
+        decoder = Decoder(settings)
         self.dispatcher = Dispatcher(
             decoder, ranking, index.reader, path, self.ledger, self.back_pressure, health, metrics
         )

@@ -73,6 +73,7 @@ class Status:
             "outcomes": {outcome.value: count for outcome, count in counts.outcomes.items()},
             "dead_letters": {reason: count for reason, count in counts.dead_letters.items() if count},
             "superseded_across_partitions": counts.superseded_across,
+            "deleted_unknown": counts.deleted_unknown,
             "commits": {"ok": counts.commits_ok, "failed": counts.commits_failed},
             "rebalances": counts.rebalances,
             "restarts": {cause: count for cause, count in counts.restarts.items() if count},

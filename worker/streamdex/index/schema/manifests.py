@@ -1,9 +1,9 @@
-"""Manifests as they are stored (schema 1, permanent): one vectorless point per document, beside the collection.
+"""Manifests as they are stored (schema 2): one vectorless point per document, beside the collection.
 
 | field | holds |
 |---|---|
-| schema | 1 |
-| document_key | as on the points |
+| schema | 2 |
+| document_id | as on the points |
 | version, sequence | the rank, as on the points |
 | source | topic, partition, epoch, offset, timestamp (of the record, epoch milliseconds) |
 | chunks | ids of the document's points, in order |
@@ -11,7 +11,7 @@
 | generation | of the cutting that wrote it |
 | tombstone_until | epoch milliseconds, only where the event was a delete |
 
-Manifests of our own are kept in the same collection; they have `kind` instead of `document_key`.
+Manifests of our own are kept in the same collection; they have `kind` instead of `document_id`.
 """
 
 from functools import lru_cache
@@ -20,12 +20,12 @@ from typing import Any
 from streamdex.errors import AccountFault, Service
 from streamdex.index.encoding.requests import NO_VECTORS, as_point
 from streamdex.index.encoding.values import FIELD, Name, entry, integer, struct_of, uuids
-from streamdex.index.guards import DOCUMENT_KEY, Guards
+from streamdex.index.guards import DOCUMENT_ID, Guards
 from streamdex.index.schema.keys import manifest_id
 from streamdex.index.schema.payload import OFFSET, SOURCE, SOURCE_NAME
 from streamdex.model import DocumentWrite, Manifest, Position
 
-SCHEMA_NUMBER = 1
+SCHEMA_NUMBER = 2
 SCHEMA = "schema"
 KIND = "kind"
 CHUNK_IDS = "chunks"
@@ -34,8 +34,8 @@ GENERATION = "generation"
 TOMBSTONE_UNTIL = "tombstone_until"
 
 SCHEMA_ENTRY = entry(SCHEMA, SCHEMA_NUMBER)
-_DOCUMENT_KEY, _CHUNK_IDS, _CONTENT_HASH, _GENERATION, _TIMESTAMP = [
-    Name(name) for name in (DOCUMENT_KEY, CHUNK_IDS, CONTENT_HASH, GENERATION, "timestamp")
+_DOCUMENT_ID, _CHUNK_IDS, _CONTENT_HASH, _GENERATION, _TIMESTAMP = [
+    Name(name) for name in (DOCUMENT_ID, CHUNK_IDS, CONTENT_HASH, GENERATION, "timestamp")
 ]
 
 
@@ -51,7 +51,7 @@ class ManifestFormat:
         event = write.event
         payload = [
             SCHEMA_ENTRY,
-            _DOCUMENT_KEY.holds_text(event.document_key),
+            _DOCUMENT_ID.holds_text(event.document_id),
             *self._guards.rank_entries(write.rank),
             _source(event.position),
             _CHUNK_IDS.holds(uuids([chunk.id for chunk in write.chunks])),
@@ -60,13 +60,13 @@ class ManifestFormat:
         ]
         if event.text is None:
             payload.append(entry(TOMBSTONE_UNTIL, now_ms + self._tombstone_ttl_ms))
-        return as_point(manifest_id(event.document_key), payload, NO_VECTORS)
+        return as_point(manifest_id(event.document_id), payload, NO_VECTORS)
 
     def read(self, payload: Any) -> Manifest:
         """The manifest that a payload holds. Raises AccountFault when a newer worker wrote it."""
         refuse_other_schema(payload)
         return Manifest(
-            document_key=payload[DOCUMENT_KEY].string_value,
+            document_id=payload[DOCUMENT_ID].string_value,
             rank=self._guards.get_rank(payload),
             position=_get_position(payload),
             chunk_ids=tuple([item.string_value for item in payload[CHUNK_IDS].list_value.values]),
@@ -77,14 +77,12 @@ class ManifestFormat:
 
 
 def refuse_other_schema(payload: Any) -> None:
-    """Refuse what another schema wrote: reading it as ours would lose what we do not know of. Raises AccountFault."""
+    """Refuse what another schema wrote: read as ours, it would lose what we do not know of. Raises AccountFault."""
     found = payload[SCHEMA].integer_value
     if found != SCHEMA_NUMBER:
-        raise AccountFault(
-            Service.QDRANT,
-            f"a manifest has schema {found}, this worker knows {SCHEMA_NUMBER}",
-            "Run the newer version of streamdex that wrote it.",
-        )
+        newer = "Run the newer version of streamdex that wrote it."
+        fix = newer if found > SCHEMA_NUMBER else "Name a new collection; it is filled from the log."
+        raise AccountFault(Service.QDRANT, f"a manifest has schema {found}, this worker knows {SCHEMA_NUMBER}", fix)
 
 
 def _source(position: Position) -> bytes:

@@ -1,4 +1,4 @@
-"""A point as it is stored: payload (schema 1, permanent), vector as packed bytes, and what a payload may hold.
+"""A point as it is stored: payload (schema 2), vector as packed bytes, and what a payload may hold.
 
 All is written as bytes, see `wire.py`; an entry is a name of the payload with its value.
 """
@@ -13,7 +13,7 @@ from streamdex.config import CapsSettings
 from streamdex.errors import Reason, RecordFault, Stage
 from streamdex.index.encoding.requests import as_point
 from streamdex.index.encoding.values import Name, TooDeepError, entry, integer, struct_of, value
-from streamdex.index.guards import DOCUMENT_KEY, Guards
+from streamdex.index.guards import DOCUMENT_ID, Guards
 from streamdex.index.schema.keys import CANARY_ID
 from streamdex.model import Chunk, DocumentWrite, JsonObject, Position
 
@@ -23,7 +23,7 @@ SOURCE = "source"
 INDEXED_AT = "indexed_at"
 
 SOURCE_NAME, OFFSET = Name(SOURCE), Name("offset")
-_DOCUMENT_KEY, _CHUNK, _CHUNKS = Name(DOCUMENT_KEY), Name(CHUNK), Name(CHUNKS)
+_DOCUMENT_ID, _CHUNK, _CHUNKS = Name(DOCUMENT_ID), Name(CHUNK), Name(CHUNKS)
 
 EXACT = 2**53  # Qdrant compares numbers as doubles: exact below
 OWN_FIELDS_BYTES = 512  # our own fields beside text, metadata and key, generously
@@ -58,7 +58,7 @@ class PointFormat:
         """
         event = write.event
         return [
-            _DOCUMENT_KEY.holds_text(event.document_key),
+            _DOCUMENT_ID.holds_text(event.document_id),
             *self._guards.rank_entries(write.rank),
             _CHUNKS.holds_integer(len(write.chunks)),
             self._metadata.holds(metadata),
@@ -132,7 +132,7 @@ def check_payload(write: DocumentWrite, caps: CapsSettings) -> bytes:
     event = write.event
     metadata = _checked(event.metadata, caps.payload_depth)
     longest = max([text_bytes(chunk.text) for chunk in write.chunks], default=0)
-    total = text_bytes(event.document_key) + len(metadata) + longest + OWN_FIELDS_BYTES
+    total = text_bytes(event.document_id) + len(metadata) + longest + OWN_FIELDS_BYTES
     if total > caps.payload_bytes:
         raise RecordFault(
             Stage.PLAN,

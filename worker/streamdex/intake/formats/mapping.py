@@ -1,163 +1,131 @@
-"""Any other JSON object, by settings: where the parts of an event stand in it.
+"""Rows of any shape, by settings: where a document's parts stand in a row."""
 
-A *path* is names with dots, a number picks from an array: `after.tags.0`. A *template* has paths in braces:
-`{title} - {body.plain}`; `{{` and `}}` stand for braces.
-"""
-
-import string
+import re
 from collections.abc import Callable
-from typing import Any
-
-import orjson
+from typing import NamedTuple
 
 from streamdex.config import MappingSettings
-from streamdex.errors import ConfigurationError
-from streamdex.intake.formats.values import (
-    check_metadata,
-    check_version,
-    document_key,
-    fault,
-    kind_of,
-    load_exactly,
-    load_object,
-)
-from streamdex.model import Event, JsonObject, Position, Record
+from streamdex.errors import ConfigurationError, Reason
+from streamdex.intake.formats.change import Change, ChangeKind
+from streamdex.intake.formats.expressions import MISSING, Expression, split_list
+from streamdex.intake.formats.ids import id_from_key, id_text, joined
+from streamdex.intake.formats.templates import text_of
+from streamdex.intake.formats.truth import is_true
+from streamdex.intake.formats.values import EventLimits, check_metadata, fault, read_version
+from streamdex.model import Event, Ignored, JsonObject, Position, Record
 
-_MISSING = object()
+_NAMED = re.compile(r"([\w-]+)\s*:\s*(.+)", re.DOTALL)
 
 
-class _Path:
-    """Picks a value out of JSON; `_MISSING` where there is none."""
+class _Field(NamedTuple):
+    """One metadata field: its name, and where its value stands."""
 
-    __slots__ = ("_steps", "text")
-
-    def __init__(self, text: str, where: str) -> None:
-        self.text = text.strip()
-        self._steps = self.text.split(".")
-        if not all(self._steps):
-            fix = "Write names with dots between them, such as after.id."
-            raise ConfigurationError("a path has an empty name", where, fix)
-
-    @property
-    def name(self) -> str:
-        """Its last name."""
-        return self._steps[-1]
-
-    def pick(self, value: Any) -> Any:
-        for step in self._steps:
-            if type(value) is dict:
-                value = value.get(step, _MISSING)
-            elif type(value) is list and step.isdecimal() and int(step) < len(value):
-                value = value[int(step)]
-            else:
-                return _MISSING
-        return value
+    name: str
+    expression: Expression
 
 
 class Mapping:
     """The settings, read once."""
 
-    def __init__(self, settings: MappingSettings) -> None:
-        """Raises ConfigurationError for paths and templates that cannot work."""
+    def __init__(self, settings: MappingSettings, limits: EventLimits) -> None:
+        """Raises ConfigurationError for expressions and templates that cannot work."""
         if settings.text is None:
-            fix = "Set it to the path of the text, or to a template such as {title} - {body}."
+            fix = "Set it to the place of the text, or to a template such as {title} - {body}."
             raise ConfigurationError("a mapping needs the place of the text", "mapping.text", fix)
-        self._text = _text_of(settings.text)
-        self._id = _path_or_none(settings.id, "mapping.id")
-        self._version = _path_or_none(settings.version, "mapping.version")
-        self._deleted = _path_or_none(settings.deleted, "mapping.deleted")
-        self._metadata = _metadata_paths(settings.metadata)
+        self._limits = limits
+        self._text, uses = text_of(settings.text)
+        self._ids = [Expression(part, "mapping.id") for part in split_list(settings.id)] if settings.id else []
+        self._names = [expression.name for expression in self._ids] or ["id"]
+        self._version = _expression(settings.version, "mapping.version")
+        self._deleted = _expression(settings.deleted, "mapping.deleted")
+        self._deleted_when = _expression(settings.deleted_when, "mapping.deleted_when")
+        self._ignore_when = _expression(settings.ignore_when, "mapping.ignore_when")
+        self._metadata = _Metadata(settings.metadata)
+        self._uses = {expression.text.split(".")[0] for expression in (*uses, *self._metadata.uses)}
 
-    def decode(self, record: Record, value: bytes, position: Position, cap_bytes: int, metadata_levels: int) -> Event:
-        """The event in `value`, the record's. Raises RecordFault."""
-        body = load_object(value, cap_bytes)
-        key = document_key(_optional(self._id, body), record.key)
-        version = check_version(_optional(self._version, body))
-        if _is_true(_optional(self._deleted, body)):
-            return Event(key, None, {}, version, position)
-        text = self._text(body)
-        metadata = self._pick_metadata(body)
-        check_metadata(metadata, metadata_levels, lambda: self._pick_metadata(load_exactly(value)))
-        return Event(key, text, metadata, version, position)
+    def event(
+        self, change: Change, record: Record, position: Position, read_exactly: Callable[[], JsonObject]
+    ) -> Event | Ignored:
+        """What the change means. `read_exactly` gives its row with integers of any size kept. Raises RecordFault."""
+        row = change.row
+        if _holds(self._ignore_when, row, record):
+            return Ignored("mapping.ignore_when holds", position)
+        document_id = self._id_of(row, record)
+        version = self._version.pick_or_none(row, record) if self._version else change.sequence
+        version = read_version(version, self._limits)
+        if change.kind is ChangeKind.DELETE or self._deletes(row, record):
+            return Event(document_id, None, {}, version, position)
+        self._refuse_unavailable(change)
+        text = self._text(row, record)
+        metadata = self._metadata.pick(row, record)
+        exact = lambda: self._metadata.pick(read_exactly(), record)  # noqa: E731  # hardly ever called
+        check_metadata(metadata, self._limits.metadata_levels, exact)
+        return Event(document_id, text, metadata, version, position)
 
-    def _pick_metadata(self, body: JsonObject) -> JsonObject:
-        """One path names an object; of several, those that are there become fields under their last names."""
-        if len(self._metadata) == 1:
-            found = _optional(self._metadata[0], body)
-            if found is not None and type(found) is not dict:
-                raise fault(f"{self._metadata[0].text} is {kind_of(found)}, not an object")
-            return found or {}
-        picked = ((path.name, path.pick(body)) for path in self._metadata)
-        return {name: value for name, value in picked if value is not _MISSING}
+    def id_from_key(self, key: bytes | None) -> str:
+        """The document that a null value deletes. Raises RecordFault."""
+        return id_from_key(key, self._names)
 
+    def _id_of(self, row: JsonObject, record: Record) -> str:
+        if not self._ids:
+            return id_from_key(record.key)
+        return joined([id_text(one.pick_or_none(row, record), one.text) for one in self._ids])
 
-def _optional(path: _Path | None, body: JsonObject) -> Any:
-    if path is None:
-        return None
-    found = path.pick(body)
-    return None if found is _MISSING else found
+    def _deletes(self, row: JsonObject, record: Record) -> bool:
+        return _holds(self._deleted, row, record) or _holds(self._deleted_when, row, record)
 
-
-def _is_true(value: object) -> bool:
-    """Non-empty counts as true, but for the string "false", which change-data-capture tools write."""
-    return bool(value) and not (type(value) is str and value.lower() == "false")
-
-
-def _path_or_none(text: str | None, where: str) -> _Path | None:
-    return _Path(text, where) if text else None
-
-
-def _metadata_paths(text: str | None) -> tuple[_Path, ...]:
-    paths = tuple(_Path(part, "mapping.metadata") for part in text.split(",")) if text else ()
-    names = [path.name for path in paths]
-    if len(set(names)) < len(names):
-        fix = "Give each field another last name, or name the object they stand in."
-        raise ConfigurationError("two paths end in the same name", "mapping.metadata", fix)
-    return paths
+    def _refuse_unavailable(self, change: Change) -> None:
+        """The source left an unchanged field out: what was indexed of it is not known here, and must not be lost."""
+        left_out = change.unavailable if self._metadata.takes_all else change.unavailable & self._uses
+        if left_out:
+            message = f"the source left out {min(left_out)}, as it did not change; let it send whole rows"
+            raise fault(message, Reason.VALUE_UNAVAILABLE)
 
 
-def _text_of(template: str) -> Callable[[JsonObject], str]:
-    """What makes the text out of an event: a plain path, or a template over several."""
-    if "{" in template or "}" in template:
-        return _template(template)
-    path = _Path(template, "mapping.text")
+class _Metadata:
+    """`mapping.metadata`: the name of an object or of a value, or several of them with commas.
 
-    def text(body: JsonObject) -> str:
-        found = path.pick(body)
-        if type(found) is not str:
-            raise fault(f"{path.text} is {_what(found)}, not a text")
+    `*` takes the whole row, `-field` leaves one out of it, `name: expression` renames or computes one.
+    """
+
+    def __init__(self, text: str | None) -> None:
+        self.takes_all = False
+        self._without: set[str] = set()
+        self._fields: list[_Field] = []
+        for part in split_list(text) if text else ():
+            self._add(part)
+        names = [field.name for field in self._fields]
+        if len(set(names)) < len(names):
+            fix = "Give each field another name (name: expression), or name the object they stand in."
+            raise ConfigurationError("two fields have the same name", "mapping.metadata", fix)
+        self._alone = len(self._fields) == 1 and not self.takes_all and _NAMED.fullmatch(text or "") is None
+        self.uses = tuple(field.expression for field in self._fields)
+
+    def _add(self, part: str) -> None:
+        if part == "*":
+            self.takes_all = True
+        elif part.startswith("-"):
+            self._without.add(part[1:].strip())
+        else:
+            named = _NAMED.fullmatch(part)
+            expression = Expression(named[2] if named else part, "mapping.metadata")
+            self._fields.append(_Field(named[1] if named else expression.name, expression))
+
+    def pick(self, row: JsonObject, record: Record) -> JsonObject:
+        """The metadata of a row. One name alone may be that of an object, whose fields are taken."""
+        found = {name: value for name, value in row.items() if name not in self._without} if self.takes_all else {}
+        for name, expression in self._fields:
+            value = expression.pick(row, record)
+            if self._alone and (type(value) is dict or value is None):
+                return value or {}
+            if value is not MISSING:
+                found[name] = value
         return found
 
-    return text
+
+def _holds(condition: Expression | None, row: JsonObject, record: Record) -> bool:
+    return condition is not None and is_true(condition.pick_or_none(row, record), condition.where)
 
 
-def _template(template: str) -> Callable[[JsonObject], str]:
-    parts: list[str | _Path] = []
-    try:
-        for literal, field, options, conversion in string.Formatter().parse(template):
-            if options or conversion:
-                raise ValueError("options in braces")
-            parts.append(literal)
-            if field is not None:
-                parts.append(_Path(field, "mapping.text"))
-    except ValueError:
-        fix = "Write paths in braces, such as {title} - {body}, and {{ or }} for braces themselves."
-        raise ConfigurationError("the template cannot be read", "mapping.text", fix) from None
-
-    def text(body: JsonObject) -> str:
-        return "".join(part if isinstance(part, str) else _fill(part, body) for part in parts)
-
-    return text
-
-
-def _fill(path: _Path, body: JsonObject) -> str:
-    found = path.pick(body)
-    if type(found) is str:
-        return found
-    if type(found) in (int, float, bool):
-        return orjson.dumps(found).decode()
-    raise fault(f"{path.text} is {_what(found)}, not a text")
-
-
-def _what(found: object) -> str:
-    return "missing" if found is _MISSING else kind_of(found)
+def _expression(text: str | None, where: str) -> Expression | None:
+    return Expression(text, where) if text else None

@@ -59,7 +59,7 @@ class ReindexResult:
             self.missing[gap] = self.missing.get(gap, 0) + 1
             examples = self.examples.setdefault(gap, [])
             if len(examples) < MOST_EXAMPLES:
-                examples.append(old.document_key)
+                examples.append(old.document_id)
 
 
 class Reindexing:

@@ -68,9 +68,9 @@ class Successor:
                 await self._wait_until_settled(log, "", lambda *_: None)
             if self._has_ended():
                 return
-            found = await self._index.reader.manifests([old.document_key for old in batch])
+            found = await self._index.reader.manifests([old.document_id for old in batch])
             for old in batch:
-                yield old, gaps.gap(old, found.get(old.document_key))
+                yield old, gaps.gap(old, found.get(old.document_id))
 
     async def _wait_until_settled(self, wanted: Ranges, what: str, on_progress: OnProgress) -> bool:
         """Wait until all of `wanted` is settled. False: stopped before, or the worker has died."""

@@ -60,7 +60,7 @@ def add_to_report(report: Report, evidence: Evidence, findings: Findings) -> Non
         report.not_repairable += len(findings.kinds)
     place = _place(evidence)
     for kind in findings.kinds:
-        report.add(Difference(kind, evidence.document_key, place))
+        report.add(Difference(kind, evidence.document_id, place))
 
 
 def missing_dead_letters(evidence: Evidence) -> list[Unindexable]:

@@ -38,10 +38,10 @@ MEANINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference. `document_key` is empty for a record that is no event; `place` is topic[partition]@offset."""
+    """One difference. `document_id` is empty for a record that is no event; `place` is topic[partition]@offset."""
 
     kind: DifferenceKind
-    document_key: str
+    document_id: str
     place: str
 
 

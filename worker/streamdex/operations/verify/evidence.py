@@ -22,7 +22,7 @@ class Expectation(NamedTuple):
     An event and a point have the same metadata when they have a digest in common.
     """
 
-    document_key: str
+    document_id: str
     rank: Rank
     position: Position
     spot: Spot
@@ -36,7 +36,7 @@ class Expectation(NamedTuple):
 class Unindexable(NamedTuple):
     """An event that cannot be indexed. It must be a dead letter, unless a newer event of its document overtook it."""
 
-    document_key: str
+    document_id: str
     rank: Rank
     position: Position
     spot: Spot
@@ -56,7 +56,7 @@ class FoundPoint(NamedTuple):
     """
 
     id: str
-    document_key: str
+    document_id: str
     rank: Rank
     place: int
     chunks: int
@@ -106,7 +106,7 @@ class Evidence:
     dead letter was replayed after the cut-off, or because the event was read again and passed the second time.
     """
 
-    document_key: str
+    document_id: str
     expected: Expectation | None = None
     dead_lettered: tuple[Expectation, ...] = ()
     unindexable: tuple[Unindexable, ...] = ()

@@ -76,15 +76,15 @@ class Fold:
 
     def add_event(self, event: Expectation) -> None:
         """An event that must be indexed, unless there is a newer one."""
-        self._insert("expected", (event.document_key, *event.rank, json.dumps(event)))
+        self._insert("expected", (event.document_id, *event.rank, json.dumps(event)))
 
     def add_dead_lettered(self, event: Expectation) -> None:
         """An event that the dead-letter topic holds, although it could be indexed."""
-        self._insert("dead_lettered", (event.document_key, json.dumps(event)))
+        self._insert("dead_lettered", (event.document_id, json.dumps(event)))
 
     def add_unindexable(self, event: Unindexable) -> None:
         """An event that cannot be indexed, and that the dead-letter topic does not hold."""
-        self._insert("unindexable", (event.document_key, json.dumps(event)))
+        self._insert("unindexable", (event.document_id, json.dumps(event)))
 
     def add_no_event(self, record: NoEvent) -> None:
         """A record that is no event, and that the dead-letter topic does not hold."""
@@ -94,7 +94,7 @@ class Fold:
 
     def add_manifest(self, found: Manifest) -> None:
         """A document's manifest."""
-        self._insert("manifests", (found.document_key, json.dumps(found[1:])))
+        self._insert("manifests", (found.document_id, json.dumps(found[1:])))
 
     def add_without_vector(self, point_id: str) -> None:
         """A point that has no vector."""
@@ -106,7 +106,7 @@ class Fold:
 
     def add_point(self, found: FoundPoint) -> None:
         """A point of the collection."""
-        self._insert("points", (found.document_key, json.dumps(found)))
+        self._insert("points", (found.document_id, json.dumps(found)))
 
     # --- the evidence -------------------------------------------------------------------------------------------
 
@@ -213,8 +213,8 @@ def _evidence(key: str, rows: Iterable[tuple[str, str, str]]) -> Evidence:
             case "dead_lettered":
                 dead_lettered.append(_expectation(body))
             case "unindexable":
-                document_key, rank, position, spot = json.loads(body)
-                unindexable.append(Unindexable(document_key, Rank(*rank), Position(*position), Spot(*spot)))
+                document_id, rank, position, spot = json.loads(body)
+                unindexable.append(Unindexable(document_id, Rank(*rank), Position(*position), Spot(*spot)))
             case "manifests":
                 rank, position, ids, *rest = json.loads(body)
                 manifest = Manifest(key, Rank(*rank), Position(*position), tuple(ids), *rest)

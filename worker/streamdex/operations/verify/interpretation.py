@@ -8,7 +8,7 @@ from streamdex.errors import Reason, RecordFault, Stage
 from streamdex.index import StoredPoint, check_payload
 from streamdex.intake import Decoder
 from streamdex.kafka.position_headers import first_position, parse_position
-from streamdex.model import DocumentWrite, Event, JsonObject, Manifest, Position, Rank, Record
+from streamdex.model import DocumentWrite, Event, Ignored, JsonObject, Manifest, Position, Rank, Record
 from streamdex.operations.verify.evidence import Expectation, FoundPoint, NoEvent, Spot, Unindexable
 from streamdex.plan import Bases, Chunker, Overtaken, Planner, Ranking
 from streamdex.plan.keys import chunk_ids, digest, text_hash
@@ -26,7 +26,7 @@ class Interpreter:
         self._epochs: dict[tuple[str, int], list[tuple[int, int]]] = {}
         for (topic, partition, epoch), base in bases.items():
             self._epochs.setdefault((topic, partition), []).append((epoch, base))
-        self._decoder = Decoder(settings.mapping, settings.caps)
+        self._decoder = Decoder(settings)
         self._planner = Planner(settings, Chunker(settings), generation)
 
     # --- records ------------------------------------------------------------------------------------------------
@@ -43,11 +43,13 @@ class Interpreter:
         """Where the event stood first, and how often it was replayed since. Its dead letter has the same two."""
         return first_position(record, self._epoch), count_replays(record)
 
-    def expectation(self, record: Record) -> Expectation | Unindexable | NoEvent:
-        """What a record demands of the collection."""
+    def expectation(self, record: Record) -> Expectation | Unindexable | NoEvent | Ignored:
+        """What a record demands of the collection; of one that is ignored, nothing."""
         spot = Spot(record.topic, record.partition, record.offset)
         try:
-            event = self.event(record)
+            event = self.meaning(record)
+            if isinstance(event, Ignored):
+                return event
             rank = self.ranking.rank_of(event)
         except Exception:  # noqa: BLE001  # a RecordFault, or a bug of ours, which the worker makes a dead letter as well
             return NoEvent(self.position(record)[0], spot)
@@ -56,9 +58,9 @@ class Interpreter:
             if not isinstance(write, DocumentWrite):
                 raise AssertionError("no manifest is no newer event")
         except Exception:  # noqa: BLE001  # as above
-            return Unindexable(event.document_key, rank, event.position, spot)
+            return Unindexable(event.document_id, rank, event.position, spot)
         return Expectation(
-            document_key=event.document_key,
+            document_id=event.document_id,
             rank=rank,
             position=event.position,
             spot=spot,
@@ -80,9 +82,16 @@ class Interpreter:
             return RecordFault(Stage.PLAN, Reason.INTERNAL, f"{type(bug).__name__} while planning")
         raise AssertionError("the record can be indexed")
 
-    def event(self, record: Record) -> Event:
-        """The event of a record. Raises RecordFault."""
+    def meaning(self, record: Record) -> Event | Ignored:
+        """What a record means. Raises RecordFault."""
         return self._decoder.decode(record, self._epoch)
+
+    def event(self, record: Record) -> Event:
+        """The event of a record that is not ignored. Raises RecordFault."""
+        meaning = self.meaning(record)
+        if isinstance(meaning, Ignored):
+            raise AssertionError("a record that is ignored demands nothing")
+        return meaning
 
     def decide(self, event: Event, rank: Rank, manifest: Manifest | None) -> DocumentWrite | Overtaken:
         """What the event demands of a collection that has this manifest. Raises RecordFault."""
@@ -98,7 +107,7 @@ class Interpreter:
         hashed = text_hash(found.text)
         return FoundPoint(
             id=found.id,
-            document_key=found.document_key,
+            document_id=found.document_id,
             rank=found.rank,
             place=found.place,
             chunks=found.count,
@@ -123,7 +132,7 @@ class Interpreter:
 def _is_id_of(found: StoredPoint, hashed: bytes) -> bool:
     """Whether the id is that of the text. A text that occurs several times in a document has several ids."""
     tries = (1, max(1, found.count))  # nearly always the first decides
-    return any(found.id in chunk_ids(found.document_key, [hashed] * occurrences) for occurrences in tries)
+    return any(found.id in chunk_ids(found.document_id, [hashed] * occurrences) for occurrences in tries)
 
 
 def _rounded(value: Any, digits: int) -> Any:

@@ -164,7 +164,7 @@ class Repairer:
         repairs = await self._repairs(keys)
         for steps in repairs:
             for spot in steps.spots:
-                fold.want(spot, steps.document_key)
+                fold.want(spot, steps.document_id)
         ready = [steps for steps in repairs if not steps.spots]
         await _all(self._repair_without_record(steps) for steps in ready)
         self._verification.on_progress(REPAIRED, len(keys) - (len(repairs) - len(ready)), None)
@@ -179,15 +179,15 @@ class Repairer:
 
     async def _repair_without_record(self, steps: RepairSteps) -> None:
         if steps.delete_manifest_at is not None:
-            await self._writes.delete_manifests({steps.document_key: steps.delete_manifest_at})
+            await self._writes.delete_manifests({steps.document_id: steps.delete_manifest_at})
         await self._writes.delete_points(steps.delete_points)
         if steps.tombstone is None:
             self._repaired.leftovers_deleted += 1
         else:
-            await self._delete(steps.document_key, steps.tombstone)
+            await self._delete(steps.document_id, steps.tombstone)
 
-    async def _delete(self, document_key: str, tombstone: Tombstone) -> None:
-        event = Event(document_key, None, {}, None, tombstone.position)
+    async def _delete(self, document_id: str, tombstone: Tombstone) -> None:
+        event = Event(document_id, None, {}, None, tombstone.position)
         write = DocumentWrite(event, tombstone.rank, self._generation, (), frozenset(), "", None)
         try:
             await self._writes.put(WriteJob(write, {}, b""))
@@ -221,7 +221,7 @@ class Repairer:
     async def _with_records(self, records: Mapping[str, Ticketed]) -> None:
         """Repair documents with the records that they take, one each."""
         repairs = await self._repairs(records)
-        await _all(self._repair_with(steps, records[steps.document_key]) for steps in repairs)
+        await _all(self._repair_with(steps, records[steps.document_id]) for steps in repairs)
         self._verification.on_progress(REPAIRED, len(records), None)
 
     async def _repair_with(self, steps: RepairSteps, ticketed: Ticketed) -> None:
@@ -238,7 +238,7 @@ class Repairer:
         event = self._verification.interpreter.event(record)
         document = Document(record, ticket, set(), event, wanted.rank)
         document.stale = Stale(steps.delete_manifest_at, steps.delete_points)
-        there = Manifest(event.document_key, LOWEST, NOWHERE, wanted.kept, "", NO_GENERATION)
+        there = Manifest(event.document_id, LOWEST, NOWHERE, wanted.kept, "", NO_GENERATION)
         outcome = await self._path.run(document, there)
         self._repaired.texts_embedded += len(document.vectors)
         if outcome is Outcome.DEAD_LETTERED:

@@ -58,7 +58,7 @@ class RepairSteps:
     dead letters.
     """
 
-    document_key: str
+    document_id: str
     delete_manifest_at: Rank | None
     delete_points: Mapping[str, Rank]
     write: Write | None
@@ -91,7 +91,7 @@ def plan_repair(evidence: Evidence, scope: FoldScope) -> RepairSteps | None:
         write, newer = Write(reference.spot, rank, kept), _newer_rank(manifest, reference)
     delete = {point.id: point.rank for point in points if point.id not in kept}
     dead_letters = tuple(missing_dead_letters(evidence))
-    return RepairSteps(evidence.document_key, newer, delete, write, tombstone, dead_letters)
+    return RepairSteps(evidence.document_id, newer, delete, write, tombstone, dead_letters)
 
 
 def _rank(manifest: Manifest | None, reference: Expectation) -> Rank:

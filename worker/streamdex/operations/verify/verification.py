@@ -16,7 +16,7 @@ from streamdex.embed import resolve
 from streamdex.errors import ConfigurationError
 from streamdex.index import Index, Progress
 from streamdex.kafka.topic_reader import TopicReader
-from streamdex.model import Partition, Ranges
+from streamdex.model import Ignored, Partition, Ranges
 from streamdex.operations.verify.compare import add_to_report, compare_document
 from streamdex.operations.verify.differences import Difference, DifferenceKind, Report
 from streamdex.operations.verify.evidence import Evidence, Expectation, FoldScope, Unindexable, place_of
@@ -154,6 +154,8 @@ class Verification:
         async for record in with_progress(self.on_progress, "records", records_in(ranges), records):
             self.report.records += 1
             meaning = self.interpreter.expectation(record)
+            if isinstance(meaning, Ignored):
+                continue
             dead_lettered = self.fold.is_dead_letter(*self.interpreter.position(record))
             if isinstance(meaning, Expectation):
                 (self.fold.add_dead_lettered if dead_lettered else self.fold.add_event)(meaning)
@@ -172,7 +174,7 @@ class Verification:
         async for point_id in stored.without_vector():
             self.fold.add_without_vector(point_id)
         async for point in with_progress(self.on_progress, "points", points, stored.all_points()):
-            if point.document_key:
+            if point.document_id:
                 has_vector = not self.fold.is_without_vector(point.id)
                 self.fold.add_point(self.interpreter.point(point, has_vector=has_vector))
             else:
@@ -201,16 +203,16 @@ class Verification:
             findings = compare_document(evidence, self.scope)
             add_to_report(self.report, evidence, findings)
             if findings.kinds:
-                self.fold.add_differing(evidence.document_key)
+                self.fold.add_differing(evidence.document_id)
 
     async def read_again(self, documents: Sequence[Evidence]) -> list[Evidence]:
         """The same documents, with what the collection has of them now. Raises ServiceFault and AccountFault."""
-        keys = [one.document_key for one in documents]
+        keys = [one.document_id for one in documents]
         found = await self.index.reader.documents(keys)
         without_vector = {point_id async for point_id in self.index.reader.without_vector(keys)} if keys else set()
         result = []
         for one in documents:
-            manifest, stored = found[one.document_key]
+            manifest, stored = found[one.document_id]
             points = tuple(self.interpreter.point(point, has_vector=point.id not in without_vector) for point in stored)
             result.append(replace(one, manifest=manifest, points=points))
         return result
