@@ -6,15 +6,19 @@ the other fields of a change, or `fault`, which the message must contain, and it
 could be of another format, too.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
+from streamdex.errors import RecordFault
 from streamdex.intake.formats.change import Change, ChangeKind
 from streamdex.model import JsonObject, Record
 
 FOLDER = Path(__file__).resolve().parents[1] / "unit" / "intake" / "formats"
+SECRET = "s3cret"
 FORMATS = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
@@ -52,6 +56,15 @@ def change_in(example: JsonObject) -> Change:
         example.get("sequence"),
         example.get("why", ""),
     )
+
+
+def refusal(change_of: Callable[[JsonObject, Record], Change], example: JsonObject) -> RecordFault:
+    """The fault of a damaged record; its message quotes no value, and nothing that a terminal would obey."""
+    with pytest.raises(RecordFault) as caught:
+        change_of(example["value"], record_of(example))
+    assert SECRET not in caught.value.message
+    assert caught.value.message.isprintable()
+    return caught.value
 
 
 def name_of(example: Any) -> str:

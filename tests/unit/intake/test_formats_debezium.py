@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.format_examples import change_in, example, examples, name_of, record_of
+from harness.format_examples import change_in, example, examples, name_of, record_of, refusal
 from streamdex.errors import Reason, RecordFault
 from streamdex.intake.formats.change import ChangeKind
 from streamdex.intake.formats.debezium import change_of
@@ -17,12 +17,9 @@ def test_an_event_comes_to_its_change(case: JsonObject) -> None:
 
 @pytest.mark.parametrize("case", examples("debezium", faults=True), ids=name_of)
 def test_a_damaged_event_is_a_fault_that_names_the_field(case: JsonObject) -> None:
-    with pytest.raises(RecordFault) as caught:
-        change_of(case["value"], record_of(case))
-    assert case["fault"] in caught.value.message
-    assert caught.value.reason == case.get("reason", Reason.UNDECODABLE)
-    assert "s3cret" not in caught.value.message
-    assert caught.value.message.isprintable()
+    caught = refusal(change_of, case)
+    assert case["fault"] in caught.message
+    assert caught.reason == case.get("reason", Reason.UNDECODABLE)
 
 
 def test_a_changed_primary_key_deletes_the_old_row_and_writes_the_new_one() -> None:
