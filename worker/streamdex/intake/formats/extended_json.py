@@ -19,6 +19,7 @@ from streamdex.intake.formats.scalars import integer_or_text, utc, utc_text
 from streamdex.intake.formats.values import fault, kind_of
 from streamdex.model import JsonObject
 
+_EXACT = 2**53
 _LEVELS = 200  # BSON nests 100 deep, and a wrapper may stand around the innermost value
 _UUID_SUBTYPES = ("04", "4")
 _BINARY_OF_VERSION_1 = frozenset(("$binary", "$type"))
@@ -42,7 +43,9 @@ def parse(value: Any, where: str) -> Any:
 def with_whole_id(document: JsonObject) -> JsonObject:
     """The document with `_id` 7 where it was 7.0: to MongoDB the two are one id, and its shell writes the latter."""
     found = document.get("_id")
-    return {**document, "_id": int(found)} if type(found) is float and found.is_integer() else document
+    if type(found) is float and found.is_integer() and abs(found) < _EXACT:
+        return {**document, "_id": int(found)}
+    return document
 
 
 def _plain(value: Any, where: str, levels: int) -> Any:
