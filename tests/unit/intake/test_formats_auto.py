@@ -26,6 +26,27 @@ OF_NO_FORMAT: list[JsonObject] = [
     {"id": 1, "title": "Tides", "body": None},
     {"id": 1, "op": "c", "source": "web", "after": "noon", "before": "dawn"},
     {"id": 1, "op": "c", "source": {"name": "web"}, "after": {"id": 1}},
+    {"id": 1, "op": "c", "source": {"connector": "http"}},
+    {"id": 1, "op": "c", "source": {"connector": "http"}, "ts_ms": 1, "after": None},
+    {"id": 1, "op": "c", "source": {"connector": "http"}, "after": {"id": 1}},
+    {"id": 1, "op": "t", "source": {"connector": "http"}},
+    {"id": 1, "op": "c", "source": {"connector": "mongodb"}, "ts_ms": 1},
+    {"id": 1, "databaseName": "shop", "ddl": "none", "source": {"name": "web"}},
+    {"status": "OPEN", "id": "1", "event_count": 1, "data_collections": []},
+    {"type": "table-drop", "database": "shop", "ts": 1},
+    {"type": "insert", "database": "shop", "table": "notes", "ts": 1, "data": "Tides"},
+    {"type": "insert", "database": "shop", "table": "notes", "data": {"id": 1}},
+    {"type": "insert", "table": "notes", "ts": 1, "data": {"id": 1}},
+    {"type": "insert", "database": "shop", "ts": 1, "data": {"id": 1}},
+    {"isDdl": False, "type": "INSERT", "table": "notes", "data": []},
+    {"isDdl": False, "type": "INSERT", "database": "shop", "data": []},
+    {"isDdl": False, "type": "INSERT", "database": "shop", "table": "notes"},
+    {"isDdl": "no", "type": "INSERT", "database": "shop", "table": "notes", "data": []},
+    {"data": {"id": 1}, "metadata": {"record-type": "data", "operation": "insert"}},
+    {"data": {"id": 1}, "metadata": {"record-type": "data", "operation": 1, "table-name": "notes"}},
+    {"operationType": "insert", "ns": {"db": "shop"}, "documentKey": {"_id": 1}},
+    {"_id": 1, "operationType": "sale", "ns": "shop"},
+    {"specversion": "1.0", "id": 1, "source": "/", "type": "t"},
     {"id": "x", "type": "insert", "database": "shop", "table": "notes", "ts": 1},
     {"id": "x", "type": "INSERT", "database": "shop", "table": "notes", "data": [{"id": 1}]},
     {"id": "x", "isDdl": False, "type": "note"},
@@ -67,6 +88,34 @@ def test_a_damaged_example_fits_no_other_format(name: str, case: JsonObject) -> 
 @pytest.mark.parametrize("body", OF_NO_FORMAT, ids=lambda body: orjson.dumps(body).decode()[:60])
 def test_our_envelope_and_plain_rows_fit_none(body: JsonObject) -> None:
     assert those_that_fit(body, Record("t", 0, 1, 2, b"7", orjson.dumps(body))) == []
+
+
+@pytest.mark.parametrize("missing", ["ce_specversion", "ce_id", "ce_source", "ce_type"])
+def test_headers_that_do_not_make_a_cloud_event_fit_none(missing: str) -> None:
+    all_headers = (("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_source", b"/"), ("ce_type", b"t"))
+    record = Record("t", 0, 1, 2, None, b"{}", tuple(pair for pair in all_headers if pair[0] != missing))
+    assert those_that_fit({"title": "Tides"}, record) == []
+    record = record._replace(headers=(*record.headers, (missing, None)))
+    assert those_that_fit({"title": "Tides"}, record) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("debezium", {"before": {"id": 1}, "after": None, "op": "u", "source": {"connector": "mysql"}, "ts_ms": 1}),
+        ("debezium", {"after": None, "op": "c", "source": {"connector": "mysql"}, "ts_ms": 1}),
+        ("debezium", {"after": None, "op": "d", "source": {"connector": "mysql"}, "ts_ms": 1, "added": 1}),
+        ("debezium", {"after": {}, "op": "c", "source": {"connector": "mysql"}, "ts_ms": 1, "added": 1}),
+        ("debezium_mongodb", {"after": None, "patch": "{}", "op": "u", "source": {"connector": "mongodb"}, "ts_ms": 1}),
+        ("debezium_mongodb", {"updateDescription": {}, "op": "u", "source": {"connector": "mongodb"}, "ts_ms": 1}),
+        ("debezium_mongodb", {"after": None, "op": "d", "source": {"connector": "mongodb"}, "ts_ms": 1}),
+        ("mongodb", {"_id": {}, "operationType": "update", "ns": {}, "documentKey": {"_id": 1}}),
+        ("canal", {"isDdl": False, "type": "INSERT", "database": "shop", "table": "notes", "data": []}),
+    ],
+)
+def test_what_must_be_of_a_format_fits_it_although_it_comes_to_a_fault(name: str, body: JsonObject) -> None:
+    """Else `auto` would read the wrapper as a row."""
+    assert those_that_fit(body, Record("t", 0, 1, 2, None, b"")) == [name]
 
 
 JUNK: list[object] = [None, True, -1, 1.5, 10**40, "x", "{", [], ["x"], {}, {"x": None}]

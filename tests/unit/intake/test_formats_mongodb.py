@@ -4,8 +4,9 @@ import pytest
 
 from harness.format_examples import change_in, examples, name_of, record_of, refusal
 from streamdex.errors import Reason, RecordFault
-from streamdex.intake.formats.extended_json import plain
-from streamdex.intake.formats.mongodb import change_of
+from streamdex.intake.formats.change import ChangeKind
+from streamdex.intake.formats.extended_json import plain, with_whole_id
+from streamdex.intake.formats.mongodb import change_of, fits
 from streamdex.model import JsonObject
 
 
@@ -19,6 +20,19 @@ def test_a_damaged_event_is_a_fault_that_names_the_field(case: JsonObject) -> No
     caught = refusal(change_of, case)
     assert case["fault"] in caught.message
     assert caught.reason == case.get("reason", Reason.UNDECODABLE)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        *("drop", "rename", "dropDatabase", "invalidate", "create", "modify", "createIndexes", "dropIndexes"),
+        *("shardCollection", "reshardCollection", "refineCollectionShardKey"),
+    ],
+)
+def test_changes_of_collections_are_ignored(operation: str) -> None:
+    body = {"_id": {}, "operationType": operation, "clusterTime": {}}
+    assert change_of(body, record_of({"value": body})).kind is ChangeKind.IGNORED
+    assert fits(body, record_of({"value": body}))
 
 
 @pytest.mark.parametrize(
@@ -39,6 +53,9 @@ def test_a_damaged_event_is_a_fault_that_names_the_field(case: JsonObject) -> No
         ({"$binary": "AQID", "$type": "0"}, "AQID"),
         ({"$undefined": True}, None),
         ({"$symbol": "s"}, "s"),
+        ({"$numberDouble": "Infinity"}, "Infinity"),
+        ({"$numberDouble": "-Infinity"}, "-Infinity"),
+        ({"$binary": "c2XGSlP4QAuX7gQQMfrE9Q==", "$type": "4"}, "7365c64a-53f8-400b-97ee-041031fac4f5"),
         ({"$minKey": 1}, {"$minKey": 1}),
         ({"a": [{"$oid": "0f"}]}, {"a": ["0f"]}),
     ],
@@ -60,3 +77,9 @@ def test_a_document_deeper_than_the_bound_is_a_fault() -> None:
 def test_a_uuid_that_is_none_is_a_fault() -> None:
     with pytest.raises(RecordFault, match=r"it: \$uuid is not a UUID"):
         plain({"$uuid": "s3cret"}, "it")
+
+
+@pytest.mark.parametrize(("document_id", "whole"), [(7.0, 7), (7.5, 7.5), (1e300, 1e300), (-7.0, -7), ("7", "7")])
+def test_an_id_that_is_a_whole_number_is_an_integer(document_id: object, whole: object) -> None:
+    found = with_whole_id({"_id": document_id, "n": 7.0})
+    assert (found["_id"], type(found["_id"]), type(found["n"])) == (whole, type(whole), float)

@@ -59,7 +59,7 @@ def fits(body: JsonObject, record: Record) -> bool:
     if _DELETED in payload:
         return payload[_DELETED] in ("true", "false") or type(payload[_DELETED]) is bool
     if type(payload.get("op")) is str:
-        return payload["op"] in _OPERATIONS and source_connector(payload) not in ("", "mongodb")
+        return is_envelope_of(payload, _OPERATIONS) and source_connector(payload) not in ("", "mongodb")
     return must_be_control(payload, record)
 
 
@@ -80,6 +80,20 @@ def change_of(body: JsonObject, record: Record) -> Change:
     if _is_envelope(payload):
         return _of_envelope(payload, schema, record)
     return _flattened(payload, schema, record)
+
+
+def is_envelope_of(payload: JsonObject, operations: frozenset[str]) -> bool:
+    """Whether the payload has an operation and its time, and either the row that belongs to it or nothing else.
+
+    Transformations may add fields of their own; so the second condition alone would miss changes.
+    """
+    operation = payload.get("op")
+    if type(operation) is not str or operation not in operations or "ts_ms" not in payload:
+        return False
+    rows = [payload[name] for name in ("before", "after") if name in payload]
+    if operation in NO_ROWS or any(type(row) in (dict, str) for row in rows) or (operation == "d" and rows):
+        return True
+    return payload.keys() <= _ENVELOPE
 
 
 def source_connector(payload: JsonObject) -> str:

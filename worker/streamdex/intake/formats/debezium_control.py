@@ -15,7 +15,7 @@ _TIMES = frozenset(("ts_ms", "ts_us", "ts_ns"))
 
 def control_event(payload: JsonObject, record: Record) -> str:
     """What the record is, where it is known to come from Debezium; empty where it is no control event."""
-    if _is_time_alone(payload) or (_on_heartbeat_topic(record) and "op" not in payload):
+    if _is_time_alone(payload) or _on_heartbeat_topic(record):
         return "a heartbeat"
     return _by_its_fields(payload)
 

@@ -22,9 +22,9 @@ _OPERATIONS = debezium.WRITES | {"d"}
 def fits(body: JsonObject, _record: Record) -> bool:
     """Whether the record can only be of this format: an envelope whose source is MongoDB's connector."""
     payload = payload_of(body)
-    if type(payload) is not dict or type(payload.get("op")) is not str:
+    if type(payload) is not dict or debezium.source_connector(payload) != "mongodb":
         return False
-    return payload["op"] in _OPERATIONS and debezium.source_connector(payload) == "mongodb"
+    return "updateDescription" in payload or "patch" in payload or debezium.is_envelope_of(payload, _OPERATIONS)
 
 
 def change_of(body: JsonObject, record: Record) -> Change:
