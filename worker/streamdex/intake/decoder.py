@@ -1,15 +1,24 @@
 """A record becomes an event, a record that is ignored, or a RecordFault: nothing else comes out of here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 from streamdex.config import EventFormat, Settings
 from streamdex.errors import Reason, RecordFault
-from streamdex.intake.formats import json_row
+from streamdex.intake.formats import (
+    canal,
+    cloudevents,
+    debezium,
+    debezium_mongodb,
+    dms,
+    json_row,
+    maxwell,
+    mongodb,
+)
 from streamdex.intake.formats.change import Change, ChangeKind
 from streamdex.intake.formats.envelope import decode_envelope
 from streamdex.intake.formats.ids import id_from_key
-from streamdex.intake.formats.mapping import Mapping
+from streamdex.intake.formats.mapping import RowMapping
 from streamdex.intake.formats.values import (
     VERSION_HEADER,
     EventLimits,
@@ -26,8 +35,16 @@ METADATA_LEVEL = 2  # in the stored payload, which itself is level 1
 
 ChangeOf = Callable[[JsonObject, Record], Change]
 
-WRAPPERS: dict[EventFormat, ModuleType] = {}
-"""Formats that wrap a row; each has `fits` and `change_of`."""
+# Formats that wrap a row; each has `fits` and `change_of`.
+WRAPPERS: Mapping[EventFormat, ModuleType] = {
+    EventFormat.DEBEZIUM: debezium,
+    EventFormat.DEBEZIUM_MONGODB: debezium_mongodb,
+    EventFormat.MAXWELL: maxwell,
+    EventFormat.CANAL: canal,
+    EventFormat.DMS: dms,
+    EventFormat.MONGODB: mongodb,
+    EventFormat.CLOUDEVENTS: cloudevents,
+}
 
 
 class Decoder:
@@ -42,7 +59,7 @@ class Decoder:
         self._events = settings.events
         formats = {settings.events.format, *settings.events.by_topic.values()}
         rows = formats - {EventFormat.AUTO, EventFormat.ENVELOPE, EventFormat.TEXT}
-        self._mapping = Mapping(settings.mapping, self._limits) if rows or settings.mapping.in_use else None
+        self._mapping = RowMapping(settings.mapping, self._limits) if rows or settings.mapping.in_use else None
 
     def decode(self, record: Record, epoch: int) -> Event | Ignored:
         """What a record means; `epoch` is the deployment's `kafka.epoch`. Raises RecordFault."""

@@ -24,7 +24,7 @@ class _Field(NamedTuple):
     expression: Expression
 
 
-class Mapping:
+class RowMapping:
     """The settings, read once."""
 
     def __init__(self, settings: MappingSettings, limits: EventLimits) -> None:
