@@ -65,18 +65,21 @@ def _document(payload: JsonObject, name: str) -> JsonObject:
     return with_whole_id(document)
 
 
-def _row_of_deleted(before: JsonObject, record: Record) -> JsonObject:
-    """What is known of the document that is gone: its id, and what it was where the connector gives that."""
-    known = _id_in_key(record)
-    if not before and not known:
-        raise fault("before is null or missing, and the record's key has no field id", Reason.NO_ID)
-    return {**before, **known}
+def row_of_key(record: Record) -> JsonObject:
+    """The document's id out of the record's key, empty where there is none. Raises RecordFault.
 
-
-def _id_in_key(record: Record) -> JsonObject:
-    """`{"id": "…"}`, where the text is the id as extended JSON."""
+    The key is `{"id": "…"}`, where the text is the id as extended JSON.
+    """
     key: Any = parsed_key(record)
     fields = unwrap(key)[0] if type(key) is dict else None
     if type(fields) is not dict or fields.get("id") is None:
         return {}
     return with_whole_id({"_id": parse(fields["id"], "the key's id")})
+
+
+def _row_of_deleted(before: JsonObject, record: Record) -> JsonObject:
+    """What is known of the document that is gone: its id, and what it was where the connector gives that."""
+    known = row_of_key(record)
+    if not before and not known:
+        raise fault("before is null or missing, and the record's key has no field id", Reason.NO_ID)
+    return {**before, **known}

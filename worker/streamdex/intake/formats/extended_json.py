@@ -85,8 +85,6 @@ def _double(value: Any, where: str) -> float | str:
     if type(value) in (int, float):
         return float(value)
     text = _text(value, where)
-    if text in ("Infinity", "-Infinity", "NaN"):
-        return text
     try:
         number = float(text)
     except ValueError:
