@@ -10,6 +10,7 @@ import pytest
 
 from harness.format_examples import FORMATS, examples, record_of
 from streamdex.errors import RecordFault
+from streamdex.intake.decoder import MARKS
 from streamdex.intake.formats.change import Change, ChangeKind
 from streamdex.model import JsonObject, Record
 
@@ -170,3 +171,11 @@ def damaged(value: Any) -> Iterator[Any]:
         rest: Any = value.copy()
         del rest[at]
         yield rest
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_value_that_fits_has_a_mark(name: str) -> None:
+    fitting = [case for case in examples(name, faults=False) if MODULES[name].fits(case["value"], record_of(case))]
+    assert fitting
+    for case in fitting:
+        assert record_of(case).headers or not MARKS.isdisjoint(case["value"])

@@ -33,17 +33,22 @@ from streamdex.model import Event, Ignored, JsonObject, Order, Position, Record
 
 METADATA_LEVEL = 2  # in the stored payload, which itself is level 1
 
+# One of these stands in every value that `fits` a wrapper; without them seven questions need not be asked.
+MARKS = frozenset(
+    ("payload", "op", "__deleted", "ts_ms", "status", "operationType", "type", "isDdl", "metadata", "specversion")
+)
+
 ChangeOf = Callable[[JsonObject, Record], Change]
 
 # Formats that wrap a row; each has `fits` and `change_of`.
 WRAPPERS: Mapping[EventFormat, ModuleType] = {
+    EventFormat.CLOUDEVENTS: cloudevents,  # before the others, one of which may be its data
     EventFormat.DEBEZIUM: debezium,
     EventFormat.DEBEZIUM_MONGODB: debezium_mongodb,
     EventFormat.MAXWELL: maxwell,
     EventFormat.CANAL: canal,
     EventFormat.DMS: dms,
     EventFormat.MONGODB: mongodb,
-    EventFormat.CLOUDEVENTS: cloudevents,
 }
 
 
@@ -98,9 +103,12 @@ class Decoder:
         return self._mapping.event(change, record, position, lambda: change_of(load_exactly(value), record).row)
 
     def _id_from_key(self, record: Record) -> str:
-        if self._mapping is not None and self._events.of_topic(record.topic) is not EventFormat.ENVELOPE:
-            return self._mapping.id_from_key(record.key)
-        return id_from_key(record.key)
+        chosen = self._events.of_topic(record.topic)
+        if self._mapping is None or chosen is EventFormat.ENVELOPE:
+            return id_from_key(record.key)
+        if chosen is EventFormat.DEBEZIUM_MONGODB:  # the key is extended JSON in a text
+            return self._mapping.id_of(debezium_mongodb.row_of_key(record), record)
+        return self._mapping.id_from_key(record.key)
 
     def _tombstone_version(self, record: Record) -> int | None:
         """The version of a null value, which has no body to carry one."""
@@ -115,6 +123,8 @@ class Decoder:
 
 def _recognised(body: JsonObject, record: Record) -> EventFormat | None:
     """The wrapping format that a record can only be of."""
+    if not record.headers and MARKS.isdisjoint(body):
+        return None
     for name, wrapper in WRAPPERS.items():
         if wrapper.fits(body, record):
             return name

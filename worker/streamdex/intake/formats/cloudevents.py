@@ -45,6 +45,8 @@ def change_of(body: JsonObject, record: Record) -> Change:
         raise fault(f"specversion is {what}; only CloudEvents {_VERSION} is known")
     for name in _REQUIRED:
         text_in(attributes, name)
+    # Not under its own name: with data that has no id, each event would become a document of its own.
+    attributes["event_id"] = attributes.pop("id")
     return Change(ChangeKind.UPSERT, {**attributes, **data})
 
 

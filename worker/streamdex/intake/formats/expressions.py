@@ -55,6 +55,8 @@ class Expression:
 def _path(text: str) -> Pick:
     """Names with dots between them; a number picks from an array."""
     steps = text.split(".")
+    if len(steps) == 1:
+        return lambda row, _: row.get(text, MISSING)
 
     def pick(row: JsonObject, _: Record) -> Any:
         value: Any = row

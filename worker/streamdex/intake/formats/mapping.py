@@ -50,7 +50,7 @@ class RowMapping:
         row = change.row
         if _holds(self._ignore_when, row, record):
             return Ignored("mapping.ignore_when holds", position)
-        document_id = self._id_of(row, record)
+        document_id = self.id_of(row, record)
         version = self._version.pick_or_none(row, record) if self._version else change.sequence
         version = read_version(version, self._limits)
         if change.kind is ChangeKind.DELETE or self._deletes(row, record):
@@ -66,7 +66,8 @@ class RowMapping:
         """The document that a null value deletes. Raises RecordFault."""
         return id_from_key(key, self._names)
 
-    def _id_of(self, row: JsonObject, record: Record) -> str:
+    def id_of(self, row: JsonObject, record: Record) -> str:
+        """The document that a row belongs to. Raises RecordFault."""
         if not self._ids:
             return id_from_key(record.key)
         return joined([id_text(one.pick_or_none(row, record), one.text) for one in self._ids])

@@ -42,15 +42,15 @@ def text_of(template: str) -> tuple[Text, tuple[Expression, ...]]:
 
 def _filled(parts: list[_Part], rest: str, row: JsonObject, record: Record) -> str:
     """Of two literals around what vanished, the first loses its blank lines."""
-    filled: list[str] = []
+    text = ""
     for before, expression, optional in parts:
         found = expression.pick(row, record)
         if optional and (found is MISSING or found is None or found == ""):
-            filled.append(before.rstrip("\n"))
+            text += before.rstrip("\n")
             continue
-        filled.append(before if any(filled) else before.lstrip("\n"))
-        filled.append(_as_text(expression, found))
-    return "".join(filled) + rest
+        text += before if text else before.lstrip("\n")
+        text += found if type(found) is str else _as_text(expression, found)
+    return text + rest
 
 
 def _parsed(template: str) -> tuple[list[_Part], str]:
