@@ -44,6 +44,7 @@ class Reason(StrEnum):
     MISSING_FIELD = "missing_field"
     WRONG_TYPE = "wrong_type"
     VALUE_UNAVAILABLE = "value_unavailable"
+    SEVERAL_DOCUMENTS = "several_documents"
     NO_ID = "no_id"
     NO_VERSION = "no_version"
     TOO_MANY_BYTES = "too_many_bytes"

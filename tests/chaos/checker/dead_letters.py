@@ -42,6 +42,7 @@ REASONS = frozenset(
         "missing_field",
         "wrong_type",
         "value_unavailable",
+        "several_documents",
         "no_id",
         "no_version",
         "too_many_bytes",

@@ -105,6 +105,15 @@ def test_what_an_event_would_do(cli: Cli, environment: dict[str, str], tmp_path:
     event = cli("explain", "torn", "--event", str(file), env=environment)
     assert event.exit_code == 2
     assert "the event is of another document" in event.err
+    wrong = cli("explain", "guide", "--key", "guide", env=environment)
+    assert wrong.exit_code == 2
+    assert "--key and --header go with an event" in wrong.err
+    assert cli("explain", "guide", "--event", str(file), "--header", "x", env=environment).exit_code == 2
+    file.write_text(json.dumps({"text": "New words."}))
+    other = cli("explain", "guide", "--event", str(file), "--key", "torn", "--header", "a=b", env=environment)
+    assert "the event is of another document" in other.err
+    named = cli("explain", "guide", "--event", str(file), "--key", '{"id":"guide"}', env=environment)
+    assert "would be indexed" in named.out
     file.write_text(json.dumps({"text": "New words about keys."}))  # the record's key names the document
     found = cli("explain", "guide", "--event", str(file), "--json", env=environment).json["event"]
     assert (found["outcome"], found["estimated_tokens_to_embed"]) == ("indexed", 6)

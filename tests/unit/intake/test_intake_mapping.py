@@ -52,6 +52,16 @@ def test_several_parts_of_an_id_are_joined() -> None:
     assert decode({"a": "x:y", "b": "\\z", "t": ""}, id="a, b", text="t").document_id == "x\\:y:\\\\z"
 
 
+@pytest.mark.parametrize("path", ["Records[0].key", "Records.0.key", "Records[-1].key", "b.Records[0].key"])
+def test_a_record_of_several_documents_is_refused_never_cut_to_one(path: str) -> None:
+    one = {"Records": [{"key": "x"}]}
+    assert decode({**one, "b": one, "t": ""}, id=path, text="t").document_id == "x"
+    two = {"Records": [{"key": "x"}, {"key": "y"}]}
+    found = refusal({**two, "b": two, "t": ""}, id=path, text="t")
+    assert found.reason is Reason.SEVERAL_DOCUMENTS
+    assert "has 2 entries" in found.message
+
+
 def test_a_number_picks_from_an_array() -> None:
     assert decode(BODY, text="after.tags.1").text == "y"
     assert "after.tags.2 is missing" in refusal(BODY, text="after.tags.2").message

@@ -7,7 +7,7 @@ import pytest
 
 from streamdex.config import Settings
 from streamdex.model import Manifest, Outcome, Rank, Record
-from streamdex.operations.explain import Forecast, forecast
+from streamdex.operations.explain import Forecast, Supposed, forecast
 from streamdex.operations.verify.evidence import Expectation
 from streamdex.operations.verify.interpretation import Interpreter
 
@@ -20,7 +20,7 @@ def settings_of(**sections: dict[str, Any]) -> Settings:
 
 def told(settings: Settings, value: bytes | None, manifest: Manifest | None, there: set[str] | None = None) -> Forecast:
     listed = set(manifest.chunk_ids) if manifest else set()
-    return forecast(settings, "guide", value, manifest, listed if there is None else there, 0)
+    return forecast(settings, "guide", Supposed(value), manifest, listed if there is None else there, 0)
 
 
 def body(text: str, **more: object) -> bytes:

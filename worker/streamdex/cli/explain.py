@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,14 +23,14 @@ from streamdex.cli.options import (
 )
 from streamdex.errors import ConfigurationError
 from streamdex.model import Manifest, Rank
-from streamdex.operations.explain import ChunkState, Explanation, Forecast, explain_document
+from streamdex.operations.explain import ChunkState, Explanation, Forecast, Supposed, explain_document
 from streamdex.operations.verify import place_of
 
 AS_IF = "as if it were the topic's next record"
 SHOWN_CHARACTERS = 240
 
 
-def explain(
+def explain(  # noqa: PLR0913, PLR0917 - one for each option
     document: Annotated[str, typer.Argument(metavar="DOC", help="The document's id.", show_default=False)],
     config_file: ConfigOption = None,
     overrides: SetOption = None,
@@ -40,6 +41,13 @@ def explain(
             metavar="FILE",
             help="Say what this event would do. - reads stdin; an empty file is a null value.",
         ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="The record key that goes with --event; DOC when it is left out.")
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", metavar="NAME=VALUE", help="A header that goes with --event; may be repeated."),
     ] = None,
     show_text: Annotated[bool, typer.Option("--text", help="Show the chunks' texts.")] = False,
     as_json: JsonOption = False,
@@ -52,13 +60,24 @@ def explain(
     Example: `echo '{"id": "guide-1", "text": "Rotate keys monthly."}' | streamdex explain guide-1 --event -`
     """
     settings = settings_from(config_file, overrides)
-    key = checked_id(document)
-    value = None if event is None else _read_event(event)
-    explained = asyncio.run(explain_document(settings, key, value or None, with_forecast=event is not None))
+    supposed = _supposed(event, key, header or ())
+    explained = asyncio.run(explain_document(settings, checked_id(document), supposed))
     if as_json:
         print_json(_as_json(explained, show_text))
     else:
         _show(Console(), explained, show_text)
+
+
+def _supposed(event: str | None, key: str | None, headers: Sequence[str]) -> Supposed | None:
+    if event is None:
+        if key is None and not headers:
+            return None
+        raise ConfigurationError("--key and --header go with an event", "--event", "Give its file, or - for stdin.")
+    pairs = [header.partition("=") for header in headers]
+    if not all(mark for _, mark, _ in pairs):
+        raise ConfigurationError("a header has no value", "--header", "Write NAME=VALUE.")
+    named = tuple((name, value.encode(errors="surrogateescape")) for name, _, value in pairs)
+    return Supposed(_read_event(event) or None, None if key is None else key.encode(errors="surrogateescape"), named)
 
 
 def _read_event(file: str) -> bytes:

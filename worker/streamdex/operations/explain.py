@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from streamdex.config import Settings
 from streamdex.embed import resolve
 from streamdex.errors import ConfigurationError, RecordFault
 from streamdex.index import Index, StoredPoint
+from streamdex.kafka.position_headers import Headers
 from streamdex.model import SEQUENCE_BOUND, DocumentWrite, Ignored, Manifest, Outcome, Record
 from streamdex.operations.verify.compare import compare_document
 from streamdex.operations.verify.differences import DifferenceKind
@@ -71,10 +73,16 @@ class Explanation:
     forecast: Forecast | None = None
 
 
-async def explain_document(
-    settings: Settings, document_id: str, event: bytes | None, *, with_forecast: bool
-) -> Explanation:
-    """Look a document up; `with_forecast`: also say what an event with this value would do if it came next.
+class Supposed(NamedTuple):
+    """A record that might come next. Without a key, the document's id is the key."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+
+
+async def explain_document(settings: Settings, document_id: str, supposed: Supposed | None) -> Explanation:
+    """Look a document up; with a supposed record, also say what it would do if it came next.
 
     Raises ConfigurationError (also for an event of another document), AccountFault and ServiceFault.
     """
@@ -91,10 +99,10 @@ async def explain_document(
         describe(settings, document_id, manifest, points, without_vector),
         same_cut=manifest is not None and manifest.generation == known,
     )
-    if not with_forecast:
+    if supposed is None:
         return explanation
     there = frozenset(point.id for point in points) - without_vector
-    return replace(explanation, forecast=forecast(settings, document_id, event, manifest, there, max(0, known)))
+    return replace(explanation, forecast=forecast(settings, document_id, supposed, manifest, there, max(0, known)))
 
 
 def describe(
@@ -124,17 +132,18 @@ def describe(
 def forecast(
     settings: Settings,
     document_id: str,
-    value: bytes | None,
+    supposed: Supposed,
     manifest: Manifest | None,
     there: Collection[str],
     generation: int,
 ) -> Forecast:
-    """What a record with this value would do if it were the next one. Pure. `there`: ids of points with vectors.
+    """What the record would do if it were the next one. Pure. `there`: ids of points with vectors.
 
     Raises ConfigurationError for an event of another document.
     """
     topic = settings.kafka.topics[0]
-    record = Record(topic, 0, 0, 0, document_id.encode(), value)
+    key = document_id.encode() if supposed.key is None else supposed.key
+    record = Record(topic, 0, 0, 0, key, supposed.value, supposed.headers)
     interpreter = Interpreter(settings, {(topic, 0, settings.kafka.epoch): NEXT_BASE}, generation)
     try:
         event = interpreter.meaning(record)

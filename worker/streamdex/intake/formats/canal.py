@@ -7,6 +7,7 @@ Every column comes as text. Integers become numbers, a BIT(1) and a BOOLEAN beco
 
 from typing import Any
 
+from streamdex.errors import Reason
 from streamdex.intake.formats.change import Change, ChangeKind
 from streamdex.intake.formats.fields import state_of, text_in
 from streamdex.intake.formats.primary_key import check_key_is_kept
@@ -58,7 +59,10 @@ def _one_row(body: JsonObject) -> JsonObject:
     if type(rows) is not list:
         raise fault(f"data is {state_of(body, 'data')}; it must be an array of one row")
     if len(rows) != 1:
-        raise fault(f"data has {len(rows)} rows; one record must carry one row")
+        raise fault(
+            f"data has {len(rows)} rows; one record must carry one row",
+            Reason.SEVERAL_DOCUMENTS if rows else Reason.MISSING_FIELD,
+        )
     if type(rows[0]) is not dict:
         raise fault(f"data.0 is {kind_of(rows[0])}; it must be an object")
     row: JsonObject = rows[0]

@@ -35,6 +35,7 @@ class RowMapping:
         self._limits = limits
         self._text, uses = text_of(settings.text)
         self._ids = [Expression(part, "mapping.id") for part in split_list(settings.id)] if settings.id else []
+        self._lists = [one for one in map(_list_before_index, self._ids) if one is not None]
         self._names = [expression.name for expression in self._ids] or ["id"]
         self._version = _expression(settings.version, "mapping.version")
         self._deleted = _expression(settings.deleted, "mapping.deleted")
@@ -70,6 +71,11 @@ class RowMapping:
         """The document that a row belongs to. Raises RecordFault."""
         if not self._ids:
             return id_from_key(record.key)
+        for one in self._lists:
+            found = one.pick_or_none(row, record)
+            if type(found) is list and len(found) > 1:
+                message = f"{one.text} has {len(found)} entries; one record must carry one document"
+                raise fault(message, Reason.SEVERAL_DOCUMENTS)
         return joined([id_text(one.pick_or_none(row, record), one.text) for one in self._ids])
 
     def _deletes(self, row: JsonObject, record: Record) -> bool:
@@ -122,6 +128,12 @@ class _Metadata:
             if value is not MISSING:
                 found[name] = value
         return found
+
+
+def _list_before_index(expression: Expression) -> Expression | None:
+    """The list that an id is picked from by an index. Its other entries would be lost without a word."""
+    found = re.match(r"(.+?)(?:\.\d+\b|\[-?\d+\])", expression.text)
+    return Expression(found[1], expression.where) if found else None
 
 
 def _holds(condition: Expression | None, row: JsonObject, record: Record) -> bool:
