@@ -1,4 +1,4 @@
-"""What a drain leaves to the partition's next owner, also between its end and the end of the assignment."""
+"""What the dispatcher settles by itself, and what a drain leaves to the partition's next owner."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -7,8 +7,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
+import pytest
+import structlog
 
-from streamdex.config import Settings
+from streamdex.config import MappingSettings, Settings
 from streamdex.intake import BackPressure, Decoder
 from streamdex.model import Manifest, Order, Outcome, Partition, Record
 from streamdex.plan import Ranking
@@ -36,30 +38,33 @@ class Path:
 
     def __init__(self) -> None:
         self.taken = 0
+        self.outcome, self.write = Outcome.INDEXED, SimpleNamespace(before=None)
         self.embedder = SimpleNamespace(queued_inputs=0, not_begun=lambda _: [])
         self.writes = SimpleNamespace(full=False, loops=tuple, abandon=lambda _: None)
         self.suspects = SimpleNamespace(decode=SimpleNamespace(passed=0))
         self.dead_letters = None
 
-    async def run(self, *_: object) -> Outcome:
+    async def run(self, document: Any, _: object) -> Outcome:
         self.taken += 1
-        return Outcome.INDEXED
+        document.write = self.write
+        return self.outcome
 
 
 class Fixture:
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
         self.reader, self.path, self.ledger = Reader(), Path(), Ledger()
+        self.metrics = Metrics()
         ranking = Ranking(Order.OFFSET, 0, 0)
         ranking.add_bases({("documents", 0, 0): 0})
         self.dispatcher = Dispatcher(
-            Decoder(Settings()),
+            Decoder(settings or Settings()),
             ranking,
             cast("Any", self.reader),
             cast("Any", self.path),
             self.ledger,
             BackPressure(4096, 10**9),
             Health(),
-            Metrics(),
+            self.metrics,
         )
 
     def accept(self, offset: int) -> None:
@@ -103,3 +108,27 @@ async def test_a_partition_that_comes_back_is_worked_on() -> None:
         async with asyncio.timeout(10):
             while not f.path.taken:  # the fake has no signal for it
                 await asyncio.sleep(0)
+
+
+async def test_a_record_that_is_ignored_settles_at_once() -> None:
+    f = Fixture(Settings(mapping=MappingSettings(text="text", ignore_when="text == 'a text'")))
+    tracker = f.ledger.assign(PARTITION, 0)
+    f.accept(0)
+    assert f.metrics.counts.outcomes[Outcome.IGNORED] == 1
+    assert tracker.committable == 1
+
+
+@pytest.mark.parametrize(("before", "unknown"), [(None, 1), (object(), 0)])
+async def test_a_delete_of_what_was_never_there_is_counted_and_logged_once(before: object, unknown: int) -> None:
+    f = Fixture()
+    f.ledger.assign(PARTITION, 0)
+    f.reader.answer.set()
+    f.path.outcome, f.path.write = Outcome.DELETED, SimpleNamespace(before=before)
+    with structlog.testing.capture_logs() as logs:
+        async with working(f), asyncio.timeout(10):
+            f.accept(0)
+            f.accept(1)
+            while f.metrics.counts.outcomes[Outcome.DELETED] < 2:  # the fake has no signal for it
+                await asyncio.sleep(0)
+    assert f.metrics.counts.deleted_unknown == 2 * unknown
+    assert [line["event"] for line in logs] == ["event.deleted_unknown"] * unknown
