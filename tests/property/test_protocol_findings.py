@@ -94,7 +94,7 @@ def test_a_zombie_that_dies_leaves_chunks_until_the_next_event(engine: Engine) -
         zombie.step("points")
         w.kill(zombie, lands=lambda: False)
         finish(w)
-        assert differences(w) == ["leftover: 1 points of s:x"]
+        assert differences(w) == ["leftover: 1 points of x"]
         w.produce(P, event_of("x", "f"))
         heir.accept(P)
         finish(w)
@@ -112,7 +112,7 @@ def test_an_older_deployment_after_a_dead_newer_one_leaves_chunks_until_the_next
         old = owner(w, "old")
         old.accept(P)
         finish(w)
-        assert differences(w) == ["leftover: 2 points of s:x"]
+        assert differences(w) == ["leftover: 2 points of x"]
         w.produce(P, event_of("x", "b"))
         old.accept(P)
         finish(w)

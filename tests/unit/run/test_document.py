@@ -1,5 +1,7 @@
 """A document's way where another writer comes in between, and where its partition leaves meanwhile."""
 
+import asyncio
+import threading
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,7 +11,7 @@ import pytest
 from streamdex.embed import EmbedJob
 from streamdex.index import WriteJob, Written
 from streamdex.model import Chunk, DocumentWrite, Event, Outcome, Partition, Position, Rank, Record
-from streamdex.run.document import Abandoned, Document, DocumentPath
+from streamdex.run.document import LONG_BYTES, Abandoned, Document, DocumentPath
 from streamdex.run.suspects import RecordSuspects
 from streamdex.settle import Ledger
 from streamdex.telemetry import Health, Metrics
@@ -86,6 +88,20 @@ async def test_nothing_is_embedded_again_while_the_partition_is_drained() -> Non
     with pytest.raises(Abandoned):
         await path.run(document, None)
     assert neighbours.embedded == []
+
+
+async def test_a_long_text_is_cut_beside_the_event_loop() -> None:
+    path, document, _ = on_its_way(Ledger(), [Written(found=Rank(5))])
+    document.record = document.record._replace(value=bytes(LONG_BYTES))
+    cut, plan = threading.Event(), path._planner.plan
+
+    def plan_when_the_loop_has_run(*event: Any) -> DocumentWrite:
+        assert cut.wait(10)
+        return plan(*event)
+
+    path._planner = cast("Any", SimpleNamespace(plan=plan_when_the_loop_has_run))
+    asyncio.get_running_loop().call_soon(cut.set)
+    assert await path.run(document, None) is Outcome.INDEXED
 
 
 async def test_an_event_that_a_newer_one_overtook_while_it_was_written_is_superseded() -> None:

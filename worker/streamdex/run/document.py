@@ -18,6 +18,8 @@ from streamdex.run.dead_letters import DeadLetterSender
 from streamdex.run.suspects import RecordSuspects, Suspicion
 from streamdex.settle import Ticket
 
+LONG_BYTES = 100_000  # of a record: to cut one takes less than 20 ms, which no other document notices
+
 
 class Stale(NamedTuple):
     """What a repair found in the way of a write; each is deleted unless it has become newer than its rank."""
@@ -138,7 +140,11 @@ class DocumentPath:
 
     async def _index(self, document: Document, manifest: Manifest | None) -> Outcome:
         """The way itself, once. Raises RecordFault, SuspectFault, Abandoned, and whatever bug of ours it meets."""
-        write = document.write or self._plan(document, manifest)
+        write = document.write
+        if write is None and document.record.size_bytes < LONG_BYTES:
+            write = self._plan(document, manifest)
+        elif write is None:  # in a thread, so that polls and heartbeats go on
+            write = await asyncio.to_thread(self._plan, document, manifest)
         needed: Sequence[Chunk] = write.to_embed
         if document.vectors:  # from an attempt before
             needed = [chunk for chunk in needed if chunk.id not in document.vectors]
