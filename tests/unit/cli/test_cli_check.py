@@ -1,5 +1,6 @@
 """`streamdex check` against embedded services: what is well, and for all that may be wrong a line with its fix."""
 
+import json
 import socket
 import threading
 import uuid
@@ -8,6 +9,7 @@ from importlib import import_module
 
 import httpx
 import pytest
+from confluent_kafka import Producer
 
 from harness.cli import JINA_KEY, MARK, Cli, CommandResult, Services, jina_in_a_thread
 from streamdex.standins.jina import Options
@@ -58,6 +60,47 @@ def test_all_is_well(cli: Cli, services: Services, topic: str) -> None:
     assert f"collection {topic}" in found["qdrant"]["message"]
     again = cli("check", "--json", env=services.environment(topic, topic)).lines
     assert again == found
+
+
+def produce(services: Services, topic: str, *records: tuple[str | None, str | None]) -> None:
+    producer = Producer({"bootstrap.servers": services.kafka})
+    for key, value in records:
+        producer.produce(topic, value, key, partition=0)
+    assert producer.flush(30) == 0
+
+
+def test_records_are_counted_by_what_they_mean(cli: Cli, services: Services, topic: str) -> None:
+    mapping = {"mapping__id": "id", "mapping__text": "after.title"}
+    rows = [(f'{{"id":{n}}}', json.dumps({"id": n, "after": {"title": f"note {n}"}})) for n in range(3)]
+    produce(services, topic, *rows, ("1", None), ("k", "plain words"), ("9", '{"id": 9, "after": {}}'))
+    said = cli("check", "--json", env=services.environment(topic, topic, **mapping))
+    assert said.exit_code == 0
+    message = said.lines["events"]["message"]
+    assert message.startswith("3 documents, 1 delete, 1 cannot be read: the value is not JSON, from character 0 on")
+    assert f"after.title is missing; a template may leave it out: {{after.title?}} ({topic}[0]@5)" in message
+
+
+def test_a_mapping_that_fits_no_record_is_wrong(cli: Cli, services: Services, topic: str) -> None:
+    produce(services, topic, ("1", '{"id": 1, "title": "a note"}'), ("1", None))
+    said = cli("check", "--json", env=services.environment(topic, topic, mapping__id="id", mapping__text="body"))
+    assert "no record has a document: 0 documents, 1 delete, 1 cannot be read: body is missing" in the_one_wrong(
+        said, "events"
+    )
+
+
+def test_keys_that_do_not_name_their_documents_are_told(cli: Cli, services: Services, topic: str) -> None:
+    produce(services, topic, ("tenant-1", '{"id": 1, "t": "a"}'), ("tenant-1", '{"id": 2, "t": "b"}'))
+    said = cli("check", "--json", env=services.environment(topic, topic, mapping__id="id", mapping__text="t"))
+    assert said.exit_code == 0
+    assert "2 have keys that do not name them, so null values delete none" in said.lines["events"]["message"]
+
+
+def test_a_mapping_that_cannot_work_is_refused_with_the_settings(cli: Cli, services: Services, topic: str) -> None:
+    environment = services.environment(topic, topic, mapping__id="op = 'd'", mapping__text="t")
+    said = cli("check", "--json", env=environment)
+    assert said.exit_code == 2
+    assert list(said.lines) == ["settings"]
+    assert "the expression cannot be read: op ⟨here⟩= 'd' (mapping.id)" in said.lines["settings"]["message"]
 
 
 def test_for_people_there_is_a_line_each_with_the_fix_below(cli: Cli, services: Services, topic: str) -> None:

@@ -147,9 +147,9 @@ async def _check_events(settings: Settings, sample: int) -> str:
     found = await sample_ends(settings, sample)
     if not found.records:
         return "the topics hold no record yet"
-    if found.reasons and not (found.documents or found.deletes):
+    if found.reasons and not found.documents:  # null values alone can be read whatever the format is
         fix = "Set events.format and mapping.* to what the records are; streamdex explain tries one."
-        raise ConfigurationError(f"no record can be read: {found.summary()}", "events, mapping", fix)
+        raise ConfigurationError(f"no record has a document: {found.summary()}", "events, mapping", fix)
     if found.strangers:
         return f"{found.summary()}; {found.strangers:,} have keys that do not name them, so null values delete none"
     return found.summary()

@@ -72,7 +72,7 @@ class Meanings:
 
     def summary(self) -> str:
         """In one sentence: 37 documents, 3 deletes, 60 cannot be read: after.body is missing (articles[0]@7)."""
-        parts = [f"{self.documents:,} documents", f"{self.deletes:,} deletes"]
+        parts = [_counted(self.documents, "document"), _counted(self.deletes, "delete")]
         if self.ignored:
             parts.append(f"{self.ignored:,} ignored")
         parts += [f"{one.records:,} cannot be read: {one.message} ({one.place})" for one in self.unread]
@@ -90,6 +90,10 @@ class Meanings:
 def meanings_of(settings: Settings) -> Meanings:
     """An empty count. Raises ConfigurationError for a mapping that cannot work."""
     return Meanings(Decoder(settings), settings.kafka.epoch)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 async def sample_ends(settings: Settings, most_records: int) -> Meanings:

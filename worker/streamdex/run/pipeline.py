@@ -36,6 +36,7 @@ def examine(settings: Settings) -> tuple[Profile, Chunker]:
             "chunk.max_tokens",
             "Lower it, or use a model with a longer context.",
         )
+    Decoder(settings)  # refuses a mapping that cannot work
     return profile, Chunker(settings)
 
 
