@@ -16,7 +16,7 @@ from streamdex.cli import main
 WITH_SETTINGS = [name for name in COMMANDS if name != "serve-embeddings"]
 WITH_A_MODEL = [name for name in WITH_SETTINGS if name not in ("config", "demo") and not name.startswith("dlq ")]
 ARGUMENTS = {
-    name: ["something" for one in command.params if one.param_type_name == "argument" and one.required]
+    name: ["something" for one in command.params if one.param_type_name == "argument"]
     for name, command in COMMANDS.items()
 }
 SECRET = f"jina_{MARK}_7d1c"

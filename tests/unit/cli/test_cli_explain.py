@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from harness.cli import Cli, Services
 from harness.index import vector_of, write_of
@@ -133,3 +134,36 @@ def test_an_event_that_cannot_be_indexed_and_an_empty_one(
     found = cli("explain", "guide", "--event", str(file), "--json", env=environment).json["event"]
     assert (found["outcome"], found["chunks"]) == ("deleted", [])
     assert cli("explain", "guide", "--event", str(tmp_path / "none"), env=environment).exit_code == 2
+
+
+def test_a_record_is_explained_step_by_step(cli: Cli, services: Services) -> None:
+    topic = services.create_topic(f"explained-{uuid.uuid4().hex[:8]}")
+    producer = Producer({"bootstrap.servers": services.kafka})
+    row = {"before": None, "after": {"id": 7, "t": TEXTS[1]}, "op": "c", "ts_ms": 1, "source": {"connector": "mysql"}}
+    for key, value in (('{"id":7}', json.dumps(row)), ('{"id":7}', None), ("k", '{"id": 8}'), ("h", '{"ts": 1}')):
+        producer.produce(topic, value, key, partition=0, headers=[("trace\x1b[31m", b"1")])
+    assert producer.flush(30) == 0
+    mapping = {"mapping__id": "id", "mapping__text": "t", "mapping__ignore_when": "ts == `1`"}
+    environment = services.environment(topic, topic, **mapping)
+    found = [cli("explain", "--record", f"{topic}[0]@{at}", "--json", env=environment).json for at in range(4)]
+    assert [(one["format"], one["meaning"], one["document_id"]) for one in found] == [
+        ("debezium", "upsert", "7"),
+        ("auto", "delete", "7"),
+        ("json", "dead letter", None),
+        ("json", "ignored", None),
+    ]
+    assert (found[0]["key_names"], found[0]["chunks"]) == ("7", 1)
+    assert found[2]["reason"] == "missing_field"
+    said = cli("explain", "--record", f"{topic}[0]@0", env=environment)
+    assert "upsert: 1 chunks of about" in said.out
+    assert TEXTS[1] not in said.out
+    assert "\x1b[31m" not in said.out
+    for arguments, what in [
+        (("--record", f"{topic}[0]@9"), "no record stands at"),
+        (("--record", "nowhere"), "the place cannot be read"),
+        (("7", "--record", f"{topic}[0]@0"), "both a document and a record are named"),
+        ((), "no document is named"),
+    ]:
+        wrong = cli("explain", *arguments, env=environment)
+        assert wrong.exit_code == 2
+        assert what in wrong.err

@@ -1,7 +1,6 @@
 """`streamdex dlq`: what lies in the dead-letter topics, one dead letter of it, and the way back."""
 
 import asyncio
-import re
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,18 +10,16 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from streamdex.cli.options import ConfigOption, JsonOption, SetOption, checked_id, settings_from, time_text
+from streamdex.cli.options import ConfigOption, JsonOption, SetOption, checked_id, parse_place, settings_from, time_text
 from streamdex.cli.progress import ProgressBars
 from streamdex.cli.temporary_folder import temporary_folder
 from streamdex.config import Settings
 from streamdex.deadletter import DeadLetterFacts, ListedDeadLetter, Wanted, parse_dead_letter
 from streamdex.errors import ConfigurationError, ExitCode, Reason
-from streamdex.model import Partition, Record
+from streamdex.model import Record
 from streamdex.operations.replay import DeadLetterBox, Replayed, dead_letter_at, opened
 from streamdex.operations.verify import Spot, dead_letter_topics, place_of
 from streamdex.telemetry import configure_logging
-
-_PLACE = re.compile(r"(?P<topic>[^\[\]]+)\[(?P<partition>[0-9]{1,9})\]@(?P<offset>[0-9]{1,18})", re.ASCII)
 
 ReasonOption = Annotated[
     list[Reason] | None, typer.Option("--reason", help="Only these reasons; may be repeated.", case_sensitive=False)
@@ -88,7 +85,7 @@ def show_dead_letter(
     Example: `streamdex dlq show 'articles.dlq[3]@42' --value | jq .`
     """
     settings = _settings(config_file, overrides)
-    record = asyncio.run(dead_letter_at(settings, *_parse_place(place)))
+    record = asyncio.run(dead_letter_at(settings, *parse_place(place, "PLACE")))
     if record is None:
         topics = ", ".join(sorted(dead_letter_topics(settings)))
         raise ConfigurationError(
@@ -164,14 +161,6 @@ def _ms(when: datetime | None) -> int | None:
     if when is None:
         return None
     return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _parse_place(place: str) -> tuple[Partition, int]:
-    found = _PLACE.fullmatch(place)
-    if found is None:
-        fix = "Write it as 'topic[partition]@offset', in quotes, as streamdex dlq list prints it."
-        raise ConfigurationError("the place cannot be read", "PLACE", fix)
-    return Partition(found["topic"], int(found["partition"])), int(found["offset"])
 
 
 # --- what is answered -------------------------------------------------------------------------------------------

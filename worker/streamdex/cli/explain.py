@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +18,16 @@ from streamdex.cli.options import (
     JsonOption,
     SetOption,
     checked_id,
+    parse_place,
     print_json,
     settings_from,
     time_text,
 )
+from streamdex.config import Settings
 from streamdex.errors import ConfigurationError
 from streamdex.model import Manifest, Rank
 from streamdex.operations.explain import ChunkState, Explanation, Forecast, Supposed, explain_document
+from streamdex.operations.record import ExplainedRecord, explain_record
 from streamdex.operations.verify import place_of
 
 AS_IF = "as if it were the topic's next record"
@@ -31,7 +35,9 @@ SHOWN_CHARACTERS = 240
 
 
 def explain(  # noqa: PLR0913, PLR0917 - one for each option
-    document: Annotated[str, typer.Argument(metavar="DOC", help="The document's id.", show_default=False)],
+    document: Annotated[
+        str | None, typer.Argument(metavar="DOC", help="The document's id.", show_default=False)
+    ] = None,
     config_file: ConfigOption = None,
     overrides: SetOption = None,
     event: Annotated[
@@ -49,6 +55,10 @@ def explain(  # noqa: PLR0913, PLR0917 - one for each option
         list[str] | None,
         typer.Option("--header", metavar="NAME=VALUE", help="A header that goes with --event; may be repeated."),
     ] = None,
+    record: Annotated[
+        str | None,
+        typer.Option("--record", metavar="PLACE", help="In place of DOC: what the worker makes of the record there."),
+    ] = None,
     show_text: Annotated[bool, typer.Option("--text", help="Show the chunks' texts.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,15 +67,61 @@ def explain(  # noqa: PLR0913, PLR0917 - one for each option
     With --event it says which outcome a record with that value would have if it came next, which chunks would be
     embedded, and about how many tokens that takes. Nothing is written, nothing is embedded, Kafka is not asked.
 
+    With --record, such as 'articles[3]@42', it reads that record and says step by step what it means: its format, its
+    document, and the outcome or the reason. Its text is not shown.
+
     Example: `echo '{"id": "guide-1", "text": "Rotate keys monthly."}' | streamdex explain guide-1 --event -`
     """
     settings = settings_from(config_file, overrides)
+    if record is not None:
+        _explain_record(settings, document, record, as_json=as_json)
+        return
+    if document is None:
+        raise ConfigurationError("no document is named", "DOC", "Give its id, or a record with --record.")
     supposed = _supposed(event, key, header or ())
     explained = asyncio.run(explain_document(settings, checked_id(document), supposed))
     if as_json:
         print_json(_as_json(explained, show_text))
     else:
         _show(Console(), explained, show_text)
+
+
+def _explain_record(settings: Settings, document: str | None, place: str, *, as_json: bool) -> None:
+    if document is not None:
+        raise ConfigurationError("both a document and a record are named", "--record", "Give one of them.")
+    found = asyncio.run(explain_record(settings, *parse_place(place, "--record")))
+    if as_json:
+        print_json(asdict(found))
+        return
+    console = Console()
+    for name, text in _steps(found).items():
+        console.print(Text(f"{name:10}", style="bold") + Text(text))
+
+
+def _steps(found: ExplainedRecord) -> dict[str, str]:
+    """What the worker sees, a line each."""
+    sizes = [
+        f"{name} null" if size is None else f"{name} of {size:,} bytes"
+        for name, size in (("key", found.key_bytes), ("value", found.value_bytes))
+    ]
+    steps = {
+        "record": f"{found.place}, {time_text(found.timestamp_ms)}, {', '.join(sizes)}",
+        "headers": ", ".join(map(repr, found.headers)) or "none",
+        "format": found.format,
+        "document": "none" if found.document_id is None else repr(found.document_id),
+        "key": "names no document" if found.key_names is None else f"names {found.key_names!r}",
+        "version": "none" if found.version is None else f"{found.version}",
+    }
+    match found.meaning:
+        case "upsert":
+            means = f"{found.chunks:,} chunks of about {found.tokens:,} tokens, {found.metadata_fields} metadata fields"
+        case "delete":
+            means = "the document is deleted"
+        case "ignored":
+            means = found.why
+        case _:
+            means = f"{found.reason}: {found.why}"
+    return {**steps, "meaning": f"{found.meaning}: {means}"}
 
 
 def _supposed(event: str | None, key: str | None, headers: Sequence[str]) -> Supposed | None:

@@ -1,5 +1,6 @@
 """What several commands share: how the command line names settings and documents, and how times are shown."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ import typer
 
 from streamdex.config import Settings, load_settings
 from streamdex.errors import ConfigurationError
+from streamdex.model import Partition
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file of settings.", envvar="STREAMDEX_CONFIG")
@@ -19,6 +21,8 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text for people.")]
 
+_PLACE = re.compile(r"(?P<topic>[^\[\]]+)\[(?P<partition>[0-9]{1,9})\]@(?P<offset>[0-9]{1,18})", re.ASCII)
+
 
 def checked_id(document: str) -> str:
     """The document's id as it was typed. Raises ConfigurationError for bytes that the terminal's encoding lacks."""
@@ -27,6 +31,15 @@ def checked_id(document: str) -> str:
     except UnicodeEncodeError:
         raise ConfigurationError("the id is not UTF-8", "the document's id", "Give it as UTF-8.") from None
     return document
+
+
+def parse_place(place: str, where: str) -> tuple[Partition, int]:
+    """The partition and the offset in a place as commands print it. Raises ConfigurationError."""
+    found = _PLACE.fullmatch(place)
+    if found is None:
+        fix = "Write it as 'topic[partition]@offset', in quotes, as streamdex dlq list prints it."
+        raise ConfigurationError("the place cannot be read", where, fix)
+    return Partition(found["topic"], int(found["partition"])), int(found["offset"])
 
 
 def print_json(value: Any) -> None:

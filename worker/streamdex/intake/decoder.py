@@ -79,6 +79,20 @@ class Decoder:
             return self._decode_envelope(record, value, position)
         return self._decode_row(record, value, position, chosen)
 
+    def format_of(self, record: Record) -> str:
+        """The format that a record is read as, by its settings or by what it looks like."""
+        chosen = self._events.of_topic(record.topic)
+        if chosen is not EventFormat.AUTO or record.value is None:
+            return chosen.value
+        if self._mapping is None:
+            return EventFormat.ENVELOPE.value
+        try:
+            bound = self._limits.record_bytes
+            body = load_object(plain_json(record.value, bound), bound)
+        except RecordFault:
+            return chosen.value
+        return (_recognised(body, record) or EventFormat.JSON).value
+
     def _decode_envelope(self, record: Record, value: bytes, position: Position) -> Event:
         try:
             return decode_envelope(record, value, position, self._limits)

@@ -120,6 +120,16 @@ async def _answered(question: Awaitable[T]) -> T:
         raise at_start(error) from None
 
 
+async def record_at(settings: KafkaSettings, at: Partition, offset: int) -> Record | None:
+    """The record at a place, None when there is none. Raises ConfigurationError or ServiceFault."""
+    async with TopicReader(settings) as reader:
+        begin, end = (await reader.ranges([at.topic])).get(at, (0, 0))
+        if begin <= offset < end:
+            async for record in reader.records({at: (offset, offset + 1)}):
+                return record
+    return None
+
+
 async def timestamps_at(settings: KafkaSettings, offsets: Mapping[Partition, int]) -> dict[Partition, int]:
     """The timestamps (ms) of the records at these offsets; those without a record there are left out.
 

@@ -11,7 +11,7 @@ from streamdex.config import Settings
 from streamdex.deadletter import DeadLetterIndex, ListedDeadLetter, Resender, Wanted, parse_dead_letter, why_it_stays
 from streamdex.errors import ConfigurationError, RecordFault, Service, ServiceFault, TooLarge
 from streamdex.intake import Decoder, id_from_key
-from streamdex.kafka.topic_reader import TopicReader
+from streamdex.kafka.topic_reader import TopicReader, record_at
 from streamdex.model import Event, Partition, Record
 from streamdex.operations.verify.verification import OnProgress, dead_letter_topics, records_in, with_progress
 
@@ -128,12 +128,7 @@ async def dead_letter_at(settings: Settings, at: Partition, offset: int) -> Reco
     """
     if at.topic not in dead_letter_topics(settings):
         return None
-    async with TopicReader(settings.kafka) as reader:
-        begin, end = (await reader.ranges([at.topic])).get(at, (0, 0))
-        if begin <= offset < end:
-            async for record in reader.records({at: (offset, offset + 1)}):
-                return record
-    return None
+    return await record_at(settings.kafka, at, offset)
 
 
 async def _send_window(resender: Resender, window: Sequence[Record], done: Replayed) -> None:
