@@ -108,6 +108,10 @@ $(DEV_READY): requirements/dev.lock $(SET_UP_BY)
 bench: $(DEV_READY)  ## CPU per document of the worker, beside a plain script; ARGS='--documents 100000 --profile'
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: chunks
+chunks: $(DEV_READY)  ## how documents of all kinds are cut, and the CPU it takes, as a table; ARGS='--max-tokens 256'
+	@PYTHONPATH=.:tests $(BIN)/python -m bench.chunks $(ARGS)
+
 .PHONY: simulate
 simulate: $(DEV_READY)  ## the pacing in virtual time: quota used and 429s, beside other ways, as tables
 	@PYTHONPATH=.:tests $(BIN)/python -m simulation

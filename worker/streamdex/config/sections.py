@@ -204,7 +204,10 @@ class ChunkSettings(_Section):
     """How a text is cut."""
 
     max_tokens: int = Field(512, ge=8, le=32_768, description="longest chunk")
-    overlap_tokens: int = Field(0, ge=0, description="how much of a chunk the next one repeats")
+    overlap_tokens: int = Field(0, ge=0, description="how much of a chunk the next one repeats; part of max_tokens")
+    mode: Literal["auto", "prose", "markdown", "code"] = Field(
+        "auto", description="where to cut; auto looks at the text"
+    )
     tokenizer: str = Field(
         "estimate", description="estimate counts by script; or a tokenizer.json file, or a name on the hub"
     )
