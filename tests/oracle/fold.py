@@ -80,7 +80,7 @@ def _contents(points: list[dict[str, Any]], manifests: list[dict[str, Any]]) -> 
         if any(chunk["version"] != manifest["version"] or chunk["chunks"] != len(chunks) for chunk in chunks):
             result.wrong.append(f"{key} has chunks of another event than its manifest's")
         if not manifest.get("tombstone_until"):
-            result.texts[key.partition(":")[2]] = "".join(chunk["text"] for chunk in chunks)
+            result.texts[key] = "".join(chunk["text"] for chunk in chunks)
     return result
 
 
