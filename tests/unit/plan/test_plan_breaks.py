@@ -51,7 +51,7 @@ def test_a_heading_before_a_paragraph_too_long_for_a_chunk_is_not_alone(heading:
 
 
 def test_what_looks_like_a_heading_in_a_fence_is_none() -> None:
-    text = "# One\n\n```sh\n# comment\nmake\n```\n\n~~~~\n# no\n~~~\n# no\n~~~~~\n\n## Two\n"
+    text = "# One\n\n```sh\n# comment\nmake\n```\n\n~~~~\n# no\n~~~\n# no\n~~~~ x\n# no\n~~~~~\n\n## Two\n"
     assert [text[start:].split("\n", maxsplit=1)[0] for start in headings(text).starts] == ["# One", "## Two"]
 
 
