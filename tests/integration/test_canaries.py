@@ -75,7 +75,7 @@ POISON = [
     Message(f"key-{MARK}".encode(), json.dumps({"text": [MARK]}).encode()),
     Message(f"key-{MARK}".encode(), json.dumps({"text": MARK, "op": MARK}).encode()),
     Message(f"key-{MARK}".encode(), json.dumps({"text": MARK, "metadata": MARK}).encode()),
-    Message(f"key-{MARK}".encode(), json.dumps({"text": MARK, "version": MARK}).encode()),
+    Message(f"key-{MARK}".encode(), json.dumps({"id": [MARK], "text": MARK}).encode()),
     Message(f"key-{MARK}".encode(), b'{"text": "kakapo", "metadata": ' + b'{"kakapo":' * 40 + b"1" + b"}" * 41),
     Message(f"key-{MARK}".encode(), json.dumps({"text": MARK, "metadata": {MARK: 2**70}}).encode()),
     Message(f"key-{MARK}".encode(), json.dumps({"text": f"{MARK} " * 1000}).encode()),
