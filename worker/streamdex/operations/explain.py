@@ -80,6 +80,10 @@ class Supposed(NamedTuple):
     key: bytes | None = None
     headers: Headers = ()
 
+    def __repr__(self) -> str:
+        """Nothing of it: key, value and headers belong to the user."""
+        return "Supposed()"
+
 
 async def explain_document(settings: Settings, document_id: str, supposed: Supposed | None) -> Explanation:
     """Look a document up; with a supposed record, also say what it would do if it came next.

@@ -32,6 +32,10 @@ class ExplainedRecord:
     chunks: int = 0
     tokens: int = 0
 
+    def __repr__(self) -> str:
+        """The place alone: ids and headers belong to the user."""
+        return f"ExplainedRecord({self.place}, {self.meaning})"
+
 
 async def explain_record(settings: Settings, at: Partition, offset: int) -> ExplainedRecord:
     """Read a record and say what it means. Raises ConfigurationError when there is none, or ServiceFault."""
