@@ -20,7 +20,7 @@ CANARIES = (TEXT_CANARY, METADATA_CANARY, KEY_CANARY)
 REFUSED_MARKER = "unspeakable"  # the stand-in for Jina answers 400 to a text with this word
 
 WORDS = ("kafka", "vector", "index", "stream", "offset", "commit", "search", "replica", "document", "chunk", "kakapo")
-PARAGRAPH_LETTERS = 90  # two do not fit into a chunk of 32 tokens
+PARAGRAPH_LETTERS = 90  # one fits into a chunk of 44 tokens, two do not
 DOCUMENTS = 400
 HOT = 8  # documents that get a fifth of all events
 STRAYS = 20  # documents whose events come through any partition

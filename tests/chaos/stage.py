@@ -126,7 +126,7 @@ def _environment(slot: int, links: Mapping[tuple[int, str], Link], order: str) -
         "STREAMDEX_QDRANT__GRPC_PORT": str(links[slot, "qdrant"].port),
         "STREAMDEX_QDRANT__COLLECTION": COLLECTION,
         "STREAMDEX_QDRANT__TIMEOUT_S": "4",
-        "STREAMDEX_CHUNK__MAX_TOKENS": "32",
+        "STREAMDEX_CHUNK__MAX_TOKENS": "44",
         "STREAMDEX_ADMIN__PORT": "0",
         "STREAMDEX_WORKER__ORDER": order,
         "STREAMDEX_WORKER__DRAIN_TIMEOUT_S": "4",

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from streamdex.config import Settings
 from streamdex.errors import Reason, RecordFault
@@ -13,7 +12,8 @@ from streamdex.model import Event, Ignored, Ranges, Record
 MOST_REASONS = 3
 
 
-class Unread(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Unread:
     """Why records cannot be read, with one of them: its message and where it stands."""
 
     reason: Reason
