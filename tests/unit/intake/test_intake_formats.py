@@ -1,5 +1,6 @@
 """Which format a record is read as, what each one makes of a null value, and which versions count."""
 
+import zlib
 from typing import Any
 
 import orjson
@@ -78,6 +79,31 @@ def test_what_the_source_left_out_is_not_taken_for_its_value(field: str) -> None
         decode(Settings(mapping=mapping), {**DEBEZIUM, "after": after})
     assert caught.value.reason is Reason.VALUE_UNAVAILABLE
     assert "left out n" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "mapping", [{"text": "n || t"}, {"text": "join(' ', [t, n])"}, {"text": "t", "deleted_when": "n == 'gone'"}]
+)
+def test_an_expression_does_not_pass_over_what_was_left_out(mapping: dict[str, str]) -> None:
+    after = {"id": 1, "t": "x", "n": "__debezium_unavailable_value"}
+    with pytest.raises(RecordFault) as caught:
+        decode(Settings(mapping=MappingSettings(id="id", **mapping)), {**DEBEZIUM, "after": after})
+    assert caught.value.reason is Reason.VALUE_UNAVAILABLE
+
+
+def test_a_field_that_metadata_leave_out_may_be_left_out_by_the_source() -> None:
+    after = {"id": 1, "t": "x", "n": "__debezium_unavailable_value"}
+    mapping = MappingSettings(id="id", text="t", metadata="*, -n")
+    assert document(Settings(mapping=mapping), {**DEBEZIUM, "after": after}) == ("1", "x")
+
+
+def test_a_text_has_the_same_cap_on_its_bytes() -> None:
+    settings = Settings.model_validate({"events": {"format": "text"}, "caps": {"record_bytes": 1024}})
+    assert document(settings, b"x" * 1024) == ("k", "x" * 1024)
+    for value in (b"x" * 1025, zlib.compress(b"x" * 1025, wbits=31)):
+        with pytest.raises(RecordFault) as caught:
+            decode(settings, value)
+        assert caught.value.reason is Reason.TOO_MANY_BYTES
 
 
 def test_what_nobody_maps_may_be_left_out() -> None:

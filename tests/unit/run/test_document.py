@@ -11,7 +11,7 @@ import pytest
 from streamdex.embed import EmbedJob
 from streamdex.index import WriteJob, Written
 from streamdex.model import Chunk, DocumentWrite, Event, Outcome, Partition, Position, Rank, Record
-from streamdex.run.document import LONG_BYTES, Abandoned, Document, DocumentPath
+from streamdex.run.document import LONG_CHARACTERS, Abandoned, Document, DocumentPath
 from streamdex.run.suspects import RecordSuspects
 from streamdex.settle import Ledger
 from streamdex.telemetry import Health, Metrics
@@ -92,7 +92,7 @@ async def test_nothing_is_embedded_again_while_the_partition_is_drained() -> Non
 
 async def test_a_long_text_is_cut_beside_the_event_loop() -> None:
     path, document, _ = on_its_way(Ledger(), [Written(found=Rank(5))])
-    document.record = document.record._replace(value=bytes(LONG_BYTES))
+    document.event = document.event._replace(text="x" * LONG_CHARACTERS)
     cut, plan = threading.Event(), path._planner.plan
 
     def plan_when_the_loop_has_run(*event: Any) -> DocumentWrite:

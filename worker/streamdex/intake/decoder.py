@@ -22,6 +22,7 @@ from streamdex.intake.formats.mapping import RowMapping
 from streamdex.intake.formats.values import (
     VERSION_HEADER,
     EventLimits,
+    check_size,
     check_version,
     fault,
     load_exactly,
@@ -74,7 +75,7 @@ class Decoder:
         value = plain_json(record.value, self._limits.record_bytes)
         chosen = self._events.of_topic(record.topic)
         if chosen is EventFormat.TEXT:
-            return _document_of_text(record, value, position)
+            return self._document_of_text(record, value, position)
         if chosen is EventFormat.ENVELOPE or (chosen is EventFormat.AUTO and self._mapping is None):
             return self._decode_envelope(record, value, position)
         return self._decode_row(record, value, position, chosen)
@@ -116,6 +117,14 @@ class Decoder:
             return Ignored(change.why, position)
         return self._mapping.event(change, record, position, lambda: change_of(load_exactly(value), record).row)
 
+    def _document_of_text(self, record: Record, value: bytes, position: Position) -> Event:
+        """A record whose value is the text, and whose key is the id."""
+        check_size(value, self._limits.record_bytes)
+        try:
+            return Event(id_from_key(record.key), value.decode(), {}, None, position)
+        except UnicodeDecodeError:
+            raise fault("the value is not text in UTF-8", Reason.NOT_UTF8) from None
+
     def _id_from_key(self, record: Record) -> str:
         chosen = self._events.of_topic(record.topic)
         if self._mapping is None or chosen is EventFormat.ENVELOPE:
@@ -143,14 +152,6 @@ def _recognised(body: JsonObject, record: Record) -> EventFormat | None:
         if wrapper.fits(body, record):
             return name
     return None
-
-
-def _document_of_text(record: Record, value: bytes, position: Position) -> Event:
-    """A record whose value is the text, and whose key is the id."""
-    try:
-        return Event(id_from_key(record.key), value.decode(), {}, None, position)
-    except UnicodeDecodeError:
-        raise fault("the value is not text in UTF-8", Reason.NOT_UTF8) from None
 
 
 def _position(record: Record, epoch: int) -> Position:

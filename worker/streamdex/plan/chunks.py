@@ -64,6 +64,7 @@ def cutting(settings: Settings) -> JsonObject:
         "chunker": f"streamdex {VERSION}",
         "estimate": family(settings.jina.model).name,
         "chunk": settings.chunk.model_dump(mode="json"),
+        "events": settings.events.model_dump(mode="json"),
         "mapping": settings.mapping.model_dump(mode="json"),
         "payload_keys": [settings.qdrant.text_key, settings.qdrant.metadata_key],
     }

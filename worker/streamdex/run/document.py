@@ -18,7 +18,7 @@ from streamdex.run.dead_letters import DeadLetterSender
 from streamdex.run.suspects import RecordSuspects, Suspicion
 from streamdex.settle import Ticket
 
-LONG_BYTES = 100_000  # of a record: to cut one takes less than 20 ms, which no other document notices
+LONG_CHARACTERS = 100_000  # of a text: to cut one takes less than 20 ms, which no other document notices
 
 
 class Stale(NamedTuple):
@@ -141,7 +141,7 @@ class DocumentPath:
     async def _index(self, document: Document, manifest: Manifest | None) -> Outcome:
         """The way itself, once. Raises RecordFault, SuspectFault, Abandoned, and whatever bug of ours it meets."""
         write = document.write
-        if write is None and document.record.size_bytes < LONG_BYTES:
+        if write is None and len(document.event.text or "") < LONG_CHARACTERS:  # not of the record, which may be gzip
             write = self._plan(document, manifest)
         elif write is None:  # in a thread, so that polls and heartbeats go on
             write = await asyncio.to_thread(self._plan, document, manifest)

@@ -35,7 +35,7 @@ Pick = Callable[[JsonObject, Record], Any]
 class Expression:
     """One expression of a setting. `name` is what a metadata field gets that it fills: the last name in it."""
 
-    __slots__ = ("name", "pick", "text", "where")
+    __slots__ = ("name", "pick", "text", "uses", "where")
 
     def __init__(self, text: str, where: str) -> None:
         """`where` is the setting. Raises ConfigurationError, with the place marked, for what cannot be read."""
@@ -44,7 +44,11 @@ class Expression:
         names = re.findall(r"[\w-]+", self.text)
         self.name = names[-1] if names else ""
         # A plain path is what nearly everybody writes: it takes a tenth of the time.
-        self.pick: Pick = _path(self.text) if _PLAIN.fullmatch(self.text) else _jmespath(self.text, where)
+        plain = _PLAIN.fullmatch(self.text) is not None
+        self.pick: Pick = _path(self.text) if plain else _jmespath(self.text, where)
+        # The fields of a row that it may look at: rather one too many. None: it may look at all of them.
+        whole = not plain and ("@" in self.text or "*" in self.text)
+        self.uses = None if whole else frozenset(names[:1] if plain else names)
 
     def pick_or_none(self, row: JsonObject, record: Record) -> Any:
         """What it picks; None for null and for nothing."""

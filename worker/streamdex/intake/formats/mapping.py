@@ -42,7 +42,8 @@ class RowMapping:
         self._deleted_when = _expression(settings.deleted_when, "mapping.deleted_when")
         self._ignore_when = _expression(settings.ignore_when, "mapping.ignore_when")
         self._metadata = _Metadata(settings.metadata)
-        self._uses = {expression.text.split(".")[0] for expression in (*uses, *self._metadata.uses)}
+        conditions = [one for one in (self._deleted, self._deleted_when, self._ignore_when) if one is not None]
+        self._uses = [one.uses for one in (*uses, *conditions, *self._metadata.uses)]
 
     def event(
         self, change: Change, record: Record, position: Position, read_exactly: Callable[[], JsonObject]
@@ -83,7 +84,11 @@ class RowMapping:
 
     def _refuse_unavailable(self, change: Change) -> None:
         """The source left an unchanged field out: what was indexed of it is not known here, and must not be lost."""
-        left_out = change.unavailable if self._metadata.takes_all else change.unavailable & self._uses
+        if not change.unavailable:
+            return
+        left_out = self._metadata.of_row(change.unavailable).union(
+            *(change.unavailable if names is None else change.unavailable & names for names in self._uses)
+        )
         if left_out:
             message = f"the source left out {min(left_out)}, as it did not change; let it send whole rows"
             raise fault(message, Reason.VALUE_UNAVAILABLE)
@@ -96,7 +101,7 @@ class _Metadata:
     """
 
     def __init__(self, text: str | None) -> None:
-        self.takes_all = False
+        self._takes_all = False
         self._without: set[str] = set()
         self._fields: list[_Field] = []
         for part in split_list(text) if text else ():
@@ -105,12 +110,16 @@ class _Metadata:
         if len(set(names)) < len(names):
             fix = "Give each field another name (name: expression), or name the object they stand in."
             raise ConfigurationError("two fields have the same name", "mapping.metadata", fix)
-        self._alone = len(self._fields) == 1 and not self.takes_all and _NAMED.fullmatch(text or "") is None
+        self._alone = len(self._fields) == 1 and not self._takes_all and _NAMED.fullmatch(text or "") is None
         self.uses = tuple(field.expression for field in self._fields)
+
+    def of_row(self, names: frozenset[str]) -> frozenset[str]:
+        """Those of a row's fields that `*` takes."""
+        return names - self._without if self._takes_all else frozenset()
 
     def _add(self, part: str) -> None:
         if part == "*":
-            self.takes_all = True
+            self._takes_all = True
         elif part.startswith("-"):
             self._without.add(part[1:].strip())
         else:
@@ -120,7 +129,7 @@ class _Metadata:
 
     def pick(self, row: JsonObject, record: Record) -> JsonObject:
         """The metadata of a row. One name alone may be that of an object, whose fields are taken."""
-        found = {name: value for name, value in row.items() if name not in self._without} if self.takes_all else {}
+        found = {name: value for name, value in row.items() if name not in self._without} if self._takes_all else {}
         for name, expression in self._fields:
             value = expression.pick(row, record)
             if self._alone and (type(value) is dict or value is None):

@@ -46,10 +46,15 @@ def kind_of(value: object) -> str:
     return "null" if value is None else _KINDS.get(type(value), "a number with a fraction or beyond 64 bits")
 
 
-def load_object(value: bytes, cap_bytes: int) -> JsonObject:
-    """The JSON object in a record's value. Of a key that stands twice, the last one counts. Raises RecordFault."""
+def check_size(value: bytes, cap_bytes: int) -> None:
+    """Raise a RecordFault for a value above `caps.record_bytes`."""
     if len(value) > cap_bytes:
         raise fault(f"the value has {len(value)} bytes, more than {cap_bytes}", Reason.TOO_MANY_BYTES)
+
+
+def load_object(value: bytes, cap_bytes: int) -> JsonObject:
+    """The JSON object in a record's value. Of a key that stands twice, the last one counts. Raises RecordFault."""
+    check_size(value, cap_bytes)
     try:
         loaded = orjson.loads(value)
     except orjson.JSONDecodeError:  # its text quotes the value
