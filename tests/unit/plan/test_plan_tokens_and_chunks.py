@@ -100,6 +100,8 @@ def test_a_document_over_a_cap_is_refused_by_name(caps: CapsSettings, reason: Re
 def test_the_cutting_changes_with_what_decides_the_cut_alone() -> None:
     assert cutting_digest(Settings()) == cutting_digest(Settings(jina=JinaSettings(concurrency=3)))
     assert cutting_digest(Settings()) != cutting_digest(Settings(chunk=ChunkSettings(max_tokens=256)))
+    # Another format makes other documents of the same records.
+    assert cutting_digest(Settings()) != cutting_digest(Settings.model_validate({"events": {"format": "text"}}))
 
 
 def test_a_tokenizer_file_counts_exactly(tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ def test_a_tokenizer_file_counts_exactly(tmp_path: Path) -> None:
     assert token_counter(str(file), "jina-embeddings-v3")("one two two") == 3
 
 
-def test_a_tokenizer_that_cannot_be_had_is_refused_with_the_mend(tmp_path: Path) -> None:
+def test_a_tokenizer_that_cannot_be_had_is_refused_with_the_fix(tmp_path: Path) -> None:
     broken = tmp_path / "tokenizer.json"
     broken.write_text("{")
     with pytest.raises(ConfigurationError) as caught:
